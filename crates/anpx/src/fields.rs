@@ -1,0 +1,222 @@
+//! Header and trailer fields, kept in their wire form.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::limits::{MAX_FIELDS, MAX_FIELDS_BYTES};
+
+/// Header or trailer fields in the form the wire carries them (ANPX 3.3, tag `headers`):
+/// repeated `u16 name length, name in lower case, u16 value length, value`, in order, repeats kept.
+///
+/// A `Fields` is valid by construction: every name is a lower-case token, no value holds CR, LF or
+/// NUL or has white space around it, no name is `host`, a pseudo-header or hop-by-hop, and the
+/// limits of ANPX section 4 hold (64 KiB encoded, 256 fields). Cloning is cheap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    block: Bytes,
+}
+
+/// Why a field or a block of fields was refused. `Display` says which rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FieldsError {
+    /// A length reaches past the end of the block.
+    #[error("header block is truncated")]
+    Truncated,
+    /// Empty, not a token, or with an upper-case letter (RFC 9110 section 5.1).
+    #[error("header name is not a lower-case token")]
+    BadName,
+    /// CR, LF, NUL or another control character, or white space around it (RFC 9110 section 5.5).
+    #[error("header value holds a forbidden byte")]
+    BadValue,
+    /// `host` or a hop-by-hop name (ANPX 3.3).
+    #[error("header name is hop-by-hop or host")]
+    Forbidden,
+    /// More than 64 KiB encoded, or more than 256 fields (ANPX section 4).
+    #[error("header block exceeds its limit")]
+    TooLarge,
+}
+
+/// Names that never cross a tunnel: they speak of one connection only, or have a place of their own
+/// (RFC 9110 section 7.6.1, ANPX 3.3). `expect` is end-to-end on version 2 and stays.
+pub const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// True for `host` and the names of [`HOP_BY_HOP`]. `name` must be in lower case.
+pub fn is_forbidden(name: &[u8]) -> bool {
+    match name.len() {
+        // The lengths of the forbidden names; most names end here without a comparison.
+        2 | 4 | 7 | 10 | 14 | 16 | 17 => {
+            name == b"host" || HOP_BY_HOP.iter().any(|n| n.as_bytes() == name)
+        }
+        _ => false,
+    }
+}
+
+/// True for a byte of a lower-case token (RFC 9110 section 5.6.2).
+fn is_name_byte(b: u8) -> bool {
+    matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+}
+
+/// True for a byte allowed in a field value (RFC 9110 section 5.5): no control character but TAB.
+fn is_value_byte(b: u8) -> bool {
+    b >= 0x20 && b != 0x7f || b == b'\t'
+}
+
+fn check(name: &[u8], value: &[u8]) -> Result<(), FieldsError> {
+    if name.is_empty() || !name.iter().all(|b| is_name_byte(*b)) {
+        return Err(FieldsError::BadName);
+    }
+    if is_forbidden(name) {
+        return Err(FieldsError::Forbidden);
+    }
+    let padded = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
+    if !value.iter().all(|b| is_value_byte(*b)) || padded(value.first()) || padded(value.last()) {
+        return Err(FieldsError::BadValue);
+    }
+    Ok(())
+}
+
+impl Fields {
+    /// Takes a block as it came off the wire, after checking every rule.
+    pub fn from_block(block: Bytes) -> Result<Self, FieldsError> {
+        if block.len() > MAX_FIELDS_BYTES {
+            return Err(FieldsError::TooLarge);
+        }
+        let mut rest = &block[..];
+        let mut count = 0;
+        while !rest.is_empty() {
+            let (name, after) = take(rest).ok_or(FieldsError::Truncated)?;
+            let (value, after) = take(after).ok_or(FieldsError::Truncated)?;
+            check(name, value)?;
+            rest = after;
+            count += 1;
+        }
+        if count > MAX_FIELDS {
+            return Err(FieldsError::TooLarge);
+        }
+        Ok(Self { block })
+    }
+
+    /// Starts an empty block with room for `bytes` encoded bytes.
+    pub fn builder(bytes: usize) -> FieldsBuilder {
+        FieldsBuilder {
+            block: BytesMut::with_capacity(bytes),
+            count: 0,
+        }
+    }
+
+    /// The fields in order, as `(name, value)`.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter { rest: &self.block }
+    }
+
+    /// The value of the first field called `name` (lower case).
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter()
+            .find(|(n, _)| *n == name.as_bytes())
+            .map(|(_, v)| v)
+    }
+
+    /// A slice of this block as shared bytes; `part` must come from [`Fields::iter`].
+    pub fn share(&self, part: &[u8]) -> Bytes {
+        self.block.slice_ref(part)
+    }
+
+    /// The encoded block.
+    pub fn block(&self) -> &Bytes {
+        &self.block
+    }
+
+    /// True without any field.
+    pub fn is_empty(&self) -> bool {
+        self.block.is_empty()
+    }
+}
+
+impl<'a> IntoIterator for &'a Fields {
+    type Item = (&'a [u8], &'a [u8]);
+    type IntoIter = Iter<'a>;
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// Iterates over the fields of a block in order. Made by [`Fields::iter`].
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, rest) = take(self.rest)?;
+        let (value, rest) = take(rest)?;
+        self.rest = rest;
+        Some((name, value))
+    }
+}
+
+/// Splits one length-prefixed string off `block`.
+fn take(block: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = block.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
+}
+
+/// Builds [`Fields`] one field at a time.
+#[derive(Debug)]
+pub struct FieldsBuilder {
+    block: BytesMut,
+    count: usize,
+}
+
+impl FieldsBuilder {
+    /// Appends a field. `name` must be in lower case.
+    ///
+    /// # Errors
+    /// Any [`FieldsError`] but `Truncated`; the block is then as before.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldsError> {
+        check(name, value)?;
+        let (Ok(n), Ok(v)) = (u16::try_from(name.len()), u16::try_from(value.len())) else {
+            return Err(FieldsError::TooLarge);
+        };
+        if self.block.len() + 4 + name.len() + value.len() > MAX_FIELDS_BYTES
+            || self.count == MAX_FIELDS
+        {
+            return Err(FieldsError::TooLarge);
+        }
+        self.block.put_u16(n);
+        self.block.put_slice(name);
+        self.block.put_u16(v);
+        self.block.put_slice(value);
+        self.count += 1;
+        Ok(())
+    }
+
+    /// The finished block.
+    pub fn build(self) -> Fields {
+        Fields {
+            block: self.block.freeze(),
+        }
+    }
+}
+
+impl<'a, N: AsRef<[u8]> + 'a, V: AsRef<[u8]> + 'a> FromIterator<&'a (N, V)>
+    for Result<Fields, FieldsError>
+{
+    fn from_iter<I: IntoIterator<Item = &'a (N, V)>>(fields: I) -> Self {
+        let mut builder = Fields::builder(256);
+        for (name, value) in fields {
+            builder.push(name.as_ref(), value.as_ref())?;
+        }
+        Ok(builder.build())
+    }
+}

@@ -1,0 +1,46 @@
+//! Request and response heads, the same for both wire versions.
+
+use bytes::Bytes;
+
+use crate::fields::Fields;
+
+/// The head of a request on its way from the downstream to the upstream.
+///
+/// Source: ANPX 3.2, 3.3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestHead {
+    /// A method token (RFC 9110 section 9.1), case kept.
+    pub method: Bytes,
+    /// Origin-form (`/path?query`) or `*`, byte for byte as the caller sent it.
+    pub target: Bytes,
+    /// `http` or `https`: how the caller reached the gateway.
+    pub scheme: Bytes,
+    /// The only place of the host; becomes `Host` at the upstream.
+    pub authority: Bytes,
+    /// Fields without `host` and without hop-by-hop names.
+    pub headers: Fields,
+    /// 1 to 64 of `[0-9A-Za-z._-]`, minted by the gateway; a UUIDv4 here, since version 1 needs one.
+    pub request_id: Bytes,
+    /// `ip:port` of the caller after the trusted-proxy rules.
+    pub client_addr: Option<Bytes>,
+    /// The upgrade token; present exactly on upgrade streams.
+    pub protocol: Option<Bytes>,
+}
+
+/// The head of a response, final or informational.
+///
+/// Source: ANPX 3.2, 3.3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// 100 to 599.
+    pub status: u16,
+    /// Fields without hop-by-hop names.
+    pub headers: Fields,
+}
+
+impl ResponseHead {
+    /// True for 1xx other than 101 (RFC 9110 section 15.2): a final head still follows.
+    pub fn is_informational(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
+}
