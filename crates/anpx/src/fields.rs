@@ -104,6 +104,20 @@ impl Fields {
         Ok(Self { block })
     }
 
+    /// A block of these `(name, value)` pairs; names in lower case.
+    ///
+    /// # Errors
+    /// As [`FieldsBuilder::push`].
+    pub fn from_pairs<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, FieldsError> {
+        let mut builder = Self::builder(256);
+        for (name, value) in pairs {
+            builder.push(name.as_ref(), value.as_ref())?;
+        }
+        Ok(builder.build())
+    }
+
     /// Starts an empty block with room for `bytes` encoded bytes.
     pub fn builder(bytes: usize) -> FieldsBuilder {
         FieldsBuilder {
@@ -206,17 +220,5 @@ impl FieldsBuilder {
         Fields {
             block: self.block.freeze(),
         }
-    }
-}
-
-impl<'a, N: AsRef<[u8]> + 'a, V: AsRef<[u8]> + 'a> FromIterator<&'a (N, V)>
-    for Result<Fields, FieldsError>
-{
-    fn from_iter<I: IntoIterator<Item = &'a (N, V)>>(fields: I) -> Self {
-        let mut builder = Fields::builder(256);
-        for (name, value) in fields {
-            builder.push(name.as_ref(), value.as_ref())?;
-        }
-        Ok(builder.build())
     }
 }
