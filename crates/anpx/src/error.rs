@@ -1,6 +1,6 @@
 //! Codes and errors of streams and sessions.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// Why a stream was reset (ANPX 3.8). Unknown codes are kept as they are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,7 +92,7 @@ pub struct SessionError {
     /// The close code to send.
     pub code: CloseCode,
     /// A short text, at most 123 bytes (RFC 6455 section 5.5).
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 impl SessionError {
@@ -100,7 +100,7 @@ impl SessionError {
     pub const fn protocol(reason: &'static str) -> Self {
         Self {
             code: CloseCode::PROTOCOL,
-            reason,
+            reason: Cow::Borrowed(reason),
         }
     }
 
@@ -108,7 +108,7 @@ impl SessionError {
     pub const fn limit(reason: &'static str) -> Self {
         Self {
             code: CloseCode::LIMIT,
-            reason,
+            reason: Cow::Borrowed(reason),
         }
     }
 }
@@ -136,6 +136,9 @@ pub enum OpenError {
     /// The head exceeds a limit of ANPX section 4: the caller gets 431, or 414 for the target.
     #[error("the request head exceeds a limit of the tunnel")]
     TooLarge,
+    /// The head breaks a rule of ANPX 3.3: the caller gets 400.
+    #[error("the request head breaks a rule of the tunnel's protocol")]
+    Invalid,
     /// The wire version of this session cannot carry the request (an upgrade on version 1).
     #[error("the tunnel cannot carry this request")]
     Unsupported,

@@ -162,6 +162,14 @@ impl Session {
         delegate!(self, s => s.poll_transmit(now, unwritten))
     }
 
+    /// False where [`Session::poll_transmit`] would surely give nothing.
+    pub fn wants_transmit(&self) -> bool {
+        match self {
+            Self::V1(_) => true,
+            Self::V2(s) => s.wants_transmit(),
+        }
+    }
+
     /// The next thing the owner should know.
     pub fn poll_event(&mut self) -> Option<Event> {
         delegate!(self, s => s.poll_event())

@@ -1,1 +1,12 @@
 //! Version 2 of the wire (ANPX section 3): frames and their codec.
+//!
+//! [`Frame::decode`] reads one message, [`encode`] has a function for each frame to be written.
+
+mod decode;
+pub mod encode;
+mod frame;
+mod tags;
+
+pub(crate) use decode::check_request;
+pub use decode::{MalformedFrame, StreamFault};
+pub use frame::{Frame, Kind, Payload, Settings};

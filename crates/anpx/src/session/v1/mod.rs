@@ -1,6 +1,6 @@
 //! STUB, being written.
 #![allow(missing_docs, unused_variables, clippy::todo)]
-use super::{End, Event, Read, Role, StreamId, Transmit};
+use super::{End, Event, Read, StreamId, Transmit};
 use crate::{
     OpenError, ResetCode, SessionError, StreamError,
     fields::Fields,

@@ -1,0 +1,277 @@
+//! From bytes to a [`Frame`]. Total: any byte string gives a frame or a typed error.
+
+use bytes::Bytes;
+
+use super::{Frame, Kind, Payload, Settings, tags::Tags};
+use crate::{
+    Fields, FieldsError, RequestHead, ResetCode, ResponseHead,
+    header::{FLAG_END_STREAM, FLAG_INFORMATIONAL, FLAG_UPGRADE, Header, HeaderError},
+    limits::{MAX_HEAD_REST, MAX_INFORMATIONAL_HEAD, MAX_TARGET},
+    tlv,
+};
+
+/// A frame that breaks a rule of the whole session: it ends with close code 4000 (ANPX 3.6).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedFrame {
+    /// The header or a CRC is wrong.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// A frame of the other version.
+    #[error("a frame of version {0} on a version-2 session")]
+    Version(u8),
+    /// A TLV reaches past the end.
+    #[error(transparent)]
+    Tlv(#[from] tlv::Truncated),
+    /// A tag twice.
+    #[error("tag {tag:#04x} at byte {at} is repeated")]
+    RepeatedTag {
+        /// The tag.
+        tag: u8,
+        /// Offset of its second appearance from the start of the frame.
+        at: usize,
+    },
+    /// A fixed-size tag of another length.
+    #[error("tag {tag:#04x} at byte {at} has {found} bytes, not {expected}")]
+    TagSize {
+        /// The tag.
+        tag: u8,
+        /// Its offset from the start of the frame.
+        at: usize,
+        /// The length it has.
+        found: usize,
+        /// The length it must have.
+        expected: usize,
+    },
+    /// Stream id 0 on a frame of a stream, or another on a frame of the session.
+    #[error("{} with stream id {stream}", kind.name())]
+    StreamId {
+        /// The frame's kind.
+        kind: Kind,
+        /// The stream id it has.
+        stream: u32,
+    },
+    /// GOAWAY without a code.
+    #[error("GOAWAY without tag code")]
+    GoAwayCode,
+    /// A setting outside its range, or `accepting` neither 0 nor 1.
+    #[error("a setting is outside its range")]
+    SettingRange,
+}
+
+/// A fault that ends only the frame's stream: RESET PROTOCOL (ANPX 3.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StreamFault {
+    /// A required tag is absent.
+    #[error("tag {0:#04x} is missing")]
+    Missing(u8),
+    /// Not a token (RFC 9110 section 9.1).
+    #[error("bad method")]
+    Method,
+    /// Neither origin-form nor `*`, or with a byte no target may hold.
+    #[error("bad target")]
+    Target,
+    /// Neither `http` nor `https`.
+    #[error("bad scheme")]
+    Scheme,
+    /// With a byte no authority may hold.
+    #[error("bad authority")]
+    Authority,
+    /// Not 1 to 64 of `[0-9A-Za-z._-]`.
+    #[error("bad request_id")]
+    RequestId,
+    /// Not an address and port.
+    #[error("bad client_addr")]
+    ClientAddr,
+    /// UPGRADE without a protocol token or the reverse, or with END_STREAM or a body.
+    #[error("bad upgrade")]
+    Upgrade,
+    /// Outside the range for this kind of head.
+    #[error("bad status")]
+    Status,
+    /// INFORMATIONAL with a body, with END_STREAM or too large.
+    #[error("bad informational head")]
+    Informational,
+    /// TRAILERS without END_STREAM.
+    #[error("trailers without END_STREAM")]
+    TrailersEnd,
+    /// A field breaks a rule.
+    #[error(transparent)]
+    Fields(#[from] FieldsError),
+    /// A head exceeds a limit of ANPX section 4.
+    #[error("head exceeds its limit")]
+    TooLarge,
+}
+
+impl Frame {
+    /// Decodes one message, which must be exactly one frame. Bodies and fields share its memory.
+    ///
+    /// # Errors
+    /// [`MalformedFrame`] for what ends the session. What ends a stream only is [`Payload::Faulty`].
+    pub fn decode(message: &Bytes) -> Result<Self, MalformedFrame> {
+        let header = Header::decode(message)?;
+        if header.version != 2 {
+            return Err(MalformedFrame::Version(header.version));
+        }
+        let mut tags = Tags::read(message)?;
+        let stream = header.stream;
+        let end = header.has(FLAG_END_STREAM);
+        let Some(kind) = Kind::from_byte(header.kind) else {
+            return Ok(Self {
+                stream,
+                end,
+                payload: Payload::Unknown(header.kind),
+            });
+        };
+        if matches!(kind, Kind::Settings | Kind::GoAway) != (stream == 0) {
+            return Err(MalformedFrame::StreamId { kind, stream });
+        }
+        let payload = match kind {
+            Kind::Request => request(&header, &mut tags),
+            Kind::Response => response(&header, &mut tags),
+            Kind::Data => Ok(Payload::Data(tags.body.unwrap_or_default())),
+            Kind::Trailers => trailers(end, tags.headers),
+            Kind::Window => tags
+                .credit
+                .map(Payload::Window)
+                .ok_or(StreamFault::Missing(tlv::CREDIT)),
+            Kind::Reset => tags
+                .code
+                .map(|code| Payload::Reset(ResetCode(code)))
+                .ok_or(StreamFault::Missing(tlv::CODE)),
+            Kind::Settings => Ok(settings(&tags)?),
+            Kind::GoAway => {
+                let code = ResetCode(tags.code.ok_or(MalformedFrame::GoAwayCode)?);
+                Ok(Payload::GoAway {
+                    code,
+                    last_stream: tags.last_stream,
+                })
+            }
+        };
+        let payload = payload.unwrap_or_else(|fault| Payload::Faulty(kind, fault));
+        Ok(Self {
+            stream,
+            end,
+            payload,
+        })
+    }
+}
+
+fn settings(tags: &Tags) -> Result<Payload, MalformedFrame> {
+    let accepting = match tags.accepting {
+        None => None,
+        Some(value @ (0 | 1)) => Some(value == 1),
+        Some(_) => return Err(MalformedFrame::SettingRange),
+    };
+    let settings = Settings {
+        max_frame_body: tags.max_frame_body,
+        initial_window: tags.initial_window,
+        max_streams: tags.max_streams,
+        accepting,
+    };
+    settings
+        .in_range()
+        .then_some(Payload::Settings(settings))
+        .ok_or(MalformedFrame::SettingRange)
+}
+
+fn trailers(end: bool, headers: Option<Bytes>) -> Result<Payload, StreamFault> {
+    let headers = headers.ok_or(StreamFault::Missing(tlv::HEADERS))?;
+    if !end {
+        return Err(StreamFault::TrailersEnd);
+    }
+    Ok(Payload::Trailers(Fields::from_block(headers)?))
+}
+
+fn response(header: &Header, tags: &mut Tags) -> Result<Payload, StreamFault> {
+    let status = tags.status.ok_or(StreamFault::Missing(tlv::STATUS))?;
+    let headers = tags
+        .headers
+        .take()
+        .ok_or(StreamFault::Missing(tlv::HEADERS))?;
+    let body = tags.body.take().unwrap_or_default();
+    if header.has(FLAG_INFORMATIONAL) {
+        if !matches!(status, 100 | 102..=199) {
+            return Err(StreamFault::Status);
+        }
+        let end = header.has(FLAG_END_STREAM);
+        if end || !body.is_empty() || headers.len() > MAX_INFORMATIONAL_HEAD {
+            return Err(StreamFault::Informational);
+        }
+    } else if !matches!(status, 101 | 200..=599) {
+        return Err(StreamFault::Status);
+    }
+    let head = ResponseHead {
+        status,
+        headers: Fields::from_block(headers)?,
+    };
+    Ok(Payload::Response { head, body })
+}
+
+fn request(header: &Header, tags: &mut Tags) -> Result<Payload, StreamFault> {
+    let required = |tag, value: &mut Option<Bytes>| value.take().ok_or(StreamFault::Missing(tag));
+    let head = RequestHead {
+        method: required(tlv::METHOD, &mut tags.method)?,
+        target: required(tlv::TARGET, &mut tags.target)?,
+        scheme: required(tlv::SCHEME, &mut tags.scheme)?,
+        authority: required(tlv::AUTHORITY, &mut tags.authority)?,
+        headers: Fields::from_block(required(tlv::HEADERS, &mut tags.headers)?)?,
+        request_id: required(tlv::REQUEST_ID, &mut tags.request_id)?,
+        client_addr: tags.client_addr.take(),
+        protocol: tags.protocol.take(),
+    };
+    let body = tags.body.take().unwrap_or_default();
+    check_request(&head)?;
+    let upgrade = header.has(FLAG_UPGRADE);
+    let bare = body.is_empty() && !header.has(FLAG_END_STREAM);
+    if upgrade != head.protocol.is_some() || upgrade && !bare {
+        return Err(StreamFault::Upgrade);
+    }
+    Ok(Payload::Request { head, body })
+}
+
+/// The rules of a request head (ANPX 3.3, section 4), for readers and writers alike.
+pub(crate) fn check_request(head: &RequestHead) -> Result<(), StreamFault> {
+    if !is_token(&head.method) {
+        return Err(StreamFault::Method);
+    }
+    if head.target.len() > MAX_TARGET {
+        return Err(StreamFault::TooLarge);
+    }
+    let visible = |b: &u8| *b > 0x20 && *b != 0x7f;
+    let origin_form = head.target.starts_with(b"/") && head.target.iter().all(visible);
+    if !origin_form && head.target != b"*"[..] {
+        return Err(StreamFault::Target);
+    }
+    if !matches!(&head.scheme[..], b"http" | b"https") {
+        return Err(StreamFault::Scheme);
+    }
+    let host_byte = |b: &u8| visible(b) && !matches!(b, b'/' | b'@' | b'?' | b'#' | b'\\' | b',');
+    if !head.authority.iter().all(host_byte) {
+        return Err(StreamFault::Authority);
+    }
+    let id_byte = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if !(1..=64).contains(&head.request_id.len()) || !head.request_id.iter().all(id_byte) {
+        return Err(StreamFault::RequestId);
+    }
+    let addr = |addr: &Bytes| {
+        std::str::from_utf8(addr).is_ok_and(|a| a.parse::<std::net::SocketAddr>().is_ok())
+    };
+    if !head.client_addr.as_ref().is_none_or(addr) {
+        return Err(StreamFault::ClientAddr);
+    }
+    if !head.protocol.as_ref().is_none_or(|p| is_token(p)) {
+        return Err(StreamFault::Upgrade);
+    }
+    let optional = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+    let rest = head.method.len() + head.authority.len() + optional(&head.protocol);
+    if rest > MAX_HEAD_REST {
+        return Err(StreamFault::TooLarge);
+    }
+    Ok(())
+}
+
+/// True for a token (RFC 9110 section 5.6.2), either case.
+fn is_token(bytes: &[u8]) -> bool {
+    let token_byte = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+    !bytes.is_empty() && bytes.iter().all(token_byte)
+}
