@@ -1,0 +1,79 @@
+"""What the figures were measured on, and the build of what was measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from .processes import BenchError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def build() -> str:
+    """Builds the release binary and returns its path; ANP_BENCH_BINARY names one that is built already."""
+    given = os.environ.get("ANP_BENCH_BINARY")
+    if given:
+        return given
+    command = ["cargo", "build", "--release", "--locked", "-p", "anp-proxy"]
+    print(f"bench: {' '.join(command)}", file=sys.stderr)
+    done = subprocess.run(
+        [*command, "--message-format=json-render-diagnostics"], cwd=ROOT, stdout=subprocess.PIPE, check=False
+    )
+    if done.returncode:
+        raise BenchError("the release build failed")
+    for line in done.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message["target"]["name"] == "anp-proxy":
+            return str(message["executable"])
+    raise BenchError("the release build made no executable named anp-proxy")
+
+
+def facts(nginx: str, wrk: str | None) -> dict[str, str]:
+    """Names and values for the head of a report."""
+    found = {
+        "CPU": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores",
+        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / (1 << 30):.0f} GiB",
+        "load average before": " ".join(f"{value:.2f}" for value in os.getloadavg()),
+        "commit": _commit(),
+        "rustc": _first_line(["rustc", "--version"]),
+        "nginx": _first_line([nginx, "-v"]).removeprefix("nginx version: "),
+        "Python": platform.python_version(),
+    }
+    if wrk is not None:
+        found["wrk"] = _first_line([wrk, "-v"]).removeprefix("wrk ").split(" [")[0]
+    return found
+
+
+def version(program: str) -> str:
+    """What a program says to --version: the first line with a digit in it."""
+    done = subprocess.run([program, "--version"], stdout=subprocess.PIPE, text=True, check=False)
+    return next((line.strip() for line in done.stdout.splitlines() if any(map(str.isdigit, line))), "")
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _commit() -> str:
+    commit = _first_line(["git", "rev-parse", "--short=12", "HEAD"])
+    return f"{commit} with changes" if _first_line(["git", "status", "--porcelain", "-uno"]) else commit
+
+
+def _first_line(command: list[str]) -> str:
+    # A tool that cannot say its version is no reason to stop; the line then stays empty.
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return (done.stdout.splitlines() or [""])[0].strip()
