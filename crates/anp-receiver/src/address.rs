@@ -1,0 +1,312 @@
+//! The two kinds of address a receiver is given: gateways to connect to and apps to call.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use url::Url;
+
+/// Why an address was refused. `Display` quotes it and says what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" is not {what}: {why}")]
+pub struct AddressError {
+    text: String,
+    what: &'static str,
+    why: String,
+}
+
+/// Where a gateway takes tunnels: `ws://host[:port][/path]`. `http://` means the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayUrl {
+    text: String,
+    secure: bool,
+    host: String,
+    port: u16,
+    authority: String,
+    target: String,
+}
+
+/// An app to call: `http://host[:port][/prefix]` or `unix:/path/of/socket`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppUrl {
+    text: String,
+    place: AppPlace,
+    prefix: Bytes,
+}
+
+/// How an app is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppPlace {
+    /// Over TCP.
+    Tcp {
+        /// A name or an address, without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// Over a Unix domain socket.
+    Unix(PathBuf),
+}
+
+impl GatewayUrl {
+    /// True for `wss` and `https`.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The name or address to connect to, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port to connect to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What `Host` says: the port is left out where it is the scheme's own.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Path and query of the handshake request, at least `/`.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+}
+
+impl AppUrl {
+    /// How the app is reached.
+    pub fn place(&self) -> &AppPlace {
+        &self.place
+    }
+
+    /// What is put before every target, without a slash at its end; often empty.
+    pub fn prefix(&self) -> &Bytes {
+        &self.prefix
+    }
+}
+
+/// A URL's host without the brackets of an IPv6 address.
+fn bare_host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    host.trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned()
+}
+
+impl FromStr for GatewayUrl {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let refuse = |why: &dyn fmt::Display| AddressError {
+            text: text.to_owned(),
+            what: "a gateway address",
+            why: why.to_string(),
+        };
+        if !text.contains("://") {
+            return Err(refuse(&"expected a URL such as ws://gateway.example:8765"));
+        }
+        let mut url = Url::parse(text).map_err(|e| refuse(&e))?;
+        let secure = match url.scheme() {
+            "ws" | "http" => false,
+            "wss" | "https" => true,
+            other => {
+                return Err(refuse(&format_args!(
+                    "expected ws, wss, http or https, got {other}"
+                )));
+            }
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refuse(&"user names and passwords are not taken here"));
+        }
+        url.set_fragment(None);
+        let authority = match (url.host_str(), url.port()) {
+            (None | Some(""), _) => return Err(refuse(&"the host is missing")),
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.to_owned(),
+        };
+        let port = url.port().unwrap_or(if secure { 443 } else { 80 });
+        if port == 0 {
+            return Err(refuse(&"port 0 cannot be connected to"));
+        }
+        let mut target = url.path().to_owned();
+        if let Some(query) = url.query() {
+            target.push('?');
+            target.push_str(query);
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            secure,
+            host: bare_host(&url),
+            port,
+            authority,
+            target,
+        })
+    }
+}
+
+impl FromStr for AppUrl {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let refuse = |why: &dyn fmt::Display| AddressError {
+            text: text.to_owned(),
+            what: "an app address",
+            why: why.to_string(),
+        };
+        if let Some(path) = text.strip_prefix("unix:") {
+            // unix:/path and unix:///path are both in use.
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if !path.starts_with('/') {
+                return Err(refuse(
+                    &"expected an absolute path such as unix:/run/app.sock",
+                ));
+            }
+            return Ok(Self {
+                text: text.to_owned(),
+                place: AppPlace::Unix(path.into()),
+                prefix: Bytes::new(),
+            });
+        }
+        if !text.contains("://") {
+            return Err(refuse(
+                &"expected a URL such as http://127.0.0.1:8000 or unix:/run/app.sock",
+            ));
+        }
+        let url = Url::parse(text).map_err(|e| refuse(&e))?;
+        match url.scheme() {
+            "http" => {}
+            "https" => return Err(refuse(&"apps are called over plain http or a Unix socket")),
+            other => return Err(refuse(&format_args!("expected http or unix, got {other}"))),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refuse(&"user names and passwords are not taken here"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refuse(&"a path prefix has no query and no fragment"));
+        }
+        let port = url.port().unwrap_or(80);
+        if port == 0 {
+            return Err(refuse(&"port 0 cannot be connected to"));
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            place: AppPlace::Tcp {
+                host: bare_host(&url),
+                port,
+            },
+            prefix: Bytes::copy_from_slice(url.path().trim_end_matches('/').as_bytes()),
+        })
+    }
+}
+
+macro_rules! as_text {
+    ($type:ident, $expecting:literal) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.text)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.text)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+                impl de::Visitor<'_> for Visitor {
+                    type Value = $type;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expecting)
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$type, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Visitor)
+            }
+        }
+    };
+}
+
+as_text!(
+    GatewayUrl,
+    "a gateway URL such as \"ws://gateway.example:8765\""
+);
+as_text!(
+    AppUrl,
+    "an app URL such as \"http://127.0.0.1:8000\" or \"unix:/run/app.sock\""
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gateways_are_read() {
+        let plain: GatewayUrl = "ws://Gate.example:8765".parse().unwrap();
+        assert_eq!((plain.host(), plain.port()), ("gate.example", 8765));
+        assert_eq!(plain.authority(), "gate.example:8765");
+        assert_eq!((plain.target(), plain.is_secure()), ("/", false));
+        assert_eq!(plain.to_string(), "ws://Gate.example:8765");
+
+        let v6: GatewayUrl = "http://[::1]/anpx?a=b#c".parse().unwrap();
+        assert_eq!((v6.host(), v6.port(), v6.authority()), ("::1", 80, "[::1]"));
+        assert_eq!(v6.target(), "/anpx?a=b");
+
+        let secure: GatewayUrl = "wss://gate.example".parse().unwrap();
+        assert_eq!((secure.port(), secure.is_secure()), (443, true));
+    }
+
+    #[test]
+    fn apps_are_read() {
+        let app: AppUrl = "http://localhost:8000/v1/".parse().unwrap();
+        assert_eq!(&app.prefix()[..], b"/v1");
+        let place = AppPlace::Tcp {
+            host: "localhost".into(),
+            port: 8000,
+        };
+        assert_eq!(app.place(), &place);
+        let app: AppUrl = "http://127.0.0.1:8000".parse().unwrap();
+        assert!(app.prefix().is_empty());
+        for text in ["unix:/run/app.sock", "unix:///run/app.sock"] {
+            let app: AppUrl = text.parse().unwrap();
+            assert_eq!(app.place(), &AppPlace::Unix("/run/app.sock".into()));
+        }
+    }
+
+    #[test]
+    fn bad_addresses_are_quoted_with_a_reason() {
+        for (text, why) in [
+            ("gate.example:8765", "expected a URL such as ws://"),
+            (
+                "ftp://gate.example",
+                "expected ws, wss, http or https, got ftp",
+            ),
+            ("ws://", "empty host"),
+            ("ws://user@gate.example", "user names"),
+            ("ws://gate.example:0", "port 0"),
+            ("ws://gate.example:99999", "invalid port"),
+        ] {
+            let error = text.parse::<GatewayUrl>().unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("\"{text}\" is not a gateway address: ")),
+                "{error}"
+            );
+            assert!(error.contains(why), "{error}");
+        }
+        for (text, why) in [
+            ("localhost:8000", "expected a URL such as http://"),
+            ("https://localhost", "plain http"),
+            ("unix:app.sock", "absolute path"),
+            ("http://localhost/?a", "no query"),
+        ] {
+            let error = text.parse::<AppUrl>().unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}

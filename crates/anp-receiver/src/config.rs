@@ -1,0 +1,223 @@
+//! What a receiver is configured with: the `[receiver]` table.
+
+use anp_tunnel::{TunnelConfig, units::Span};
+use anpx::session::{
+    Role,
+    config::{V1Config, V2Config},
+};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use crate::address::{AppUrl, GatewayUrl};
+
+/// Settings of a [`Receiver`](crate::Receiver). [`Config::default`] holds the documented defaults.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Gateways to hold tunnels to. At least one.
+    pub gateways: Vec<GatewayUrl>,
+    /// Apps to call. With several, each request goes to the one with the fewest in flight.
+    pub to: Vec<AppUrl>,
+    /// The name this receiver gives itself, sent as `ANP-Receiver` in the handshake:
+    /// 1 to 64 of `[0-9A-Za-z._-]`. Default: none.
+    pub name: Option<String>,
+    /// Tunnels held to each gateway, 1 to 64; at least one a worker, and one to a gateway that
+    /// speaks version 1. A second one keeps requests flowing while the first reconnects. Default 2.
+    pub tunnels: u16,
+    /// Upper end of the first random wait before a reconnect; it doubles with each failure. Default 1s.
+    pub reconnect_delay: Span,
+    /// Where the doubling stops, and the most a `Retry-After` is honoured for. Default 300s.
+    pub max_reconnect_delay: Span,
+    /// Failed attempts in a row after which a gateway is given up. Default: none, for ever.
+    pub max_reconnect_attempts: Option<u32>,
+    /// How long connecting and the WebSocket handshake may take together. Default 15s.
+    pub handshake_timeout: Span,
+    /// How long connecting to an app may take. Default 5s.
+    pub app_connect_timeout: Span,
+    /// Idle connections kept to each app by each worker; 0 opens one for every request. Default 64.
+    pub pool_max_idle: usize,
+    /// How long an idle connection is kept. Default 60s; should be below the app's own limit.
+    pub pool_idle_timeout: Span,
+    /// Streams at once on one tunnel, 1 to 1024. Each may hold a 64 KiB window. Default 1024.
+    pub max_streams: u32,
+    /// How long a graceful stop waits for requests in flight. `"0"` does not wait. Default 30s.
+    pub drain_timeout: Span,
+    /// A tunnel that read nothing this long is pinged; after twice this long it is dead. Default 10s.
+    pub ping_interval: Span,
+    /// Threads that carry tunnels, 1 to 256. Default 1.
+    pub workers: u16,
+}
+
+/// A value that cannot be worked with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {message}")]
+pub struct ConfigError {
+    /// The key inside `[receiver]`.
+    pub key: &'static str,
+    /// What was expected, and what was found.
+    pub message: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            gateways: Vec::new(),
+            to: Vec::new(),
+            name: None,
+            tunnels: 2,
+            reconnect_delay: Span::from_secs(1),
+            max_reconnect_delay: Span::from_secs(300),
+            max_reconnect_attempts: None,
+            handshake_timeout: Span::from_secs(15),
+            app_connect_timeout: Span::from_secs(5),
+            pool_max_idle: 64,
+            pool_idle_timeout: Span::from_secs(60),
+            max_streams: 1024,
+            drain_timeout: Span::from_secs(30),
+            ping_interval: Span::from_secs(10),
+            workers: 1,
+        }
+    }
+}
+
+impl Config {
+    /// Checks every value and how they fit together.
+    ///
+    /// # Errors
+    /// The first value that is wrong, with its key.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let fail = |key, message: String| Err(ConfigError { key, message });
+        if self.gateways.is_empty() {
+            return fail(
+                "gateways",
+                "expected at least one gateway URL, such as \"ws://gateway.example:8765\"".into(),
+            );
+        }
+        if let Some(url) = self.gateways.iter().find(|url| url.is_secure()) {
+            return fail(
+                "gateways",
+                format!("\"{url}\" needs TLS, which this build does not have yet: use ws://"),
+            );
+        }
+        if self.to.is_empty() {
+            return fail(
+                "to",
+                "expected at least one app URL, such as \"http://127.0.0.1:8000\"".into(),
+            );
+        }
+        if let Some(name) = &self.name {
+            let known = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            if !(1..=64).contains(&name.len()) || !name.bytes().all(known) {
+                return fail(
+                    "name",
+                    format!("expected 1 to 64 letters, digits, '.', '_' or '-', got {name:?}"),
+                );
+            }
+        }
+        for (key, value, most) in [
+            ("tunnels", u32::from(self.tunnels), 64),
+            ("max_streams", self.max_streams, 1024),
+            ("workers", u32::from(self.workers), 256),
+        ] {
+            if value < 1 || value > most {
+                return fail(key, format!("expected 1 to {most}, got {value}"));
+            }
+        }
+        for (key, value) in [
+            ("reconnect_delay", self.reconnect_delay),
+            ("max_reconnect_delay", self.max_reconnect_delay),
+            ("handshake_timeout", self.handshake_timeout),
+            ("app_connect_timeout", self.app_connect_timeout),
+            ("pool_idle_timeout", self.pool_idle_timeout),
+            ("ping_interval", self.ping_interval),
+        ] {
+            if value.is_zero() {
+                return fail(key, "expected more than 0".into());
+            }
+        }
+        if self.reconnect_delay > self.max_reconnect_delay {
+            return fail(
+                "reconnect_delay",
+                format!(
+                    "expected at most max_reconnect_delay ({}), got {}",
+                    self.max_reconnect_delay, self.reconnect_delay
+                ),
+            );
+        }
+        if self.max_reconnect_attempts == Some(0) {
+            return fail(
+                "max_reconnect_attempts",
+                "expected at least 1; leave it out to try for ever".into(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Tunnels to hold to each gateway: one a worker at least.
+    pub(crate) fn tunnels_per_gateway(&self) -> u16 {
+        self.tunnels.max(self.workers)
+    }
+
+    /// What each tunnel is made with.
+    pub(crate) fn tunnel(&self) -> TunnelConfig {
+        let mut v2 = V2Config::new(Role::Receiver);
+        v2.max_streams = self.max_streams;
+        TunnelConfig {
+            v1: V1Config::new(Role::Receiver),
+            v2,
+            ping_interval: self.ping_interval.0,
+            write_timeout: WRITE_TIMEOUT,
+        }
+    }
+}
+
+/// How long frames may wait with nothing written before a tunnel is given up (ANPX 3.4).
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid() -> Config {
+        Config {
+            gateways: vec!["ws://127.0.0.1:8765".parse().unwrap()],
+            to: vec!["http://127.0.0.1:8000".parse().unwrap()],
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn the_defaults_need_only_the_two_addresses() {
+        assert_eq!(valid().validate(), Ok(()));
+        assert_eq!(Config::default().validate().unwrap_err().key, "gateways");
+    }
+
+    #[test]
+    fn every_refusal_names_its_key() {
+        let cases: [(&str, fn(&mut Config)); 10] = [
+            ("gateways", |c| {
+                c.gateways.push("wss://gate.example".parse().unwrap())
+            }),
+            ("to", |c| c.to.clear()),
+            ("name", |c| c.name = Some("two words".into())),
+            ("tunnels", |c| c.tunnels = 0),
+            ("max_streams", |c| c.max_streams = 1025),
+            ("workers", |c| c.workers = 257),
+            ("ping_interval", |c| c.ping_interval = Span::ZERO),
+            ("reconnect_delay", |c| {
+                c.reconnect_delay = Span::from_secs(301)
+            }),
+            ("max_reconnect_attempts", |c| {
+                c.max_reconnect_attempts = Some(0)
+            }),
+            ("handshake_timeout", |c| c.handshake_timeout = Span::ZERO),
+        ];
+        for (key, spoil) in cases {
+            let mut config = valid();
+            spoil(&mut config);
+            let error = config.validate().unwrap_err();
+            assert_eq!(error.key, key);
+            assert!(error.to_string().starts_with(key));
+        }
+    }
+}

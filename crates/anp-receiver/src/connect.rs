@@ -1,0 +1,515 @@
+//! Opens a connection to a gateway and does the WebSocket opening handshake (RFC 6455 section 4.1).
+//!
+//! The handshake is ours, not a WebSocket library's: the answered subprotocol decides the wire
+//! version, a missing answer is allowed (ANPX section 1), and refusals carry meaning (ANPX 3.10).
+
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
+
+use anp_tunnel::{Version, handshake};
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    address::GatewayUrl,
+    proxy::{Proxies, Proxy},
+    reconnect::Severity,
+};
+
+/// Most bytes of a response head that is read before giving up.
+const MAX_HEAD: usize = 16 << 10;
+/// Most fields of a response head.
+const MAX_FIELDS: usize = 64;
+
+/// A connection on which the handshake is over.
+#[derive(Debug)]
+pub struct Connected<IO> {
+    /// The connection.
+    pub io: IO,
+    /// Bytes read past the response head.
+    pub read: Bytes,
+    /// The wire version the gateway answered.
+    pub version: Version,
+}
+
+/// Why no tunnel came to be.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No TCP connection; `source` says why.
+    #[error("cannot connect to {address}: {source}")]
+    Unreachable {
+        /// `host:port` of the gateway or of the proxy.
+        address: String,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// The HTTP proxy did not open the way.
+    #[error("proxy {proxy} {reason}")]
+    Proxy {
+        /// `host:port` of the proxy.
+        proxy: String,
+        /// What it did instead.
+        reason: String,
+    },
+    /// The handshake took longer than `handshake_timeout`.
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// The connection broke during the handshake.
+    #[error("the connection broke during the handshake: {0}")]
+    Broken(#[from] io::Error),
+    /// The gateway will not have this receiver, now or ever.
+    #[error("the gateway refused the tunnel: HTTP {status}{detail}")]
+    Refused {
+        /// The status it answered.
+        status: u16,
+        /// Its `Retry-After`.
+        retry_after: Option<Duration>,
+        /// What the status means here.
+        detail: &'static str,
+    },
+    /// Whatever answered is not a gateway's tunnel listener.
+    #[error("{0}")]
+    NotAGateway(String),
+}
+
+impl ConnectError {
+    /// Whether trying again makes sense (ANPX 3.10).
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Refused {
+                status: 401 | 403, ..
+            } => Severity::Fatal,
+            Self::Refused { retry_after, .. } => Severity::Passing {
+                retry_after: *retry_after,
+            },
+            _ => Severity::Passing { retry_after: None },
+        }
+    }
+}
+
+/// Connects to `gateway`, through a proxy where one is set, and shakes hands, all within `timeout`.
+///
+/// # Errors
+/// [`ConnectError`].
+pub async fn connect(
+    gateway: &GatewayUrl,
+    name: Option<&str>,
+    proxies: &Proxies,
+    timeout: Duration,
+) -> Result<Connected<TcpStream>, ConnectError> {
+    let work = async {
+        let (mut io, read) = match proxies.for_gateway(gateway) {
+            None => (dial(gateway.host(), gateway.port()).await?, BytesMut::new()),
+            Some(proxy) => {
+                let mut io = dial(proxy.host(), proxy.port()).await?;
+                let read = open_way(&mut io, proxy, gateway).await?;
+                (io, read)
+            }
+        };
+        let (read, version) = shake_hands(&mut io, read, gateway, name).await?;
+        Ok(Connected { io, read, version })
+    };
+    match tokio::time::timeout(timeout, work).await {
+        Ok(result) => result,
+        Err(_) => Err(ConnectError::Timeout(timeout)),
+    }
+}
+
+/// A TCP connection tuned for frames.
+async fn dial(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+    let unreachable = |source| ConnectError::Unreachable {
+        address: format!("{host}:{port}"),
+        source,
+    };
+    let io = TcpStream::connect((host, port))
+        .await
+        .map_err(unreachable)?;
+    io.set_nodelay(true).map_err(unreachable)?;
+    // What the kernel holds unsent can no longer be overtaken by a frame of a higher class (ANPX 3.5).
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket2::SockRef::from(&io)
+        .set_tcp_notsent_lowat(128 << 10)
+        .map_err(unreachable)?;
+    Ok(io)
+}
+
+/// Asks a proxy for a way to the gateway (RFC 9110 section 9.3.6). Gives the bytes read past its answer.
+async fn open_way<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut IO,
+    proxy: &Proxy,
+    gateway: &GatewayUrl,
+) -> Result<BytesMut, ConnectError> {
+    let fail = |reason: String| ConnectError::Proxy {
+        proxy: format!("{}:{}", proxy.host(), proxy.port()),
+        reason,
+    };
+    let host = gateway.host();
+    let port = gateway.port();
+    let target = match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    };
+    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
+    if let Some(credentials) = proxy.credentials() {
+        request.push_str("Proxy-Authorization: Basic ");
+        request.push_str(credentials);
+        request.push_str("\r\n");
+    }
+    request.push_str("\r\n");
+    io.write_all(request.as_bytes()).await?;
+    let mut read = BytesMut::new();
+    let answer = read_head(io, &mut read).await;
+    match answer {
+        Ok(answer) if (200..300).contains(&answer.status) => Ok(read),
+        Ok(answer) => Err(fail(format!(
+            "answered HTTP {} to CONNECT {target}",
+            answer.status
+        ))),
+        Err(ConnectError::NotAGateway(_)) => Err(fail("did not answer with HTTP".into())),
+        Err(other) => Err(other),
+    }
+}
+
+/// The client's side of the opening handshake. `read` holds bytes that were read already.
+async fn shake_hands<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut IO,
+    mut read: BytesMut,
+    gateway: &GatewayUrl,
+    name: Option<&str>,
+) -> Result<(Bytes, Version), ConnectError> {
+    let key = handshake::new_key();
+    let mut request = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Protocol: {}, {}\r\n",
+        gateway.target(),
+        gateway.authority(),
+        handshake::V2,
+        handshake::V1,
+    );
+    if let Some(name) = name {
+        request.push_str("ANP-Receiver: ");
+        request.push_str(name);
+        request.push_str("\r\n");
+    }
+    request.push_str("\r\n");
+    io.write_all(request.as_bytes()).await?;
+    let answer = read_head(io, &mut read).await?;
+    let version = answer.check(&handshake::accept_key(key.as_bytes()))?;
+    Ok((read.freeze(), version))
+}
+
+/// The parts of a response head that a handshake looks at.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    fields: Vec<(String, String)>,
+}
+
+/// Reads one response head and takes it off `read`.
+async fn read_head<IO: AsyncRead + Unpin>(
+    io: &mut IO,
+    read: &mut BytesMut,
+) -> Result<Answer, ConnectError> {
+    loop {
+        if let Some((answer, len)) = Answer::parse(read)? {
+            let _ = read.split_to(len);
+            return Ok(answer);
+        }
+        if read.len() >= MAX_HEAD {
+            return Err(ConnectError::NotAGateway(format!(
+                "the answer's head exceeds {MAX_HEAD} bytes: is this the tunnel address?"
+            )));
+        }
+        if io.read_buf(read).await? == 0 {
+            return Err(ConnectError::NotAGateway(match read.is_empty() {
+                true => "the other end closed the connection without an answer: is this the tunnel address?".into(),
+                false => "the other end closed the connection in the middle of its answer".into(),
+            }));
+        }
+    }
+}
+
+impl Answer {
+    /// The head at the start of `bytes` and its length; `None` while it is incomplete.
+    fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ConnectError> {
+        // A TLS alert record (RFC 8446 section 5.1) is what a TLS port says to plain HTTP.
+        if bytes.starts_with(&[0x15, 0x03]) {
+            return Err(ConnectError::NotAGateway(
+                "the other end speaks TLS, not plain HTTP: is this the tunnel address?".into(),
+            ));
+        }
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut head = httparse::Response::new(&mut fields);
+        let len = match head.parse(bytes) {
+            Ok(httparse::Status::Complete(len)) => len,
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(e) => {
+                return Err(ConnectError::NotAGateway(format!(
+                    "the other end did not answer with HTTP ({e}): is this the tunnel address?"
+                )));
+            }
+        };
+        let fields = head
+            .headers
+            .iter()
+            .map(|f| {
+                let value = String::from_utf8_lossy(f.value).trim().to_owned();
+                (f.name.to_ascii_lowercase(), value)
+            })
+            .collect();
+        let status = head.code.unwrap_or_default();
+        Ok(Some((Self { status, fields }, len)))
+    }
+
+    fn get<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.fields
+            .iter()
+            .filter(move |(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
+    }
+
+    /// True where the comma-separated list `name` holds `token`, whatever its case.
+    fn lists(&self, name: &str, token: &str) -> bool {
+        self.get(name)
+            .flat_map(|value| value.split(','))
+            .any(|item| item.trim().eq_ignore_ascii_case(token))
+    }
+
+    /// Seconds or a date (RFC 9110 section 10.2.3).
+    fn retry_after(&self) -> Option<Duration> {
+        let value = self.get("retry-after").next()?;
+        match value.parse() {
+            Ok(secs) => Some(Duration::from_secs(secs)),
+            Err(_) => {
+                let at = httpdate::parse_http_date(value).ok()?;
+                Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+            }
+        }
+    }
+
+    /// Checks a handshake's answer (RFC 6455 section 4.1) and gives the wire version.
+    fn check(&self, accept: &str) -> Result<Version, ConnectError> {
+        let not_a_gateway = |reason: String| Err(ConnectError::NotAGateway(reason));
+        let refused = |detail| {
+            Err(ConnectError::Refused {
+                status: self.status,
+                retry_after: self.retry_after(),
+                detail,
+            })
+        };
+        match self.status {
+            101 => {}
+            400 => return refused(" (it speaks no version of ours, or wants another path)"),
+            401 => return refused(" (it wants a proof of identity)"),
+            403 => return refused(" (this receiver may not serve here)"),
+            429 => return refused(" (too many tunnels or attempts)"),
+            503 => return refused(" (it takes no new tunnels now)"),
+            500..=599 => return refused(""),
+            status => {
+                return not_a_gateway(format!(
+                    "answered HTTP {status}: is this the tunnel address? \
+                     (a gateway's tunnel listener is apart from its public one)"
+                ));
+            }
+        }
+        if !self.lists("upgrade", "websocket") || !self.lists("connection", "upgrade") {
+            return not_a_gateway("answered 101 without upgrading to WebSocket".into());
+        }
+        if self.get("sec-websocket-accept").ne([accept]) {
+            return not_a_gateway("answered 101 with a wrong Sec-WebSocket-Accept".into());
+        }
+        if let Some(extension) = self.get("sec-websocket-extensions").next() {
+            return not_a_gateway(format!(
+                "turned on a WebSocket extension nobody offered: {extension:?}"
+            ));
+        }
+        let mut protocols = self.get("sec-websocket-protocol");
+        let protocol = protocols.next();
+        match handshake::answered(protocol) {
+            Some(version) if protocols.next().is_none() => Ok(version),
+            _ => not_a_gateway(format!(
+                "speaks another protocol over WebSocket: {:?}",
+                protocol.unwrap_or_default()
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::DuplexStream;
+
+    /// Plays the other end: reads a request head, answers with what `answer` makes of it.
+    async fn peer(mut io: DuplexStream, answer: impl FnOnce(&str) -> String) -> String {
+        let mut read = BytesMut::new();
+        while !read.ends_with(b"\r\n\r\n") {
+            assert_ne!(io.read_buf(&mut read).await.unwrap(), 0);
+        }
+        let request = String::from_utf8(read.to_vec()).unwrap();
+        io.write_all(answer(&request).as_bytes()).await.unwrap();
+        request
+    }
+
+    fn accept_for(request: &str) -> String {
+        let (_, rest) = request.split_once("Sec-WebSocket-Key: ").unwrap();
+        let (key, _) = rest.split_once("\r\n").unwrap();
+        handshake::accept_key(key.as_bytes())
+    }
+
+    /// A right answer with `extra` lines before the end of the head and `after` behind it.
+    fn right(request: &str, extra: &str, after: &str) -> String {
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\nCONNECTION: keep-alive, Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n{extra}\r\n{after}",
+            accept_for(request)
+        )
+    }
+
+    async fn shake(
+        answer: impl FnOnce(&str) -> String,
+    ) -> (String, Result<(Bytes, Version), ConnectError>) {
+        let (mut io, other) = tokio::io::duplex(64 << 10);
+        let gateway = "ws://gate.example:8765/anpx".parse().unwrap();
+        tokio::join!(
+            peer(other, answer),
+            shake_hands(&mut io, BytesMut::new(), &gateway, Some("box"))
+        )
+    }
+
+    #[tokio::test]
+    async fn a_right_answer_gives_the_version_and_keeps_the_bytes_behind_it() {
+        for (line, version) in [
+            ("Sec-WebSocket-Protocol: anpx.v2\r\n", Version::V2),
+            ("Sec-WebSocket-Protocol: anpx.v1\r\n", Version::V1),
+            ("", Version::Undecided),
+        ] {
+            let (request, result) = shake(|r| right(r, line, "frames")).await;
+            let (read, got) = result.unwrap();
+            assert_eq!((&read[..], got), (&b"frames"[..], version));
+            assert!(request.starts_with("GET /anpx HTTP/1.1\r\nHost: gate.example:8765\r\n"));
+            assert!(request.contains("\r\nSec-WebSocket-Protocol: anpx.v2, anpx.v1\r\n"));
+            assert!(request.contains("\r\nANP-Receiver: box\r\n"));
+            assert!(!request.contains("Extensions"));
+        }
+    }
+
+    #[tokio::test]
+    async fn every_wrong_answer_is_told_apart() {
+        let cases: [(&str, &str); 7] = [
+            (
+                "HTTP/1.1 404 Not Found\r\n\r\n",
+                "answered HTTP 404: is this the tunnel address?",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\n\r\n",
+                "answered HTTP 200: is this the tunnel address?",
+            ),
+            ("SSH-2.0-OpenSSH_9.6\r\n", "did not answer with HTTP"),
+            ("\x15\x03\x01\0\x02\x02\x46", "speaks TLS"),
+            ("", "without an answer"),
+            ("HTTP/1.1 101 Sw", "in the middle of its answer"),
+            ("HTTP/1.1 101 OK\r\n\r\n", "without upgrading"),
+        ];
+        for (answer, reason) in cases {
+            let (_, result) = shake(|_| answer.to_owned()).await;
+            let error = result.unwrap_err();
+            assert!(matches!(error, ConnectError::NotAGateway(_)), "{error}");
+            assert!(error.to_string().contains(reason), "{error}");
+            assert_eq!(error.severity(), Severity::Passing { retry_after: None });
+        }
+        let huge = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(MAX_HEAD));
+        let (_, result) = shake(|_| huge).await;
+        assert!(result.unwrap_err().to_string().contains("exceeds"));
+        for (extra, reason) in [
+            ("Sec-WebSocket-Protocol: graphql-ws\r\n", "another protocol"),
+            (
+                "Sec-WebSocket-Protocol: anpx.v2\r\nSec-WebSocket-Protocol: anpx.v1\r\n",
+                "another protocol",
+            ),
+            (
+                "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+                "extension nobody offered",
+            ),
+            (
+                "Sec-WebSocket-Accept: bm8=\r\n",
+                "wrong Sec-WebSocket-Accept",
+            ),
+        ] {
+            let (_, result) = shake(|r| right(r, extra, "")).await;
+            assert!(result.unwrap_err().to_string().contains(reason));
+        }
+    }
+
+    #[tokio::test]
+    async fn refusals_say_whether_to_come_back() {
+        let passing = |secs| Severity::Passing {
+            retry_after: Option::map(secs, Duration::from_secs),
+        };
+        for (answer, severity) in [
+            ("401 Unauthorized\r\n", Severity::Fatal),
+            ("403 Forbidden\r\n", Severity::Fatal),
+            (
+                "429 Too Many Requests\r\nRetry-After: 7\r\n",
+                passing(Some(7)),
+            ),
+            (
+                "503 Service Unavailable\r\nRetry-After: soon\r\n",
+                passing(None),
+            ),
+            (
+                "503 Service Unavailable\r\nRetry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+                passing(Some(0)),
+            ),
+            ("502 Bad Gateway\r\n", passing(None)),
+        ] {
+            let (_, result) = shake(|_| format!("HTTP/1.1 {answer}\r\n")).await;
+            let error = result.unwrap_err();
+            assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
+            assert_eq!(error.severity(), severity, "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_asked_for_the_way() {
+        let proxy = Proxy::parse("http://user:pa%20ss@proxy.example:3128").unwrap();
+        let gateway = "ws://[2001:db8::1]:8765".parse().unwrap();
+        let (mut io, other) = tokio::io::duplex(1024);
+        let (request, way) = tokio::join!(
+            peer(other, |_| "HTTP/1.1 200 Connection established\r\n\r\nrest"
+                .into()),
+            open_way(&mut io, &proxy, &gateway)
+        );
+        assert_eq!(&way.unwrap()[..], b"rest");
+        assert!(request.starts_with("CONNECT [2001:db8::1]:8765 HTTP/1.1\r\n"));
+        // base64("user:pa ss")
+        assert!(request.contains("Proxy-Authorization: Basic dXNlcjpwYSBzcw==\r\n"));
+
+        let (mut io, other) = tokio::io::duplex(1024);
+        let (_, way) = tokio::join!(
+            peer(other, |_| {
+                "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n".into()
+            }),
+            open_way(&mut io, &proxy, &gateway)
+        );
+        assert_eq!(
+            way.unwrap_err().to_string(),
+            "proxy proxy.example:3128 answered HTTP 407 to CONNECT [2001:db8::1]:8765"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_at_the_timeout() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let gateway = format!("ws://127.0.0.1:{port}").parse().unwrap();
+        let result = connect(&gateway, None, &Proxies::none(), Duration::from_secs(15)).await;
+        assert!(matches!(result, Err(ConnectError::Timeout(_))));
+    }
+}

@@ -1,0 +1,189 @@
+//! When a lost tunnel is opened again. Pure: random numbers and failures go in, waits come out.
+
+use std::{fmt, time::Duration};
+
+/// Counts failures of one tunnel slot and says how long to wait after each.
+///
+/// Waits are random between nothing and `delay × 2ⁿ`, at most `cap` ("full jitter"), so that many
+/// receivers that lost one gateway do not come back together.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    delay: Duration,
+    cap: Duration,
+    max_attempts: Option<u32>,
+    failures: u32,
+}
+
+/// What a failure means for trying again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It may pass: try again, not before `retry_after` where the peer said so.
+    Passing {
+        /// The peer's `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// It will not pass by itself: trying again would only repeat it.
+    Fatal,
+}
+
+/// What to do after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Wait, then try again.
+    Retry {
+        /// How long to wait.
+        after: Duration,
+        /// The number of the attempt that follows, from 1 since the last healthy connection.
+        attempt: u32,
+    },
+    /// Do not try again.
+    Stop(Stop),
+}
+
+/// Why there will be no further attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The failure was [`Severity::Fatal`].
+    Fatal,
+    /// `max_reconnect_attempts` were used up; holds how many failed.
+    Exhausted(u32),
+}
+
+impl Backoff {
+    /// A fresh count. `delay` is the upper end of the first wait, `cap` that of every wait.
+    pub fn new(delay: Duration, cap: Duration, max_attempts: Option<u32>) -> Self {
+        Self {
+            delay,
+            cap,
+            max_attempts,
+            failures: 0,
+        }
+    }
+
+    /// The connection proved healthy: the count starts over.
+    pub fn healthy(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Records a failure. `random` is uniform in `0.0..1.0`.
+    pub fn failed(&mut self, severity: Severity, random: f64) -> Next {
+        let Severity::Passing { retry_after } = severity else {
+            return Next::Stop(Stop::Fatal);
+        };
+        self.failures = self.failures.saturating_add(1);
+        if self.max_attempts.is_some_and(|most| self.failures >= most) {
+            return Next::Stop(Stop::Exhausted(self.failures));
+        }
+        let doublings = (self.failures - 1).min(31);
+        let ceiling = self.delay.saturating_mul(1 << doublings).min(self.cap);
+        let jitter = ceiling.mul_f64(random.clamp(0.0, 1.0));
+        // Receivers told the same Retry-After still spread: the jitter comes on top of it.
+        let after = retry_after
+            .unwrap_or_default()
+            .saturating_add(jitter)
+            .min(self.cap);
+        Next::Retry {
+            after,
+            attempt: self.failures + 1,
+        }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fatal => f.write_str("trying again would not help"),
+            Self::Exhausted(failures) => {
+                write!(f, "{failures} attempts failed (max_reconnect_attempts)")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSING: Severity = Severity::Passing { retry_after: None };
+
+    fn backoff(max_attempts: Option<u32>) -> Backoff {
+        Backoff::new(
+            Duration::from_secs(1),
+            Duration::from_secs(300),
+            max_attempts,
+        )
+    }
+
+    fn wait(next: Next) -> Duration {
+        match next {
+            Next::Retry { after, .. } => after,
+            Next::Stop(stop) => panic!("stopped: {stop}"),
+        }
+    }
+
+    #[test]
+    fn waits_double_to_the_cap_and_start_over() {
+        let mut backoff = backoff(None);
+        let waits: Vec<u64> = (0..11)
+            .map(|_| wait(backoff.failed(PASSING, 1.0)).as_secs())
+            .collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        for _ in 0..100 {
+            assert_eq!(wait(backoff.failed(PASSING, 1.0)).as_secs(), 300);
+        }
+        backoff.healthy();
+        let next = backoff.failed(PASSING, 1.0);
+        assert_eq!(
+            next,
+            Next::Retry {
+                after: Duration::from_secs(1),
+                attempt: 2
+            }
+        );
+    }
+
+    #[test]
+    fn jitter_reaches_down_to_nothing() {
+        let mut backoff = backoff(None);
+        assert_eq!(wait(backoff.failed(PASSING, 0.0)), Duration::ZERO);
+        assert_eq!(wait(backoff.failed(PASSING, 0.5)), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn retry_after_is_waited_for_but_not_beyond_the_cap() {
+        let told = |secs| Severity::Passing {
+            retry_after: Some(Duration::from_secs(secs)),
+        };
+        let mut backoff = backoff(None);
+        assert_eq!(
+            wait(backoff.failed(told(20), 0.5)),
+            Duration::from_millis(20_500)
+        );
+        assert_eq!(
+            wait(backoff.failed(told(86_400), 0.5)),
+            Duration::from_secs(300)
+        );
+        assert_eq!(
+            wait(backoff.failed(told(u64::MAX), 0.5)),
+            Duration::from_secs(300)
+        );
+    }
+
+    #[test]
+    fn it_stops_when_told_to_or_when_it_cannot_help() {
+        let mut backoff = backoff(Some(3));
+        assert!(matches!(
+            backoff.failed(PASSING, 0.1),
+            Next::Retry { attempt: 2, .. }
+        ));
+        assert!(matches!(
+            backoff.failed(PASSING, 0.1),
+            Next::Retry { attempt: 3, .. }
+        ));
+        assert_eq!(backoff.failed(PASSING, 0.1), Next::Stop(Stop::Exhausted(3)));
+        assert_eq!(
+            backoff.failed(Severity::Fatal, 0.1),
+            Next::Stop(Stop::Fatal)
+        );
+    }
+}
