@@ -136,8 +136,9 @@ fn be32(b: &[u8; Header::LEN], at: usize) -> u32 {
     u32::from_be_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
 }
 
-/// Version 1 covers bytes 0..12; version 2 also 16..24, so the body CRC and the stream id (ANPX 3.1).
-fn header_crc(b: &[u8; Header::LEN]) -> u32 {
+/// The CRC that belongs in bytes 12..16 of header `b`: version 1 covers bytes 0..12; version 2 also
+/// 16..24, so the body CRC and the stream id (ANPX 3.1).
+pub fn header_crc(b: &[u8; Header::LEN]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&b[..12]);
     if b[4] != 1 {

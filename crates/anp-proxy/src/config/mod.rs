@@ -1,0 +1,6 @@
+mod de;
+mod file;
+mod layers;
+mod mistake;
+mod problem;
+mod tree;
