@@ -1,25 +1,24 @@
 //! A tunnel: one WebSocket and the session on it.
-#![allow(unused_variables, clippy::todo)]
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anpx::{
     CloseCode, OpenError, RequestHead,
+    limits::{FRAME_OVERHEAD, MAX_V1_FRAME},
     session::{
-        End,
+        End, Role, Session,
         config::{V1Config, V2Config},
+        v1, v2,
     },
 };
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{RecvStream, SendStream};
+use crate::{Driver, RecvStream, SendStream, shared::Shared, stream};
 
 /// The wire version of a tunnel, as the handshake left it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub enum Version {
     Undecided,
 }
 
-/// What a tunnel is made with.
+/// What a tunnel is made with. Its two session settings must be for the same role.
 #[derive(Clone, Debug)]
 pub struct TunnelConfig {
     /// Session settings of version 1.
@@ -45,8 +44,41 @@ pub struct TunnelConfig {
     pub write_timeout: Duration,
 }
 
-/// Where a tunnel stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl TunnelConfig {
+    /// The defaults for `role`: pings every 10 s, 30 s to write.
+    pub fn new(role: Role) -> Self {
+        Self {
+            v1: V1Config::new(role),
+            v2: V2Config::new(role),
+            ping_interval: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+        }
+    }
+
+    /// The session of `version`, `None` while it is undecided.
+    pub(crate) fn session(&self, version: Version, now: Instant) -> Option<Session> {
+        match version {
+            Version::V1 => Some(Session::V1(v1::Session::new(self.v1.clone(), now))),
+            Version::V2 => Some(Session::V2(v2::Session::new(self.v2.clone(), now))),
+            Version::Undecided => None,
+        }
+    }
+
+    /// Most bytes of a message on `version` (ANPX section 4).
+    pub(crate) fn message_limit(&self, version: Version) -> usize {
+        match version {
+            Version::V2 => {
+                let body = usize::try_from(self.v2.max_frame_body).unwrap_or(usize::MAX);
+                body.saturating_add(FRAME_OVERHEAD)
+            }
+            Version::V1 | Version::Undecided => MAX_V1_FRAME,
+        }
+    }
+}
+
+/// Where a tunnel stands. It only moves forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum Status {
     /// The peer has not yet shown that it speaks the protocol.
     Opening,
@@ -58,7 +90,18 @@ pub enum Status {
     Closed,
 }
 
-/// Told of changes, from inside the driver: must be quick and must not call the tunnel.
+impl Status {
+    pub(crate) fn from_u8(value: u8) -> Self {
+        match value {
+            0 => Self::Opening,
+            1 => Self::Ready,
+            2 => Self::Draining,
+            _ => Self::Closed,
+        }
+    }
+}
+
+/// Told of changes as they happen, on the thread that caused them: must be quick.
 pub trait Observer: Send + Sync {
     /// The status changed.
     fn status(&self, status: Status);
@@ -92,11 +135,15 @@ pub struct Incoming {
 
 /// A handle on a tunnel, cheap to clone and usable from any thread.
 #[derive(Clone, Debug)]
-pub struct Tunnel {}
+pub struct Tunnel {
+    shared: Arc<Shared>,
+}
 
 impl Tunnel {
     /// Puts a session on `io`, on which the WebSocket handshake is over. `read` holds bytes that
     /// were read past it. Nothing happens until the driver is polled.
+    ///
+    /// The role is that of the configuration; a receiver is the WebSocket's client.
     pub fn new<IO>(
         io: IO,
         read: Bytes,
@@ -107,81 +154,105 @@ impl Tunnel {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        todo!()
+        let now = now();
+        let session = config.session(version, now);
+        let shared = Arc::new(Shared::new(session, version, observer));
+        let driver = Driver::new(io, read, Arc::clone(&shared), config, now);
+        (Self { shared }, driver)
     }
 
     /// Where the tunnel stands.
     pub fn status(&self) -> Status {
-        todo!()
+        self.shared.status()
     }
 
     /// The wire version; `Undecided` until known.
     pub fn version(&self) -> Version {
-        todo!()
+        self.shared.with(|state| state.version)
     }
 
     /// Streams that hold a place now; an atomic load.
     pub fn open_streams(&self) -> usize {
-        todo!()
+        self.shared.open_streams()
     }
 
     /// How many streams may be opened now (0 while opening, paused, draining or full); an atomic load.
     pub fn capacity(&self) -> usize {
-        todo!()
+        self.shared.capacity()
     }
 
     /// The least round-trip time seen.
     pub fn round_trip(&self) -> Option<Duration> {
-        todo!()
+        self.shared.with(|state| state.round_trip)
     }
 
     /// Gateway: opens a stream. `body` is at most [`Tunnel::first_capacity`] bytes. With `End::Yes`
     /// the request is whole.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was sent.
     pub fn open(
         &self,
         head: &RequestHead,
         body: Bytes,
         end: End,
     ) -> Result<(SendStream, RecvStream), OpenError> {
-        todo!()
+        self.shared.with(|state| {
+            let session = state.session.as_mut().ok_or(OpenError::Unavailable)?;
+            let id = session.open(now(), head, body, end)?;
+            Ok(stream::halves(&self.shared, state, id))
+        })
     }
 
     /// Most body bytes that may go inside a head.
     pub fn first_capacity(&self) -> usize {
-        todo!()
+        self.shared
+            .with(|state| state.session.as_ref().map_or(0, Session::first_capacity))
     }
 
     /// Receiver: the next request; `None` once the tunnel ended.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
-        todo!()
+        self.shared.with(|state| {
+            if let Some((id, head)) = state.session.as_mut().and_then(Session::accept) {
+                let (response, body) = stream::halves(&self.shared, state, id);
+                return Poll::Ready(Some(Incoming {
+                    head,
+                    body,
+                    response,
+                }));
+            }
+            if state.ended {
+                return Poll::Ready(None);
+            }
+            state.wait_accept(cx.waker());
+            Poll::Pending
+        })
     }
 
     /// Receiver: pauses or resumes new streams (the local app's health).
     pub fn set_accepting(&self, accepting: bool) {
-        todo!()
+        self.shared.with(|state| {
+            if let Some(session) = &mut state.session {
+                session.set_accepting(accepting);
+            }
+        });
     }
 
     /// Begins a graceful end (ANPX 3.9); the driver ends once every stream has.
     pub fn drain(&self) {
-        todo!()
+        self.shared.with(|state| state.drain_requested = true);
+        self.shared.set_status(Status::Draining);
     }
 
     /// Closes at once with `code` and a `reason` of at most 123 bytes.
     pub fn close(&self, code: CloseCode, reason: &'static str) {
-        todo!()
+        self.shared.with(|state| {
+            state.close_request.get_or_insert((code, reason));
+        });
     }
 }
 
-/// Moves the bytes of one tunnel: a future to be spawned, ready when the connection is gone.
-#[derive(Debug)]
-pub struct Driver<IO> {
-    io: IO,
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
-    type Output = Closed;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
-        todo!()
-    }
+/// The time, as tokio's clock tells it: tests pause that one.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

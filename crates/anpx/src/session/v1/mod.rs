@@ -12,6 +12,9 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Session;
 impl Session {
+    pub fn new(config: super::config::V1Config, now: Instant) -> Self {
+        todo!()
+    }
     pub fn handle_binary(&mut self, now: Instant, message: Bytes) -> Result<(), SessionError> {
         todo!()
     }

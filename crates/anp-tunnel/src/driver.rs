@@ -1,0 +1,555 @@
+//! Moves the bytes of one tunnel: reads all there is, writes all there is to say, flushes once.
+
+use std::{
+    borrow::Cow,
+    cell::RefCell,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use anpx::{
+    CloseCode, SessionError,
+    header::Header,
+    limits::MAX_UNWRITTEN,
+    session::{Role, Session, Transmit},
+};
+use bytes::{BufMut, Bytes};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
+
+use crate::{
+    Closed, Status, TunnelConfig, Version,
+    keepalive::{Keepalive, Verdict},
+    shared::{Shared, State, set},
+    tunnel::now,
+    websocket::{Message, Reader, Side, WebSocketError, Writer},
+};
+
+/// Bytes asked of the socket at once.
+const READ_SIZE: usize = 64 << 10;
+/// Reads between two writes, so that neither direction starves the other.
+const READS_A_PASS: usize = 8;
+/// Passes before other tasks of the worker get their turn.
+const PASSES: usize = 4;
+/// How long the peer's Close is awaited.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// A receiver that does not know the version yet shows a version-1 gateway that it lives
+/// (ANPX section 1), first after this long.
+const UNDECIDED_PING: Duration = Duration::from_secs(5);
+
+thread_local! {
+    /// Where a worker's tunnels read what is not a large body: an idle tunnel holds no buffer.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into_boxed_slice());
+}
+
+/// Moves the bytes of one tunnel: a future to be spawned, ready when the connection is gone.
+#[derive(Debug)]
+pub struct Driver<IO> {
+    io: IO,
+    shared: Arc<Shared>,
+    wire: Wire,
+    /// Set once the connection is to end.
+    closing: Option<Closing>,
+    /// Since when nothing could be written though something waits.
+    stalled: Option<Instant>,
+    timer: Timer,
+    write_timeout: Duration,
+}
+
+/// Everything between the socket and the session that has no I/O.
+#[derive(Debug)]
+struct Wire {
+    reader: Reader,
+    writer: Writer,
+    keepalive: Keepalive,
+    /// The payload of the last ping, to be answered.
+    pong: Option<Bytes>,
+    config: TunnelConfig,
+    /// Receiver without a version: when the next sign of life is due.
+    undecided_ping: Option<Instant>,
+}
+
+/// A connection that is ending.
+#[derive(Debug)]
+struct Closing {
+    closed: Closed,
+    deadline: Instant,
+    /// The peer's Close was read, or the connection broke: nothing more is to be read.
+    read_over: bool,
+}
+
+/// Why the connection ends.
+#[derive(Debug)]
+enum Ending {
+    Ours(CloseCode, Cow<'static, str>),
+    Peer(Option<CloseCode>, String),
+    /// No byte can be exchanged any more.
+    Broken(String),
+}
+
+impl From<SessionError> for Ending {
+    fn from(error: SessionError) -> Self {
+        Self::Ours(error.code, error.reason)
+    }
+}
+
+impl From<WebSocketError> for Ending {
+    fn from(error: WebSocketError) -> Self {
+        Self::Ours(error.code, Cow::Borrowed(error.reason))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
+    pub(crate) fn new(
+        io: IO,
+        read: Bytes,
+        shared: Arc<Shared>,
+        config: TunnelConfig,
+        now: Instant,
+    ) -> Self {
+        let side = match config.v2.role {
+            Role::Gateway => Side::Server,
+            Role::Receiver => Side::Client,
+        };
+        let version = shared.with(|state| state.version);
+        let mut driver = Self {
+            io,
+            shared,
+            wire: Wire {
+                reader: Reader::new(side, config.message_limit(version)),
+                writer: Writer::new(side),
+                keepalive: Keepalive::new(config.ping_interval, now),
+                pong: None,
+                undecided_ping: (version == Version::Undecided).then(|| now + UNDECIDED_PING),
+                config: config.clone(),
+            },
+            closing: None,
+            stalled: None,
+            timer: Timer::default(),
+            write_timeout: config.write_timeout,
+        };
+        if let Err(ending) = driver.feed(&read, now) {
+            driver.begin_end(ending, now);
+        }
+        driver
+    }
+
+    /// Hands bytes to the session.
+    fn feed(&mut self, mut input: &[u8], now: Instant) -> Result<(), Ending> {
+        let wire = &mut self.wire;
+        self.shared.with(|state| {
+            while !input.is_empty() {
+                if let Some(message) = wire.reader.feed(&mut input)? {
+                    wire.handle(state, message, now)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Reads what is there. True where there may be more.
+    fn poll_input(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
+        for _ in 0..READS_A_PASS {
+            let n = match self.poll_read(cx, now)? {
+                Poll::Ready(n) => n,
+                Poll::Pending => return Ok(false),
+            };
+            if n == 0 {
+                return Err(Ending::Broken(
+                    "the peer closed the connection without a Close".into(),
+                ));
+            }
+            self.wire.keepalive.handle_read(now);
+        }
+        Ok(true)
+    }
+
+    /// One read: a large body straight into its message, all else through the worker's scratch.
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Poll<usize>, Ending> {
+        let missing = self.wire.reader.missing();
+        if missing >= READ_SIZE / 4
+            && let Some(body) = self.wire.reader.spare()
+        {
+            let room = (body.capacity() - body.len()).min(missing);
+            let mut body = body.limit(room);
+            let read = pin!(self.io.read_buf(&mut body)).poll(cx).map_err(broken);
+            let Poll::Ready(n) = read? else {
+                return Ok(Poll::Pending);
+            };
+            if let Some(message) = self.wire.reader.filled(n)? {
+                let wire = &mut self.wire;
+                self.shared.with(|state| wire.handle(state, message, now))?;
+            }
+            return Ok(Poll::Ready(n));
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buf = ReadBuf::new(scratch);
+            match Pin::new(&mut self.io)
+                .poll_read(cx, &mut buf)
+                .map_err(broken)?
+            {
+                Poll::Pending => Ok(Poll::Pending),
+                Poll::Ready(()) => {
+                    let n = buf.filled().len();
+                    self.feed(buf.filled(), now)?;
+                    Ok(Poll::Ready(n))
+                }
+            }
+        })
+    }
+
+    /// Encodes what the session has to say and writes it. True where all of it was written and
+    /// something may have been added since.
+    fn poll_output(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
+        if self.closing.is_none() {
+            let wire = &mut self.wire;
+            self.shared.with(|state| wire.fill(state, now))?;
+        }
+        let mut wrote = false;
+        while !self.wire.writer.unwritten().is_empty() {
+            let bytes = self.wire.writer.unwritten();
+            match Pin::new(&mut self.io)
+                .poll_write(cx, bytes)
+                .map_err(broken)?
+            {
+                Poll::Pending => {
+                    self.stalled.get_or_insert(now);
+                    return Ok(false);
+                }
+                Poll::Ready(0) => {
+                    return Err(Ending::Broken("the connection takes no bytes".into()));
+                }
+                Poll::Ready(n) => {
+                    self.stalled = None;
+                    self.wire.writer.written(n);
+                    wrote = true;
+                }
+            }
+        }
+        if wrote
+            && Pin::new(&mut self.io)
+                .poll_flush(cx)
+                .map_err(broken)?
+                .is_pending()
+        {
+            return Ok(false);
+        }
+        Ok(wrote)
+    }
+
+    /// Acts on the deadlines that passed.
+    fn handle_timeouts(&mut self, now: Instant) -> Result<(), Ending> {
+        if self
+            .stalled
+            .is_some_and(|since| now >= since + self.write_timeout)
+        {
+            return Err(Ending::Broken(
+                "nothing could be written in time (4008)".into(),
+            ));
+        }
+        if self.wire.keepalive.handle_timeout(now) == Verdict::Dead {
+            return Err(Ending::Broken(
+                "nothing was read for two ping intervals".into(),
+            ));
+        }
+        // A timer fires on tunnels with little to do: those need not hold a buffer.
+        self.wire.writer.release();
+        self.shared.with(|state| match &mut state.session {
+            Some(session) => session.handle_timeout(now),
+            None => Ok(()),
+        })?;
+        Ok(())
+    }
+
+    /// When [`Driver::handle_timeouts`] is next due.
+    fn deadline(&self, session: Option<Instant>) -> Instant {
+        if let Some(closing) = &self.closing {
+            return closing.deadline;
+        }
+        let stalled = self.stalled.map(|since| since + self.write_timeout);
+        let all = [session, stalled, self.wire.undecided_ping];
+        all.into_iter()
+            .flatten()
+            .fold(self.wire.keepalive.deadline(), Instant::min)
+    }
+
+    /// One pass over the open connection. True where another would find more.
+    fn pass(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
+        let read = self.poll_input(cx, now)?;
+        let (close, drained) = self.shared.with(|state| {
+            if std::mem::take(&mut state.drain_requested)
+                && let Some(session) = &mut state.session
+            {
+                session.drain();
+            }
+            (
+                state.close_request,
+                state.session.as_ref().is_some_and(Session::is_drained),
+            )
+        });
+        if let Some((code, reason)) = close {
+            return Err(Ending::Ours(code, Cow::Borrowed(reason)));
+        }
+        let wrote = self.poll_output(cx, now)?;
+        if drained && self.wire.writer.unwritten().is_empty() {
+            return Err(Ending::Ours(
+                CloseCode::GOING_AWAY,
+                Cow::Borrowed("drained"),
+            ));
+        }
+        Ok(read || wrote)
+    }
+
+    /// Tells everybody, and says goodbye where the connection still carries bytes.
+    fn begin_end(&mut self, ending: Ending, now: Instant) {
+        let was_ready = self.shared.with(|state| state.was_ready);
+        let (code, reason, by_peer) = match ending {
+            Ending::Ours(code, reason) => {
+                self.wire.writer.close(code, &reason);
+                (Some(code), reason.into_owned(), false)
+            }
+            Ending::Peer(code, reason) => {
+                self.wire.writer.close(code.unwrap_or(CloseCode::DONE), "");
+                (code, reason, true)
+            }
+            Ending::Broken(reason) => {
+                self.wire.writer = Writer::new(Side::Server);
+                (None, reason, true)
+            }
+        };
+        self.closing = Some(Closing {
+            closed: Closed {
+                code,
+                reason,
+                by_peer,
+                was_ready,
+            },
+            deadline: now + CLOSE_TIMEOUT,
+            read_over: by_peer,
+        });
+        self.shared.with(State::end);
+        self.shared.set_status(Status::Closed);
+    }
+
+    /// Writes the rest and awaits the peer's Close. Ready when the connection may be dropped.
+    fn poll_end(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Closed> {
+        let _ = self
+            .poll_output(cx, now)
+            .inspect_err(|_| self.stop_reading());
+        while self.closing.as_ref().is_some_and(|c| !c.read_over) {
+            match self.poll_discard(cx) {
+                Poll::Pending => break,
+                Poll::Ready(true) => self.stop_reading(),
+                Poll::Ready(false) => {}
+            }
+        }
+        let unwritten = !self.wire.writer.unwritten().is_empty();
+        match &self.closing {
+            Some(closing) if now < closing.deadline && (unwritten || !closing.read_over) => {
+                self.timer.arm(cx, closing.deadline, now);
+                Poll::Pending
+            }
+            Some(closing) => Poll::Ready(closing.closed.clone()),
+            None => Poll::Pending,
+        }
+    }
+
+    fn stop_reading(&mut self) {
+        if let Some(closing) = &mut self.closing {
+            closing.read_over = true;
+        }
+    }
+
+    /// Reads and forgets. Ready with true at the peer's Close or the end of the connection.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buf = ReadBuf::new(scratch);
+            let read = Pin::new(&mut self.io).poll_read(cx, &mut buf);
+            let Poll::Ready(read) = read else {
+                return Poll::Pending;
+            };
+            let mut input = buf.filled();
+            if read.is_err() || input.is_empty() {
+                return Poll::Ready(true);
+            }
+            while !input.is_empty() {
+                match self.wire.reader.feed(&mut input) {
+                    Ok(Some(Message::Close(_))) | Err(_) => return Poll::Ready(true),
+                    Ok(_) => {}
+                }
+            }
+            Poll::Ready(false)
+        })
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
+    type Output = Closed;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
+        let this = &mut *self;
+        let now = now();
+        this.shared.driver_runs(cx.waker());
+        for _ in 0..PASSES {
+            if this.closing.is_some() {
+                return this.poll_end(cx, now);
+            }
+            let pass = match this.timer.has_fired(now) {
+                true => this.handle_timeouts(now).and_then(|()| this.pass(cx, now)),
+                false => this.pass(cx, now),
+            };
+            let more = match pass {
+                Ok(more) => more,
+                Err(ending) => {
+                    this.begin_end(ending, now);
+                    continue;
+                }
+            };
+            let full = this.wire.writer.unwritten().len() >= MAX_UNWRITTEN;
+            if !more && let Some(session_deadline) = this.shared.driver_sleeps(full) {
+                let deadline = this.deadline(session_deadline);
+                this.timer.arm(cx, deadline, now);
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Wire {
+    /// Takes one message of the peer.
+    fn handle(&mut self, state: &mut State, message: Message, now: Instant) -> Result<(), Ending> {
+        match message {
+            Message::Binary(frame) => {
+                if state.session.is_none() {
+                    // A header's version byte says which version speaks (ANPX section 1).
+                    let v2 = frame.len() >= Header::LEN && frame[4] == 2;
+                    self.decide(state, if v2 { Version::V2 } else { Version::V1 }, now);
+                }
+                if let Some(session) = &mut state.session {
+                    session.handle_binary(now, frame)?;
+                }
+            }
+            Message::Text(text) => {
+                // Only a version-1 gateway says anything in text.
+                if state.session.is_none() {
+                    self.decide(state, Version::V1, now);
+                }
+                if let Some(session) = &mut state.session {
+                    session.handle_text(now, &String::from_utf8_lossy(&text))?;
+                }
+            }
+            Message::Ping(payload) => {
+                if self.keepalive.handle_ping(now) {
+                    return Err(SessionError::limit("too many pings").into());
+                }
+                self.pong = Some(payload);
+            }
+            Message::Pong(payload) => {
+                if let Some(sample) = self.keepalive.handle_pong(now, &payload) {
+                    state.round_trip = Some(state.round_trip.map_or(sample, |r| r.min(sample)));
+                    if let Some(session) = &mut state.session {
+                        session.handle_round_trip(sample);
+                    }
+                }
+            }
+            Message::Close(Some((code, reason))) => {
+                let reason = String::from_utf8_lossy(&reason).into_owned();
+                return Err(Ending::Peer(Some(CloseCode(code)), reason));
+            }
+            Message::Close(None) => return Err(Ending::Peer(None, "closed without a code".into())),
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, state: &mut State, version: Version, now: Instant) {
+        state.version = version;
+        state.session = self.config.session(version, now);
+        if let (Some(session), Some(sample)) = (&mut state.session, state.round_trip) {
+            session.handle_round_trip(sample);
+        }
+        self.undecided_ping = None;
+        self.reader.set_limit(self.config.message_limit(version));
+    }
+
+    /// Encodes everything that is ready, pings and pongs first.
+    fn fill(&mut self, state: &mut State, now: Instant) -> Result<(), Ending> {
+        let mut first = true;
+        if let Some(payload) = self.pong.take() {
+            self.writer.pong(&payload);
+        }
+        if self.undecided_ping.is_some_and(|due| now >= due) {
+            self.undecided_ping = Some(now + self.config.v1.ping_interval);
+            self.writer.text(r#"{"type":"ping","timestamp":0}"#);
+        }
+        let Some(session) = &mut state.session else {
+            return Ok(());
+        };
+        loop {
+            match session.poll_transmit(now, self.writer.unwritten().len()) {
+                Some(Transmit::Frame(frame)) => self.writer.frame(&frame),
+                Some(Transmit::Text(text)) => self.writer.text(&text),
+                None => break,
+            }
+            // The session's SETTINGS come first, the ping right behind them (ANPX 3.4).
+            if std::mem::take(&mut first) {
+                self.ping(now);
+            }
+        }
+        self.ping(now);
+        Ok(())
+    }
+
+    fn ping(&mut self, now: Instant) {
+        if let Some(payload) = self.keepalive.take_ping(now) {
+            self.writer.ping(&payload);
+        }
+    }
+}
+
+fn broken(error: std::io::Error) -> Ending {
+    Ending::Broken(error.to_string())
+}
+
+/// The one timer of a driver, armed anew only where its deadline would come too late.
+#[derive(Debug, Default)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    armed: Option<Instant>,
+    waker: Option<Waker>,
+}
+
+impl Timer {
+    fn has_fired(&self, now: Instant) -> bool {
+        self.armed.is_some_and(|armed| now >= armed)
+    }
+
+    fn arm(&mut self, cx: &mut Context<'_>, deadline: Instant, now: Instant) {
+        let same_task = self
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
+        let in_time = self
+            .armed
+            .is_some_and(|armed| armed <= deadline && armed > now);
+        if same_task && in_time {
+            return;
+        }
+        let at = tokio::time::Instant::from_std(deadline);
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        sleep.as_mut().reset(at);
+        self.armed = Some(deadline);
+        set(&mut self.waker, cx.waker());
+        if sleep.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+}

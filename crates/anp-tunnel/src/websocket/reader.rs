@@ -1,0 +1,419 @@
+//! From bytes to messages.
+
+use anpx::CloseCode;
+use bytes::{Bytes, BytesMut};
+
+use super::{Side, mask, opcode};
+
+/// A message or control frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    Binary(Bytes),
+    Text(Bytes),
+    Ping(Bytes),
+    Pong(Bytes),
+    /// Code and reason, where the peer gave them.
+    Close(Option<(u16, Bytes)>),
+}
+
+/// A rule of RFC 6455 or a limit was broken: close with `code`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct WebSocketError {
+    pub(crate) code: CloseCode,
+    pub(crate) reason: &'static str,
+}
+
+impl WebSocketError {
+    fn protocol(reason: &'static str) -> Self {
+        Self {
+            code: CloseCode::WEBSOCKET_PROTOCOL,
+            reason,
+        }
+    }
+}
+
+/// Joins frames into messages. Holds no memory between messages.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    side: Side,
+    /// Most bytes of a message.
+    limit: usize,
+    /// The header of the frame being read, as far as it is there.
+    head: [u8; 14],
+    head_len: usize,
+    frame: Option<Frame>,
+    /// The data message being joined and its opcode.
+    message: BytesMut,
+    message_opcode: Option<u8>,
+    /// The control frame being read.
+    control: BytesMut,
+    empty_fragments: u32,
+}
+
+/// A frame whose payload is being read.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    fin: bool,
+    opcode: u8,
+    key: Option<[u8; 4]>,
+    len: usize,
+    read: usize,
+}
+
+impl Frame {
+    fn is_control(self) -> bool {
+        self.opcode & 0x8 != 0
+    }
+}
+
+impl Reader {
+    /// Most fragments without a byte that a connection may send.
+    const MAX_EMPTY_FRAGMENTS: u32 = 1000;
+    /// A length field is trusted for this much memory before its bytes arrive.
+    const FIRST_ALLOCATION: usize = 256 << 10;
+
+    pub(crate) fn new(side: Side, limit: usize) -> Self {
+        Self {
+            side,
+            limit,
+            head: [0; 14],
+            head_len: 0,
+            frame: None,
+            message: BytesMut::new(),
+            message_opcode: None,
+            control: BytesMut::new(),
+            empty_fragments: 0,
+        }
+    }
+
+    /// Changes the limit for the messages that follow.
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// How many bytes the data frame being read still lacks.
+    pub(crate) fn missing(&self) -> usize {
+        self.frame
+            .filter(|f| !f.is_control())
+            .map_or(0, |f| f.len - f.read)
+    }
+
+    /// The room the data frame being read has made for its next bytes: they may be read straight
+    /// into it, followed by [`Reader::filled`]. Never more than the frame lacks, and empty where
+    /// no data frame is being read.
+    pub(crate) fn spare(&mut self) -> Option<&mut BytesMut> {
+        let missing = self.missing();
+        if missing == 0 {
+            return None;
+        }
+        let room = missing.min(self.message.len().max(Self::FIRST_ALLOCATION));
+        if self.message.capacity() - self.message.len() < room {
+            self.message.reserve(room);
+        }
+        Some(&mut self.message)
+    }
+
+    /// Takes note of `n` bytes appended to what [`Reader::spare`] gave. A message may be whole now.
+    pub(crate) fn filled(&mut self, n: usize) -> Result<Option<Message>, WebSocketError> {
+        let Some(frame) = &mut self.frame else {
+            return Ok(None);
+        };
+        let start = self.message.len() - n;
+        if let Some(key) = frame.key {
+            mask::apply(&mut self.message[start..], key, frame.read);
+        }
+        frame.read += n;
+        if frame.read == frame.len {
+            self.end_frame()
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Takes bytes off the front of `input` until a message is whole or `input` is empty.
+    pub(crate) fn feed(&mut self, input: &mut &[u8]) -> Result<Option<Message>, WebSocketError> {
+        loop {
+            if self.frame.is_none() && !self.read_head(input)? {
+                return Ok(None);
+            }
+            let Some(frame) = &mut self.frame else {
+                return Ok(None);
+            };
+            let take = (frame.len - frame.read).min(input.len());
+            let (payload, rest) = input.split_at(take);
+            *input = rest;
+            let target = if frame.is_control() {
+                &mut self.control
+            } else {
+                &mut self.message
+            };
+            if target.capacity() - target.len() < take {
+                target.reserve(
+                    (frame.len - frame.read)
+                        .min(Self::FIRST_ALLOCATION)
+                        .max(take),
+                );
+            }
+            let start = target.len();
+            target.extend_from_slice(payload);
+            if let Some(key) = frame.key {
+                mask::apply(&mut target[start..], key, frame.read);
+            }
+            frame.read += take;
+            if frame.read < frame.len {
+                return Ok(None);
+            }
+            if let Some(message) = self.end_frame()? {
+                return Ok(Some(message));
+            }
+        }
+    }
+
+    /// Reads the header of a frame; false where more bytes are needed.
+    fn read_head(&mut self, input: &mut &[u8]) -> Result<bool, WebSocketError> {
+        while self.head_len < self.head_needed() {
+            let take = (self.head_needed() - self.head_len).min(input.len());
+            if take == 0 {
+                return Ok(false);
+            }
+            let (bytes, rest) = input.split_at(take);
+            self.head[self.head_len..self.head_len + take].copy_from_slice(bytes);
+            self.head_len += take;
+            *input = rest;
+        }
+        let frame = self.parse_head()?;
+        self.head_len = 0;
+        self.frame = Some(frame);
+        Ok(true)
+    }
+
+    /// Length of the header as far as its first two bytes tell.
+    fn head_needed(&self) -> usize {
+        if self.head_len < 2 {
+            return 2;
+        }
+        let extended = match self.head[1] & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        2 + extended + if self.head[1] & 0x80 != 0 { 4 } else { 0 }
+    }
+
+    fn parse_head(&self) -> Result<Frame, WebSocketError> {
+        let [first, second, ..] = self.head;
+        if first & 0x70 != 0 {
+            return Err(WebSocketError::protocol("a reserved bit is set"));
+        }
+        let (fin, opcode) = (first & 0x80 != 0, first & 0x0f);
+        let masked = second & 0x80 != 0;
+        if masked != (self.side == Side::Server) {
+            return Err(WebSocketError::protocol(
+                "masked by the server or not masked by the client",
+            ));
+        }
+        let (len, at) = match second & 0x7f {
+            126 => (
+                u64::from(u16::from_be_bytes([self.head[2], self.head[3]])),
+                4,
+            ),
+            127 => {
+                let mut len = [0; 8];
+                len.copy_from_slice(&self.head[2..10]);
+                (u64::from_be_bytes(len), 10)
+            }
+            len => (u64::from(len), 2),
+        };
+        let mut key = [0; 4];
+        if masked {
+            key.copy_from_slice(&self.head[at..at + 4]);
+        }
+        let continues = self.message_opcode.is_some();
+        match opcode {
+            opcode::CLOSE | opcode::PING | opcode::PONG => {
+                if !fin || len > 125 {
+                    return Err(WebSocketError::protocol(
+                        "a control frame in fragments or over 125 bytes",
+                    ));
+                }
+            }
+            opcode::CONTINUATION if continues => {}
+            opcode::TEXT | opcode::BINARY if !continues => {}
+            opcode::CONTINUATION | opcode::TEXT | opcode::BINARY => {
+                return Err(WebSocketError::protocol("a fragment out of place"));
+            }
+            _ => return Err(WebSocketError::protocol("a reserved opcode")),
+        }
+        let joined = if opcode & 0x8 == 0 {
+            self.message.len()
+        } else {
+            0
+        };
+        let fits = usize::try_from(len).ok().filter(|len| {
+            joined
+                .checked_add(*len)
+                .is_some_and(|total| total <= self.limit)
+        });
+        let len = fits.ok_or(WebSocketError {
+            code: CloseCode::TOO_BIG,
+            reason: "a message exceeds the frame limit",
+        })?;
+        Ok(Frame {
+            fin,
+            opcode,
+            key: masked.then_some(key),
+            len,
+            read: 0,
+        })
+    }
+
+    fn end_frame(&mut self) -> Result<Option<Message>, WebSocketError> {
+        let Some(frame) = self.frame.take() else {
+            return Ok(None);
+        };
+        if frame.is_control() {
+            let payload = std::mem::take(&mut self.control).freeze();
+            return control(frame.opcode, payload).map(Some);
+        }
+        if !frame.fin && frame.len == 0 {
+            self.empty_fragments += 1;
+            if self.empty_fragments > Self::MAX_EMPTY_FRAGMENTS {
+                let code = CloseCode::LIMIT;
+                return Err(WebSocketError {
+                    code,
+                    reason: "too many empty fragments",
+                });
+            }
+        }
+        let opcode = self.message_opcode.take().unwrap_or(frame.opcode);
+        if !frame.fin {
+            self.message_opcode = Some(opcode);
+            return Ok(None);
+        }
+        let payload = std::mem::take(&mut self.message).freeze();
+        Ok(Some(if opcode == opcode::TEXT {
+            Message::Text(payload)
+        } else {
+            Message::Binary(payload)
+        }))
+    }
+}
+
+fn control(opcode: u8, payload: Bytes) -> Result<Message, WebSocketError> {
+    Ok(match (opcode, payload.len()) {
+        (opcode::PING, _) => Message::Ping(payload),
+        (opcode::PONG, _) => Message::Pong(payload),
+        (_, 0) => Message::Close(None),
+        (_, 1) => return Err(WebSocketError::protocol("a close frame of one byte")),
+        _ => {
+            let code = u16::from_be_bytes([payload[0], payload[1]]);
+            Message::Close(Some((code, payload.slice(2..))))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(reader: &mut Reader, mut input: &[u8]) -> Result<Vec<Message>, WebSocketError> {
+        let mut messages = Vec::new();
+        while !input.is_empty() {
+            messages.extend(reader.feed(&mut input)?);
+        }
+        Ok(messages)
+    }
+
+    fn client(limit: usize) -> Reader {
+        Reader::new(Side::Client, limit)
+    }
+
+    #[test]
+    fn messages_are_the_same_however_the_bytes_are_cut() {
+        // A masked "Hello" (RFC 6455 section 5.7), a ping inside a fragmented message, a 300-byte one.
+        let mut input = vec![
+            0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
+        ];
+        input.extend([
+            0x02, 0x82, 0, 0, 0, 0, 1, 2, 0x89, 0x80, 0, 0, 0, 0, 0x80, 0x81, 0, 0, 0, 0, 3,
+        ]);
+        input.extend([0x82, 0xfe, 0x01, 0x2c, 0, 0, 0, 0]);
+        input.extend([9; 300]);
+        let expected = vec![
+            Message::Text(Bytes::from_static(b"Hello")),
+            Message::Ping(Bytes::new()),
+            Message::Binary(Bytes::from_static(&[1, 2, 3])),
+            Message::Binary(Bytes::from(vec![9; 300])),
+        ];
+        for size in 1..=input.len() {
+            let mut reader = Reader::new(Side::Server, 1000);
+            let mut messages = Vec::new();
+            for piece in input.chunks(size) {
+                messages.extend(all(&mut reader, piece).unwrap());
+            }
+            assert_eq!(messages, expected, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn payload_read_in_place_is_the_payload() {
+        let mut reader = client(1 << 20);
+        assert_eq!(
+            reader.feed(&mut &[0x82, 126, 0x01, 0x00, 5, 5][..]),
+            Ok(None)
+        );
+        assert_eq!(reader.missing(), 254);
+        reader.spare().unwrap().extend_from_slice(&[6; 254]);
+        let expected = [&[5, 5][..], &[6; 254]].concat();
+        assert_eq!(
+            reader.filled(254),
+            Ok(Some(Message::Binary(Bytes::from(expected))))
+        );
+        assert!(reader.spare().is_none());
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_refused_with_its_code() {
+        let code = |input: &[u8]| all(&mut client(100), input).unwrap_err().code;
+        let protocol = CloseCode::WEBSOCKET_PROTOCOL;
+        assert_eq!(code(&[0xc2, 0]), protocol, "reserved bit");
+        assert_eq!(code(&[0x83, 0]), protocol, "reserved opcode");
+        assert_eq!(
+            code(&[0x82, 0x80, 0, 0, 0, 0]),
+            protocol,
+            "masked by a server"
+        );
+        assert_eq!(code(&[0x80, 0]), protocol, "continuation of nothing");
+        assert_eq!(
+            code(&[0x02, 0, 0x82, 0]),
+            protocol,
+            "a message inside a message"
+        );
+        assert_eq!(code(&[0x09, 0]), protocol, "control frame in fragments");
+        assert_eq!(code(&[0x89, 126, 0, 126]), protocol, "long control frame");
+        assert_eq!(code(&[0x88, 1, 0]), protocol, "close of one byte");
+        assert_eq!(code(&[0x82, 101]), CloseCode::TOO_BIG);
+        assert_eq!(
+            code(&[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0]),
+            CloseCode::TOO_BIG,
+            "2^63"
+        );
+        let joined = [&[0x02, 60][..], &[0; 60], &[0x80, 60]].concat();
+        assert_eq!(code(&joined), CloseCode::TOO_BIG, "joined fragments");
+        assert_eq!(
+            code(&[&[0x02, 0][..], &[0x00, 0].repeat(1000)].concat()),
+            CloseCode::LIMIT
+        );
+    }
+
+    #[test]
+    fn a_length_alone_costs_little_memory() {
+        let mut reader = client(64 << 20);
+        assert_eq!(
+            reader.feed(&mut &[0x82, 127, 0, 0, 0, 0, 4, 0, 0, 0, 1][..]),
+            Ok(None)
+        );
+        assert!(reader.spare().unwrap().capacity() <= 1 << 20);
+    }
+}

@@ -1,0 +1,272 @@
+//! A gateway's tunnel and a receiver's over an in-memory connection.
+
+use std::{future::poll_fn, time::Duration};
+
+use anp_tunnel::{
+    Closed, Head, Incoming, Part, RecvStream, SendStream, Status, Tunnel, TunnelConfig, Version,
+};
+use anpx::{
+    CloseCode, Fields, RequestHead, ResetCode, ResponseHead, StreamError,
+    session::{End, Role},
+};
+use bytes::Bytes;
+use tokio::{io::DuplexStream, task::JoinHandle};
+
+struct Pair {
+    gateway: Tunnel,
+    receiver: Tunnel,
+    gateway_driver: JoinHandle<Closed>,
+    receiver_driver: JoinHandle<Closed>,
+}
+
+fn config(role: Role) -> TunnelConfig {
+    TunnelConfig::new(role)
+}
+
+fn spawn(io: DuplexStream, version: Version, config: TunnelConfig) -> (Tunnel, JoinHandle<Closed>) {
+    let (tunnel, driver) = Tunnel::new(io, Bytes::new(), version, config, None);
+    (tunnel, tokio::spawn(driver))
+}
+
+/// Two tunnels over a connection that buffers `buffer` bytes, once SETTINGS were exchanged.
+async fn pair(buffer: usize, receiver_version: Version) -> Pair {
+    let (a, b) = tokio::io::duplex(buffer);
+    let (gateway, gateway_driver) = spawn(a, Version::V2, config(Role::Gateway));
+    let (receiver, receiver_driver) = spawn(b, receiver_version, config(Role::Receiver));
+    while gateway.status() == Status::Opening || receiver.status() == Status::Opening {
+        tokio::task::yield_now().await;
+    }
+    Pair {
+        gateway,
+        receiver,
+        gateway_driver,
+        receiver_driver,
+    }
+}
+
+fn request(method: &'static str) -> RequestHead {
+    RequestHead {
+        method: Bytes::from_static(method.as_bytes()),
+        target: Bytes::from_static(b"/path?q=%20"),
+        scheme: Bytes::from_static(b"http"),
+        authority: Bytes::from_static(b"example.org"),
+        headers: Fields::from_pairs([("accept", "*/*"), ("accept", "text/html")]).unwrap(),
+        request_id: Bytes::from_static(b"0f8fad5b-d9cb-469f-a165-70867728950e"),
+        client_addr: Some(Bytes::from_static(b"192.0.2.1:1234")),
+        protocol: None,
+    }
+}
+
+fn response(status: u16) -> ResponseHead {
+    ResponseHead {
+        status,
+        headers: Fields::from_pairs([("x-answer", "42")]).unwrap(),
+    }
+}
+
+async fn accept(tunnel: &Tunnel) -> Incoming {
+    poll_fn(|cx| tunnel.poll_accept(cx))
+        .await
+        .expect("the tunnel is open")
+}
+
+async fn head(stream: &mut RecvStream) -> Result<Head, StreamError> {
+    poll_fn(|cx| stream.poll_head(cx)).await
+}
+
+async fn part(stream: &mut RecvStream) -> Option<Result<Part, StreamError>> {
+    poll_fn(|cx| stream.poll_part(cx)).await
+}
+
+async fn body(stream: &mut RecvStream) -> Result<Vec<u8>, StreamError> {
+    let mut body = Vec::new();
+    while let Some(part) = part(stream).await {
+        if let Part::Data(data, _) = part? {
+            body.extend_from_slice(&data);
+        }
+    }
+    Ok(body)
+}
+
+async fn send(stream: &mut SendStream, mut data: Bytes) -> Result<(), StreamError> {
+    while !data.is_empty() {
+        let capacity = poll_fn(|cx| stream.poll_capacity(cx)).await?;
+        let piece = data.split_to(capacity.min(data.len()));
+        stream.send_data(piece, End::from(data.is_empty()))?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_and_its_response_cross() {
+    let pair = pair(64 << 10, Version::V2).await;
+    let (_send, mut recv) = pair
+        .gateway
+        .open(&request("GET"), Bytes::new(), End::Yes)
+        .unwrap();
+    assert_eq!(pair.gateway.open_streams(), 1);
+    let mut incoming = accept(&pair.receiver).await;
+    assert_eq!(incoming.head, request("GET"));
+    assert!(part(&mut incoming.body).await.is_none());
+    incoming.response.inform(&response(103)).unwrap();
+    incoming
+        .response
+        .respond(&response(200), Bytes::from_static(b"hello"), End::Yes)
+        .unwrap();
+    drop(incoming);
+    assert!(matches!(head(&mut recv).await, Ok(Head::Informational(h)) if h == response(103)));
+    assert!(matches!(head(&mut recv).await, Ok(Head::Final(h, End::No)) if h == response(200)));
+    assert!(matches!(part(&mut recv).await, Some(Ok(Part::Data(d, End::Yes))) if d == "hello"));
+    assert!(recv.is_end());
+    drop((_send, recv));
+    assert_eq!(pair.gateway.open_streams(), 0);
+}
+
+#[tokio::test]
+async fn bodies_cross_both_ways_whatever_the_connection_buffers() {
+    for buffer in [7, 1000, 1 << 20] {
+        let size = if buffer == 7 { 200_000 } else { 3_000_000 };
+        let pair = pair(buffer, Version::Undecided).await;
+        assert_eq!(pair.receiver.version(), Version::V2);
+        let data: Bytes = (0..size)
+            .map(|i| u8::try_from(i % 251).unwrap())
+            .collect::<Vec<_>>()
+            .into();
+        let (mut tx, mut rx) = pair
+            .gateway
+            .open(&request("POST"), Bytes::new(), End::No)
+            .unwrap();
+        let mut incoming = accept(&pair.receiver).await;
+        let echo = async {
+            incoming
+                .response
+                .respond(&response(200), Bytes::new(), End::No)
+                .unwrap();
+            while let Some(part) = part(&mut incoming.body).await {
+                let Ok(Part::Data(data, _)) = part else {
+                    panic!("{part:?}")
+                };
+                let mut data = data;
+                while !data.is_empty() {
+                    let n = poll_fn(|cx| incoming.response.poll_capacity(cx))
+                        .await
+                        .unwrap();
+                    let piece = data.split_to(n.min(data.len()));
+                    incoming.response.send_data(piece, End::No).unwrap();
+                }
+            }
+            incoming
+                .response
+                .send_trailers(Fields::from_pairs([("x-end", "1")]).unwrap())
+                .unwrap();
+        };
+        let read = async {
+            head(&mut rx).await.unwrap();
+            body(&mut rx).await.unwrap()
+        };
+        let ((), sent, received) = tokio::join!(echo, send(&mut tx, data.clone()), read);
+        sent.unwrap();
+        assert!(received == data, "{} bytes of {size}", received.len());
+    }
+}
+
+#[tokio::test]
+async fn a_reset_reaches_the_other_side_and_a_dropped_reader_cancels() {
+    let pair = pair(64 << 10, Version::V2).await;
+    let (_tx, mut rx) = pair
+        .gateway
+        .open(&request("GET"), Bytes::new(), End::Yes)
+        .unwrap();
+    let mut incoming = accept(&pair.receiver).await;
+    incoming.response.reset(ResetCode::UPSTREAM_UNREACHABLE);
+    let error = head(&mut rx).await.unwrap_err();
+    assert_eq!(error, StreamError::Reset(ResetCode::UPSTREAM_UNREACHABLE));
+
+    let stream = pair
+        .gateway
+        .open(&request("GET"), Bytes::new(), End::Yes)
+        .unwrap();
+    let mut incoming = accept(&pair.receiver).await;
+    drop(stream);
+    let error = poll_fn(|cx| incoming.response.poll_error(cx)).await;
+    assert_eq!(error, StreamError::Reset(ResetCode::CANCELLED));
+}
+
+#[tokio::test]
+async fn a_receiver_that_drains_serves_what_was_opened_and_then_closes() {
+    let pair = pair(64 << 10, Version::V2).await;
+    let (_tx, mut rx) = pair
+        .gateway
+        .open(&request("GET"), Bytes::new(), End::Yes)
+        .unwrap();
+    let mut incoming = accept(&pair.receiver).await;
+    pair.receiver.drain();
+    while pair.gateway.status() != Status::Draining {
+        tokio::task::yield_now().await;
+    }
+    assert!(
+        pair.gateway
+            .open(&request("GET"), Bytes::new(), End::Yes)
+            .is_err()
+    );
+    incoming
+        .response
+        .respond(&response(200), Bytes::new(), End::Yes)
+        .unwrap();
+    drop(incoming);
+    assert!(matches!(head(&mut rx).await, Ok(Head::Final(_, End::Yes))));
+    let closed = pair.receiver_driver.await.unwrap();
+    assert_eq!(
+        (closed.code, closed.by_peer),
+        (Some(CloseCode::GOING_AWAY), false)
+    );
+    let closed = pair.gateway_driver.await.unwrap();
+    assert_eq!(
+        (closed.code, closed.by_peer),
+        (Some(CloseCode::GOING_AWAY), true)
+    );
+}
+
+#[tokio::test]
+async fn a_close_tells_the_peer_why_and_breaks_what_is_open() {
+    let pair = pair(64 << 10, Version::V2).await;
+    let (_tx, mut rx) = pair
+        .gateway
+        .open(&request("GET"), Bytes::new(), End::Yes)
+        .unwrap();
+    let incoming = accept(&pair.receiver).await;
+    pair.gateway.close(CloseCode::NOT_PERMITTED, "not yours");
+    assert_eq!(
+        head(&mut rx).await.unwrap_err(),
+        StreamError::SessionEnded { written: true }
+    );
+    let closed = pair.receiver_driver.await.unwrap();
+    assert_eq!(
+        (closed.code, &closed.reason[..]),
+        (Some(CloseCode::NOT_PERMITTED), "not yours")
+    );
+    assert!(closed.by_peer && closed.was_ready);
+    drop(incoming);
+    assert!(poll_fn(|cx| pair.receiver.poll_accept(cx)).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_found_dead_within_two_ping_intervals() {
+    let (a, _held_open) = tokio::io::duplex(64 << 10);
+    let (_gateway, driver) = spawn(a, Version::V2, config(Role::Gateway));
+    let closed = tokio::time::timeout(Duration::from_secs(21), driver)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(!closed.was_ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_tunnel_stays() {
+    let pair = pair(64 << 10, Version::V2).await;
+    // Paused time jumps from timer to timer: an hour of pings, in no time.
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(pair.gateway.status(), Status::Ready);
+    assert_eq!(pair.receiver.status(), Status::Ready);
+    assert!(pair.gateway.round_trip().is_some());
+}
