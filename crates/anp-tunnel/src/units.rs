@@ -110,7 +110,7 @@ fn scale(
 fn show(f: &mut fmt::Formatter<'_>, value: u64, units: &[(&str, u64)]) -> fmt::Result {
     match units
         .iter()
-        .find(|(_, factor)| value != 0 && value % factor == 0)
+        .find(|(_, factor)| value != 0 && value.is_multiple_of(*factor))
     {
         Some((unit, factor)) => write!(f, "{}{unit}", value / factor),
         None => f.write_str("0"),

@@ -1,4 +1,10 @@
 //! A gateway's tunnel and a receiver's over an in-memory connection.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::{future::poll_fn, time::Duration};
 

@@ -66,6 +66,10 @@ pub struct Frame {
 
 /// What a frame says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart at once; a box would cost every request"
+)]
 pub enum Payload {
     /// The head of a request and the first bytes of its body.
     Request {

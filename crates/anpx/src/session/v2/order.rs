@@ -44,6 +44,7 @@ impl Order {
     /// True where a head goes before DATA now.
     pub(super) fn head_is_next(&self) -> bool {
         let data_waits = !self.fresh.is_empty() || !self.round.is_empty();
-        !self.heads.is_empty() && !(data_waits && self.heads_since_data >= Self::HEADS_PER_DATA)
+        let data_is_due = data_waits && self.heads_since_data >= Self::HEADS_PER_DATA;
+        !data_is_due && !self.heads.is_empty()
     }
 }
