@@ -1,1 +1,8 @@
 //! Version 1 of the wire (ANPX section 2): messages, chunks, control texts and their HTTP rules.
+
+pub mod chunk;
+pub mod codec;
+pub mod control;
+mod fields;
+pub mod message;
+mod target;
