@@ -122,12 +122,18 @@ impl Session {
         if message.len() > MAX_V1_FRAME {
             return Err(SessionError {
                 code: CloseCode::TOO_BIG,
-                reason: "frame larger than 64 MiB",
+                reason: "frame larger than 64 MiB".into(),
             });
         }
         let size = message.len();
-        let mut frame = Decoded::decode(message)
-            .map_err(|_| SessionError::protocol("malformed version 1 frame"))?;
+        let mut frame = Decoded::decode(message).map_err(|error| {
+            // The text is ASCII; a close reason holds 123 bytes.
+            let reason: String = error.to_string().chars().take(123).collect();
+            SessionError {
+                code: CloseCode::PROTOCOL,
+                reason: reason.into(),
+            }
+        })?;
         if frame.body.len() < size / 2 {
             // What is charged for a body must be what it keeps alive.
             frame.body = Bytes::copy_from_slice(&frame.body);

@@ -19,7 +19,9 @@ use crate::{
 pub(super) enum Head {
     /// Receiver: `respond` was not called yet.
     None,
-    Request(RequestHead),
+    Request(Box<RequestHead>),
+    /// The request's meta was written.
+    Written,
     Response(ResponseHead),
 }
 
@@ -56,7 +58,7 @@ impl Outgoing {
     pub(super) fn request(head: RequestHead, id: Bytes, chunk_size: usize) -> Self {
         let mut half = Self::response(id, chunk_size);
         half.splitter = Splitter::new(Kind::Request, half.splitter.id().clone(), chunk_size);
-        half.head = Head::Request(head);
+        half.head = Head::Request(Box::new(head));
         half
     }
 
@@ -167,6 +169,9 @@ impl Outgoing {
             Head::Response(head) if ended => message::write_response(head, self.to_head, length),
             _ => Bytes::new(),
         };
+        if matches!(self.head, Head::Request(_)) {
+            self.head = Head::Written;
+        }
         let (frame, last) = self.splitter.take(&meta, &mut self.pending, ended);
         if last {
             self.state = State::Over;
