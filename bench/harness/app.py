@@ -1,16 +1,16 @@
 """The local app behind the tunnel: a small threaded HTTP/1.1 server that behaves well or badly on request.
 
-`python3 bench/harness/app.py` serves on an ephemeral loopback port, prints it, and runs until it is killed.
+`python3 -m harness.app` serves on an ephemeral loopback port, prints it, and runs until it is killed.
 
 | target | what it does |
 |---|---|
 | `GET /` | answers `hello, anpx!` |
 | `GET /bytes?n=N` | answers N bytes of `pattern`, with `&chunked=1` without a length |
 | `GET /drip?id=I` | answers a head and then 64 bytes each 20 ms until the caller has gone |
-| `GET /die?n=N` | announces a megabyte, sends N bytes of it and resets; with `&chunked=1` without a length |
+| `GET /die?n=N&id=I` | announces a megabyte, sends N bytes of it and resets when released; `&chunked=1` as above |
 | `GET /reset` | resets the connection instead of answering |
 | `ANY /hang?id=I` | reads the head and answers nothing until the other side leaves |
-| `POST /count` | reads the body, answers its length; with `?digest=1` length and SHA-256 |
+| `POST /count?id=I` | reads the body, answers its length; with `&digest=1` length and SHA-256 |
 | `POST /ignore?id=I` | never reads the body and answers nothing until the other side leaves |
 """
 
@@ -25,10 +25,8 @@ import time
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
-if __package__:
-    from . import wire
-else:
-    import wire
+from . import wire
+from .processes import BenchError
 
 GREETING = b"hello, anpx!"
 _BLOCK = random.Random(7).randbytes(1 << 20)
@@ -54,44 +52,53 @@ def pattern_digest(length: int) -> str:
     return hasher.hexdigest()
 
 
+class _Record:
+    """What happened to the requests of one id."""
+
+    def __init__(self) -> None:
+        self.arrivals = 0
+        self.arrived = threading.Event()
+        self.left = threading.Event()
+        self.left_at = 0.0
+        self.released = threading.Event()
+
+
 class App:
     """Serves on a loopback port until closed. Keeps what happened, by the `id` in the query."""
 
-    def __init__(self, receive_buffer: int | None = None) -> None:
+    def __init__(self) -> None:
         self._listener = socket.socket()
-        if receive_buffer is not None:
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(1024)
         self.port: int = self._listener.getsockname()[1]
-        self._changed = threading.Condition()
-        self._arrived: dict[str, list[float]] = {}
-        self._left: dict[str, float] = {}
-        self.open_calls = 0
+        self._records: dict[str, _Record] = {}
+        self._lock = threading.Lock()
+        self._open = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def close(self) -> None:
-        """Stops listening; connections that are open stay."""
-        self._listener.close()
-
-    def wait_arrived(self, key: str, seconds: float = 10.0) -> float:
-        """Waits for a request with this id. Returns when it came (time.monotonic)."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: key in self._arrived, seconds):
-                raise TimeoutError(f"request {key} did not reach the app in {seconds:.0f} s")
-            return self._arrived[key][0]
+    def wait_arrived(self, key: str, seconds: float = 10.0) -> None:
+        """Waits for the head of a request with this id."""
+        if not self._record(key).arrived.wait(seconds):
+            raise BenchError(f"request {key} did not reach the app in {seconds:.0f} s")
 
     def wait_left(self, key: str, seconds: float = 10.0) -> float:
         """Waits until the app knows that the caller of this id is gone. Returns when (time.monotonic)."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: key in self._left, seconds):
-                raise TimeoutError(f"the app did not learn in {seconds:.0f} s that the caller of {key} left")
-            return self._left[key]
+        record = self._record(key)
+        if not record.left.wait(seconds):
+            raise BenchError(f"the app did not learn in {seconds:.0f} s that the caller of {key} left")
+        return record.left_at
 
     def arrivals(self, key: str) -> int:
         """How many requests with this id came."""
-        with self._changed:
-            return len(self._arrived.get(key, ()))
+        return self._record(key).arrivals
+
+    def release(self, key: str) -> None:
+        """Lets a `/die` with this id do so."""
+        self._record(key).released.set()
+
+    def open_calls(self) -> int:
+        """Requests that have come and are not over."""
+        return self._open
 
     def serve_for_ever(self) -> None:
         """Waits until the process is ended."""
@@ -110,43 +117,51 @@ class App:
         reader = wire.Reader(connection)
         try:
             while (found := reader.head()) is not None:
-                first, headers, _ = found
-                method, target, _ = first.split(" ")
-                query = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
-                key = query.get("id", "")
-                with self._changed:
-                    self.open_calls += 1
-                    self._arrived.setdefault(key, []).append(time.monotonic())
-                    self._changed.notify_all()
-                try:
-                    self._answer(connection, reader, method, urlsplit(target).path, query, headers)
-                finally:
-                    with self._changed:
-                        self.open_calls -= 1
+                self._exchange(connection, reader, found[0], found[1])
         except (OSError, wire.Broken, wire.Malformed):
             pass
         finally:
             connection.close()
 
+    def _exchange(self, connection: socket.socket, reader: wire.Reader, first: str, headers: wire.Headers) -> None:
+        parts = urlsplit(first.split(" ")[1])
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        record = self._record(query.get("id", ""))
+        with self._lock:
+            self._open += 1
+            record.arrivals += 1
+        record.arrived.set()
+        try:
+            if not self._answer(connection, reader, parts.path, query, headers):
+                raise wire.Broken("the caller left")
+        except (OSError, wire.Broken):
+            record.left_at = time.monotonic()
+            record.left.set()
+            raise
+        finally:
+            with self._lock:
+                self._open -= 1
+
     def _answer(
         self,
         connection: socket.socket,
         reader: wire.Reader,
-        method: str,
         path: str,
         query: dict[str, str],
         headers: wire.Headers,
-    ) -> None:
+    ) -> bool:
+        """Answers as the table says; False if the other side left first."""
         if path == "/drip":
             _drip(connection)
-            self._leave(query)
-        elif path in ("/hang", "/ignore"):
+            return False
+        if path in ("/hang", "/ignore"):
             _wait_for_end(connection)
-            self._leave(query)
-        elif path == "/reset":
+            return False
+        if path == "/reset":
             wire.reset(connection)
         elif path == "/die":
             _send_bytes(connection, 1_000_000, int(query["n"]), "chunked" in query)
+            self._record(query["id"]).released.wait()
             wire.reset(connection)
         elif path == "/bytes":
             length = int(query["n"])
@@ -156,12 +171,12 @@ class App:
         else:
             for _ in reader.body(headers, to_end=False):
                 pass
-            connection.sendall(_whole(b"" if method == "HEAD" else GREETING))
+            connection.sendall(_whole(GREETING))
+        return True
 
-    def _leave(self, query: dict[str, str]) -> None:
-        with self._changed:
-            self._left[query.get("id", "")] = time.monotonic()
-            self._changed.notify_all()
+    def _record(self, key: str) -> _Record:
+        with self._lock:
+            return self._records.setdefault(key, _Record())
 
 
 def _whole(body: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,27 +34,24 @@ def build() -> str:
     raise BenchError("the release build made no executable named anp-proxy")
 
 
-def facts(nginx: str, wrk: str | None) -> dict[str, str]:
+def facts() -> dict[str, str]:
     """Names and values for the head of a report."""
-    found = {
+    return {
         "CPU": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores",
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / (1 << 30):.0f} GiB",
         "load average before": " ".join(f"{value:.2f}" for value in os.getloadavg()),
         "commit": _commit(),
         "rustc": _first_line(["rustc", "--version"]),
-        "nginx": _first_line([nginx, "-v"]).removeprefix("nginx version: "),
         "Python": platform.python_version(),
     }
-    if wrk is not None:
-        found["wrk"] = _first_line([wrk, "-v"]).removeprefix("wrk ").split(" [")[0]
-    return found
 
 
-def version(program: str) -> str:
-    """What a program says to --version: the first line with a digit in it."""
-    done = subprocess.run([program, "--version"], stdout=subprocess.PIPE, text=True, check=False)
-    return next((line.strip() for line in done.stdout.splitlines() if any(map(str.isdigit, line))), "")
+def version(program: str, flag: str) -> str:
+    """The first version number a program answers to `flag`, such as 1.22.1."""
+    done = subprocess.run([program, flag], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    found = re.search(r"\d+\.\d+\.\d+", done.stdout)
+    return found.group() if found else "unknown"
 
 
 def _cpu_model() -> str:

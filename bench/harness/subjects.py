@@ -205,7 +205,8 @@ def start_origin(owner: Servers, tools: Tools) -> int:
 
 def start_sink(owner: Servers) -> int:
     """The origin of uploads: reads bodies and answers how long they were. Returns its port."""
-    server = owner.start("upload sink", [sys.executable, str(Path(app.__file__))])
+    home = str(Path(__file__).resolve().parents[1])
+    server = owner.start("upload sink", [sys.executable, "-m", "harness.app"], {"PYTHONPATH": home})
     return int(str(server.wait_until("its port", lambda: server.log.read_text().strip())))
 
 

@@ -27,25 +27,21 @@ class Reader:
     def __init__(self, source: socket.socket) -> None:
         self._source = source
         self._buffer = bytearray(READ_BYTES)
-        self._kept = b""
+        # What was received and not yet given out: buffer[start:end].
+        self._start = 0
+        self._end = 0
 
     def head(self) -> tuple[str, Headers, int] | None:
         """The first line, the headers (names in lower case) and the head's size; None at a clean end."""
-        data = self._kept
-        while b"\r\n\r\n" not in data:
-            piece = self._receive(READ_BYTES)
-            if not piece:
-                if not data:
-                    return None
-                raise Broken(f"the connection ended after {len(data)} bytes of a head")
-            data += piece
-        text, _, self._kept = data.partition(b"\r\n\r\n")
-        first, *rest = text.decode("latin-1").split("\r\n")
+        if self._start == self._end and not self._receive():
+            return None
+        data = self._until(b"\r\n\r\n")
+        first, *rest = data.decode("latin-1").split("\r\n")
         headers = []
         for line in rest:
             name, _, value = line.partition(":")
             headers.append((name.lower(), value.strip()))
-        return first, headers, len(text) + 4
+        return first, headers, len(data) + 4
 
     def body(self, headers: Headers, to_end: bool) -> Iterator[memoryview]:
         """The body's pieces; each is valid until the next is asked for. Raises Broken on an early end.
@@ -59,57 +55,68 @@ class Reader:
             return self._exactly(int(length))
         return self._rest() if to_end else iter(())
 
-    def _receive(self, most: int) -> memoryview:
-        view = memoryview(self._buffer)
+    def _receive(self) -> bool:
+        """Reads what there is behind what is held; False at the end of the connection."""
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif self._end == READ_BYTES:
+            held = self._buffer[self._start : self._end]
+            if len(held) == READ_BYTES:
+                raise Malformed(f"a line or head is longer than {READ_BYTES} bytes")
+            self._buffer[: len(held)] = held
+            self._start, self._end = 0, len(held)
         try:
-            count = self._source.recv_into(view[: min(most, READ_BYTES)])
+            count = self._source.recv_into(memoryview(self._buffer)[self._end :])
         except (ConnectionResetError, BrokenPipeError) as error:
             raise Broken(f"the connection broke: {error.strerror}") from error
         except TimeoutError as error:
             raise Malformed(f"no byte in {self._source.gettimeout()} s") from error
-        return view[:count]
+        self._end += count
+        return count > 0
+
+    def _until(self, mark: bytes) -> bytes:
+        """What comes before the next mark, which is taken as well."""
+        while (found := self._buffer.find(mark, self._start, self._end)) < 0:
+            if not self._receive():
+                raise Broken("the connection ended inside a head or before the last chunk")
+        data = bytes(self._buffer[self._start : found])
+        self._start = found + len(mark)
+        return data
+
+    def _take(self, most: int) -> memoryview:
+        """Up to `most` bytes, received if none are held; empty at the end of the connection."""
+        if self._start == self._end and not self._receive():
+            return memoryview(b"")
+        start = self._start
+        self._start = min(self._end, start + most)
+        return memoryview(self._buffer)[start : self._start]
 
     def _exactly(self, length: int) -> Iterator[memoryview]:
         left = length
-        if self._kept and left:
-            piece, self._kept = self._kept[:left], self._kept[left:]
-            left -= len(piece)
-            yield memoryview(piece)
         while left:
-            view = self._receive(left)
+            view = self._take(left)
             if not view:
                 raise Broken(f"the connection ended {left} bytes before the end of {length}")
             left -= len(view)
             yield view
 
-    def _line(self) -> bytes:
-        while b"\r\n" not in self._kept:
-            view = self._receive(READ_BYTES)
-            if not view:
-                raise Broken("the connection ended before the last chunk")
-            self._kept += view
-        line, _, self._kept = self._kept.partition(b"\r\n")
-        return line
-
     def _chunks(self) -> Iterator[memoryview]:
         while True:
-            line = self._line().split(b";")[0]
+            line = self._until(b"\r\n").split(b";")[0]
             try:
                 size = int(line, 16)
             except ValueError as error:
                 raise Malformed(f"not a chunk size: {line!r}") from error
             if size == 0:
-                while self._line():
+                while self._until(b"\r\n"):
                     pass
                 return
             yield from self._exactly(size)
-            if self._line():
+            if self._until(b"\r\n"):
                 raise Malformed("a chunk is longer than its size")
 
     def _rest(self) -> Iterator[memoryview]:
-        if self._kept:
-            yield memoryview(self._kept)
-        while view := self._receive(READ_BYTES):
+        while view := self._take(READ_BYTES):
             yield view
 
 
