@@ -318,7 +318,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 (code, reason, true)
             }
             Ending::Broken(reason) => {
-                self.wire.writer = Writer::new(Side::Server);
+                self.wire.writer.discard();
                 (None, reason, true)
             }
         };
@@ -385,6 +385,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             }
             Poll::Ready(false)
         })
+    }
+}
+
+/// A driver that is dropped before its end takes the connection with it: the handles must know.
+impl<IO> Drop for Driver<IO> {
+    fn drop(&mut self) {
+        self.shared.with(State::end);
+        self.shared.set_status(Status::Closed);
     }
 }
 

@@ -44,8 +44,6 @@ pub(crate) struct State {
     /// The peer showed that it speaks the protocol.
     pub(crate) was_ready: bool,
     pub(crate) ended: bool,
-    /// Wakers to be called once the lock is released.
-    woken: Vec<Waker>,
 }
 
 /// The handles on one stream and what they wait for.
@@ -82,7 +80,6 @@ impl Shared {
             round_trip: None,
             was_ready: false,
             ended: false,
-            woken: Vec::new(),
         };
         Self {
             state: Mutex::new(state),
@@ -116,30 +113,24 @@ impl Shared {
     }
 
     /// Runs `call` under the lock, then delivers what the session had to say: wakes streams, the
-    /// acceptor and, unless it is the caller, the driver.
+    /// acceptor and, unless it is the caller, the driver. Wakers are called under the lock: they
+    /// only queue a task.
     pub(crate) fn with<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
         let result = call(&mut state);
-        let notices = state.collect();
+        let notices = state.deliver();
         if let Some(session) = &state.session {
             self.open_streams
                 .store(session.open_streams(), Ordering::Relaxed);
             self.capacity.store(session.capacity(), Ordering::Relaxed);
         }
-        let mut woken = std::mem::take(&mut state.woken);
-        let driver = if state.needs_driver() {
+        if state.needs_driver() {
             state.driver_awake = true;
-            state.driver_waker.clone()
-        } else {
-            None
-        };
+            if let Some(driver) = &state.driver_waker {
+                driver.wake_by_ref();
+            }
+        }
         drop(state);
-        if let Some(driver) = driver {
-            driver.wake();
-        }
-        for waker in woken.drain(..) {
-            waker.wake();
-        }
         if let Some(status) = notices.status {
             self.set_status(status);
         }
@@ -187,8 +178,8 @@ struct Notices {
 }
 
 impl State {
-    /// Turns the session's events into wakers and notices.
-    fn collect(&mut self) -> Notices {
+    /// Wakes whom the session's events concern.
+    fn deliver(&mut self) -> Notices {
         let mut notices = Notices::default();
         let Some(session) = &mut self.session else {
             return notices;
@@ -212,7 +203,9 @@ impl State {
                     None
                 }
             };
-            self.woken.extend(waker);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         }
         notices
     }
@@ -280,7 +273,9 @@ impl State {
         if let Some(session) = &mut self.session {
             session.end();
         }
-        self.woken.extend(self.accept_waker.take());
+        if let Some(waker) = self.accept_waker.take() {
+            waker.wake();
+        }
     }
 }
 

@@ -256,6 +256,23 @@ async fn a_close_tells_the_peer_why_and_breaks_what_is_open() {
     assert!(poll_fn(|cx| pair.receiver.poll_accept(cx)).await.is_none());
 }
 
+#[tokio::test]
+async fn a_driver_that_is_dropped_ends_its_streams() {
+    let pair = pair(64 << 10, Version::V2).await;
+    let (_tx, mut rx) = pair
+        .gateway
+        .open(&request("GET"), Bytes::new(), End::Yes)
+        .unwrap();
+    pair.gateway_driver.abort();
+    assert!(matches!(
+        head(&mut rx).await,
+        Err(StreamError::SessionEnded { .. })
+    ));
+    assert_eq!(pair.gateway.status(), Status::Closed);
+    let closed = pair.receiver_driver.await.unwrap();
+    assert_eq!(closed.code, None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_found_dead_within_two_ping_intervals() {
     let (a, _held_open) = tokio::io::duplex(64 << 10);

@@ -36,7 +36,12 @@ impl Writer {
         }
     }
 
-    /// Gives the buffer's memory back; it must be empty.
+    /// Forgets what waits.
+    pub(crate) fn discard(&mut self) {
+        self.buffer.clear();
+    }
+
+    /// Gives the buffer's memory back where nothing waits.
     pub(crate) fn release(&mut self) {
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
