@@ -6,9 +6,9 @@ import signal
 import time
 from collections.abc import Callable
 
-from harness import client
-from harness.client import Broken, Call
+from harness.client import Call
 from harness.processes import free_port
+from harness.wire import Broken
 
 from .setup import Bench, Finding, Promise, Tunnel, expect, within
 

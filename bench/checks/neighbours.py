@@ -146,12 +146,12 @@ PROMISES = [
     ),
     Promise(
         "unread-upload-memory",
-        "An app that never reads a 1 GiB upload: the caller is held back, and gateway and receiver grow by at most 1 MiB",
+        "An app never reads a 1 GiB upload: the caller is held back, gateway and receiver grow by at most 1 MiB",
         _unread_upload,
     ),
     Promise(
         "stopped-receiver-memory",
-        "A receiver that stops reading during a 1 GiB upload: the caller is held back, and the gateway grows by at most 1 MiB",
+        "A receiver stops reading during a 1 GiB upload: the caller is held back, the gateway grows by at most 1 MiB",
         _stopped_receiver,
     ),
 ]

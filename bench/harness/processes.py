@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 #: Seconds a server may take until it answers.
@@ -98,10 +98,8 @@ class Server:
 
     def send(self, number: int) -> None:
         """Sends a signal to the whole group; a group that is gone is not an error."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
-        except ProcessLookupError:
-            pass
 
     def kill(self) -> None:
         """kill -9 of the whole group, and waits for its end."""
@@ -111,10 +109,8 @@ class Server:
     def stop(self, seconds: float = 2.0) -> None:
         """SIGTERM, and SIGKILL to what is left of the group after `seconds`."""
         self.send(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            pass
         self.kill()
 
     def _status_kib(self, field: str) -> int:
@@ -189,7 +185,8 @@ def free_port() -> int:
     """A loopback port that was free a moment ago, for servers that cannot report one of their own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def tool(variable: str, name: str, package: str) -> str:
