@@ -251,10 +251,11 @@ impl Session {
     }
 
     /// Receiver: sends the final head with the first bytes of its body (at most
-    /// [`Session::first_capacity`] and [`Session::send_capacity`]). With `end` the response is whole.
+    /// [`Session::first_capacity`]). With `end` the response is whole. The status is 200 to 599, or
+    /// 101 on an upgrade.
     ///
     /// # Errors
-    /// The stream is over.
+    /// The stream is over, or the head breaks one of these rules; nothing was sent then.
     pub fn respond(
         &mut self,
         id: StreamId,
@@ -273,7 +274,8 @@ impl Session {
         delegate!(self, s => s.send_capacity(id))
     }
 
-    /// Sends body bytes, at most [`Session::send_capacity`] of them; an empty `data` with `end` is always taken.
+    /// Sends body bytes, at most [`Session::send_capacity`] of them; an empty `data` with `end` is
+    /// always taken once the head was sent (on an upgrade a gateway waits for the 101).
     ///
     /// # Errors
     /// The stream is over.

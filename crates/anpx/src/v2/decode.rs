@@ -10,6 +10,9 @@ use crate::{
     tlv,
 };
 
+/// Most bytes of a frame with an informational head: the head, and 1 KiB for all besides.
+const MAX_INFORMATIONAL_FRAME: usize = MAX_INFORMATIONAL_HEAD + (1 << 10);
+
 /// A frame that breaks a rule of the whole session: it ends with close code 4000 (ANPX 3.6).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedFrame {
@@ -194,7 +197,9 @@ fn response(header: &Header, tags: &mut Tags) -> Result<Payload, StreamFault> {
             return Err(StreamFault::Status);
         }
         let end = header.has(FLAG_END_STREAM);
-        if end || !body.is_empty() || headers.len() > MAX_INFORMATIONAL_HEAD {
+        // Tags to be skipped have no place in a head of bounded size beyond a small one.
+        let padded = usize::try_from(header.total).unwrap_or(usize::MAX) > MAX_INFORMATIONAL_FRAME;
+        if end || !body.is_empty() || padded || headers.len() > MAX_INFORMATIONAL_HEAD {
             return Err(StreamFault::Informational);
         }
     } else if !matches!(status, 101 | 200..=599) {

@@ -169,9 +169,17 @@ impl Session {
     ) -> Result<(), StreamError> {
         let first_capacity = self.first_capacity();
         let stream = self.open_half(id)?;
-        let fits = body.len() <= first_capacity && stream.send.window.consume(body.len());
-        if !matches!(stream.send.head, HeadState::None) || head.is_informational() || !fits {
+        let switches = head.status == 101;
+        let fits = body.len() <= first_capacity
+            && (switches && stream.upgrade || matches!(head.status, 200..=599));
+        let first = matches!(stream.send.head, HeadState::None);
+        if !first || !fits || !stream.send.window.consume(body.len()) {
             return Err(StreamError::Reset(ResetCode::INTERNAL));
+        }
+        stream.upgrade = switches;
+        if switches {
+            // What follows a 101 is no content, whatever length the request announced.
+            stream.recv.length_left = None;
         }
         stream.send.head = HeadState::Queued(encode::response(id.0, head, body, end.is_end()));
         stream.send.ended = end.is_end();
@@ -191,10 +199,7 @@ impl Session {
         if let Some(error) = stream.error {
             return Err(error);
         }
-        let gateway = self.config.role == Role::Gateway;
-        let before_101 = gateway && stream.upgrade && !stream.recv.head_seen;
-        let before_head = matches!(stream.send.head, HeadState::None);
-        if stream.send.data.is_some() || stream.send.ended || before_101 || before_head {
+        if stream.send.data.is_some() || stream.send.ended || !stream.may_send(self.config.role) {
             return Ok(0);
         }
         let window = usize::try_from(stream.send.window.available()).unwrap_or(usize::MAX);
@@ -204,11 +209,13 @@ impl Session {
     /// See [`crate::session::Session::send_data`].
     ///
     /// # Errors
-    /// The stream is over, or `data` exceeds the capacity.
+    /// The stream is over, its head was not sent, or `data` exceeds the capacity.
     pub fn send_data(&mut self, id: StreamId, data: Bytes, end: End) -> Result<(), StreamError> {
         let capacity = self.send_capacity(id)?;
+        let role = self.config.role;
         let stream = self.open_half(id)?;
-        if stream.send.ended || data.len() > capacity || !stream.send.window.consume(data.len()) {
+        let allowed = stream.may_send(role) && !stream.send.ended && data.len() <= capacity;
+        if !allowed || !stream.send.window.consume(data.len()) {
             return Err(StreamError::Reset(ResetCode::INTERNAL));
         }
         if let Some(waiting) = &mut stream.send.data {
@@ -226,10 +233,11 @@ impl Session {
     /// See [`crate::session::Session::send_trailers`].
     ///
     /// # Errors
-    /// The stream is over.
+    /// The stream is over, its head was not sent, or it is an upgrade, which has no trailers.
     pub fn send_trailers(&mut self, id: StreamId, trailers: Fields) -> Result<(), StreamError> {
+        let role = self.config.role;
         let stream = self.open_half(id)?;
-        if stream.send.ended {
+        if stream.send.ended || stream.upgrade || !stream.may_send(role) {
             return Err(StreamError::Reset(ResetCode::INTERNAL));
         }
         stream.send.trailers = Some(encode::trailers(id.0, &trailers));
@@ -246,6 +254,18 @@ impl Session {
         if stream.is_closed() {
             return;
         }
+        let unread = self.config.role == Role::Receiver && stream.send.ended;
+        if code == ResetCode::NO_ERROR && unread && !stream.send.is_flushed() {
+            // It keeps its place behind the stream's own DATA (ANPX 3.8).
+            stream.send.then_reset = true;
+            return;
+        }
+        let promise_is_void = code == ResetCode::REFUSED && stream.committed;
+        let code = if promise_is_void {
+            ResetCode::INTERNAL
+        } else {
+            code
+        };
         let unwritten = !stream.send.is_head_written();
         if unwritten && self.config.role == Role::Gateway {
             stream.fail(StreamError::Reset(code));
@@ -277,14 +297,10 @@ impl Session {
             self.reap(id);
             return;
         }
-        let answered = self.config.role == Role::Receiver && stream.send.ended;
-        match (self.config.role, answered, stream.recv.ended) {
+        match (self.config.role, stream.send.ended, stream.recv.ended) {
             // Whole on this side: what is queued goes out, then the stream is gone.
-            (Role::Receiver, true, true) => {}
-            (Role::Receiver, true, false) if stream.send.is_flushed() => {
-                self.break_stream(id, ResetCode::NO_ERROR);
-            }
-            (Role::Receiver, true, false) => stream.send.then_reset = true,
+            (_, true, true) => {}
+            (Role::Receiver, true, false) => self.reset(id, ResetCode::NO_ERROR),
             (Role::Receiver, false, _) => self.reset(id, ResetCode::INTERNAL),
             (Role::Gateway, _, _) => self.reset(id, ResetCode::CANCELLED),
         }
@@ -304,6 +320,13 @@ impl Session {
 }
 
 impl Stream {
+    /// Whether body bytes or an end may follow: the head went before them, and on an upgrade a
+    /// gateway waits for the 101 (ANPX 3.7).
+    fn may_send(&self, role: Role) -> bool {
+        let before_101 = role == Role::Gateway && self.upgrade && !self.recv.head_seen;
+        self.send.has_answered() && !before_101
+    }
+
     /// Whether the part being given to the reader is the last; notes that the reader was told.
     fn tell_end(&mut self) -> End {
         End::from(self.tell_end_once())

@@ -188,11 +188,15 @@ impl Session {
             let Some(stream) = self.streams.get_mut(&id) else {
                 continue;
             };
-            let written = self.config.role == Role::Receiver || stream.send.is_head_written();
-            stream.fail(StreamError::SessionEnded { written });
-            self.growth.refund(&mut stream.recv.flow);
-            self.queue_readable(id);
-            self.queue_writable(id);
+            // A stream that both sides finished stays finished.
+            if !stream.is_closed() {
+                let written = self.config.role == Role::Receiver || stream.send.is_head_written();
+                stream.fail(StreamError::SessionEnded { written });
+                self.growth.refund(&mut stream.recv.flow);
+                self.queue_readable(id);
+                self.queue_writable(id);
+            }
+            self.reap(id);
         }
     }
 

@@ -50,11 +50,11 @@ impl Session {
             Payload::Unknown(_) => self.allowance.useless_frame(),
             Payload::Request { head, body } => self.on_request(now, id, head, body, end),
             Payload::Response { head, body } => self.on_response(now, id, head, body, end),
-            Payload::Data(body) => self.on_data(now, id, body, end),
+            Payload::Data(body) => self.on_data(now, id, unpadded(&message, body), end),
             Payload::Trailers(trailers) => self.on_trailers(id, trailers),
             Payload::Window(credit) => self.on_window(id, credit),
             Payload::Reset(code) => self.on_reset(id, code),
-            Payload::Faulty(kind, _) => self.on_faulty(id, kind),
+            Payload::Faulty(kind, _) => self.on_faulty(id, kind, end),
         }
     }
 
@@ -63,6 +63,9 @@ impl Session {
     /// # Errors
     /// Too many of them: on version 2 a text says nothing (ANPX 3.6).
     pub fn handle_text(&mut self, _now: Instant, _message: &str) -> Result<(), SessionError> {
+        if self.ended {
+            return Ok(());
+        }
         self.allowance.useless_frame()
     }
 
@@ -182,6 +185,11 @@ impl Session {
         if self.drain.peer_last.is_some() {
             return Err(SessionError::protocol("a REQUEST after GOAWAY"));
         }
+        // Every RESET of a receiver answers a request. A gateway that goes on asking while it
+        // reads none of them is stopped before they pile up.
+        if self.order.resets.len() > MAX_PROVOKED + self.max_streams() {
+            return Err(SessionError::limit("too many RESETs unread"));
+        }
         self.highest = id.0;
         self.allowance.stream_opened();
         Ok(())
@@ -204,13 +212,11 @@ impl Session {
         if !stream.recv.flow.received(now, body.len()) {
             return Err(SessionError::protocol("a stream's window was overrun"));
         }
-        let full =
-            self.streams.len() >= usize::try_from(self.config.max_streams).unwrap_or(usize::MAX);
-        if full {
-            return self.refuse(id, &stream, ResetCode::REFUSED);
+        if self.is_full() {
+            return self.refuse(id, &stream, end, ResetCode::REFUSED);
         }
         if let Err(code) = stream.recv.begin(&head.headers, body, end) {
-            return self.refuse(id, &stream, code);
+            return self.refuse(id, &stream, end, code);
         }
         stream.upgrade = head.protocol.is_some();
         stream.recv.request = Some(head);
@@ -220,14 +226,32 @@ impl Session {
         Ok(())
     }
 
-    /// Answers a REQUEST with a RESET, without keeping its stream.
+    fn max_streams(&self) -> usize {
+        usize::try_from(self.config.max_streams).unwrap_or(usize::MAX)
+    }
+
+    /// Receiver: whether every place is taken. A stream that both sides finished has none, though
+    /// its entry may wait for the app to release it: the gateway counts it no more. One that broke
+    /// keeps its place until then (ANPX 3.8), and so does one whose body is still unread.
+    fn is_full(&self) -> bool {
+        let holds_place = |stream: &&Stream| {
+            stream.error.is_some() || !stream.is_closed() || !stream.recv.body.is_empty()
+        };
+        let max = self.max_streams();
+        self.streams.len() >= max && self.streams.values().filter(holds_place).count() >= max
+    }
+
+    /// Answers a REQUEST with a RESET, without keeping its stream; `end`: nothing follows it.
     fn refuse(
         &mut self,
         id: StreamId,
         stream: &Stream,
+        end: bool,
         code: ResetCode,
     ) -> Result<(), SessionError> {
-        self.allowance.reset_sent(stream.recv.flow.outstanding());
+        if !end {
+            self.allowance.reset_sent(stream.recv.flow.outstanding());
+        }
         self.order.resets.push_back((id, code));
         self.count_provoked()
     }
@@ -246,12 +270,12 @@ impl Session {
         self.count_provoked()
     }
 
-    fn on_faulty(&mut self, id: StreamId, kind: Kind) -> Result<(), SessionError> {
+    fn on_faulty(&mut self, id: StreamId, kind: Kind, end: bool) -> Result<(), SessionError> {
         match kind {
             Kind::Request => {
                 self.begin_request(id)?;
                 let stream = Stream::new(self.config.initial_window, 0);
-                return self.refuse(id, &stream, ResetCode::PROTOCOL);
+                return self.refuse(id, &stream, end, ResetCode::PROTOCOL);
             }
             Kind::Response if self.config.role == Role::Receiver => {
                 return Err(SessionError::protocol("RESPONSE from a gateway"));
@@ -284,6 +308,8 @@ impl Session {
         if stream.recv.head_seen {
             return self.on_breach(id);
         }
+        // An informational head, too, says that the app may have the request (ANPX 3.8).
+        stream.committed = true;
         if head.is_informational() {
             stream.recv.informational_seen += 1;
             if stream.recv.informational_seen > MAX_INFORMATIONAL {
@@ -301,8 +327,11 @@ impl Session {
             return Err(SessionError::protocol("a stream's window was overrun"));
         }
         stream.recv.bodyless |= matches!(head.status, 204 | 304);
-        stream.committed = true;
-        if stream.recv.begin(&head.headers, body, end).is_err() {
+        // What follows a 101 is no content: a length announced beside it says nothing (RFC 9110
+        // section 8.6).
+        let none = Fields::default();
+        let headers = if switched { &none } else { &head.headers };
+        if stream.recv.begin(headers, body, end).is_err() {
             return self.on_breach(id);
         }
         stream.recv.response = Some(head);
@@ -388,6 +417,10 @@ impl Session {
             return self.allowance.useless_frame();
         }
         if let Some(stream) = self.streams.get_mut(&id) {
+            // REFUSED after a WINDOW or a RESPONSE promises what can no longer be true: whoever
+            // believed it would send the request twice (ANPX 3.8).
+            let believed = code != ResetCode::REFUSED || !stream.committed;
+            let code = if believed { code } else { ResetCode::PROTOCOL };
             stream.fail(StreamError::Reset(code));
             self.growth.refund(&mut stream.recv.flow);
         }
@@ -395,5 +428,16 @@ impl Session {
         self.queue_writable(id);
         self.reap(id);
         Ok(())
+    }
+}
+
+/// Body bytes that share their message's memory, or a copy where the message holds much besides:
+/// tags that are skipped must not make a window of body bytes cost many windows of memory.
+fn unpadded(message: &Bytes, body: Bytes) -> Bytes {
+    const MAX_WASTE: usize = 1 << 10;
+    if message.len() > body.len() + MAX_WASTE {
+        Bytes::copy_from_slice(&body)
+    } else {
+        body
     }
 }

@@ -40,7 +40,7 @@ pub(super) struct Stream {
     pub(super) released: bool,
     /// The REQUEST has a protocol token.
     pub(super) upgrade: bool,
-    /// Gateway: the peer may have processed the request.
+    /// A WINDOW or a RESPONSE crossed the wire: the app may have the request (ANPX 3.8).
     pub(super) committed: bool,
     /// [`crate::session::Event::Readable`] waits to be taken.
     pub(super) readable_queued: bool,

@@ -17,7 +17,8 @@ impl Session {
         if self.ended {
             return None;
         }
-        let frame = self.next_control().or_else(|| {
+        let control = self.next_control().or_else(|| self.go_away_behind_heads());
+        let frame = control.or_else(|| {
             if unwritten >= MAX_UNWRITTEN {
                 None
             } else if self.order.head_is_next() {
@@ -26,7 +27,7 @@ impl Session {
                 self.next_data().or_else(|| self.next_head())
             }
         });
-        // A gateway's GOAWAY follows the heads it counts.
+        // Heads that were withdrawn leave nothing to wait for.
         frame
             .or_else(|| self.go_away_behind_heads())
             .map(Transmit::Frame)
@@ -59,6 +60,7 @@ impl Session {
             if stream.error.is_some() || stream.recv.ended {
                 continue;
             }
+            stream.committed = true;
             return Some(encode::window(id.0, stream.recv.flow.take_credit()));
         }
         let (id, code) = self.order.resets.pop_front()?;
@@ -66,6 +68,7 @@ impl Session {
         Some(encode::reset(id.0, code))
     }
 
+    /// A gateway's GOAWAY follows the heads it counts, and goes before DATA.
     fn go_away_behind_heads(&mut self) -> Option<Frame> {
         (self.drain.due && self.order.heads.is_empty()).then(|| self.go_away())
     }
@@ -85,8 +88,9 @@ impl Session {
             let Some(frame) = stream.send.pop_head() else {
                 continue;
             };
-            if self.config.role == Role::Gateway {
-                self.highest = self.highest.max(id.0);
+            match self.config.role {
+                Role::Gateway => self.highest = self.highest.max(id.0),
+                Role::Receiver => stream.committed = true,
             }
             self.order.heads_since_data = self
                 .order
@@ -136,7 +140,8 @@ impl Session {
             self.order.fresh.push_back(id);
         }
         if flushed && stream.send.ended {
-            if std::mem::take(&mut stream.send.then_reset) {
+            // A request that became whole meanwhile needs no word that its rest is unwanted.
+            if std::mem::take(&mut stream.send.then_reset) && !stream.recv.ended {
                 self.break_stream(id, ResetCode::NO_ERROR);
             } else {
                 self.reap(id);
