@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from . import bodies, cancels, crashes, neighbours
+from . import bodies, cancels, crashes, floods, neighbours
 from .setup import Promise
 
-PROMISES: list[Promise] = [*bodies.PROMISES, *neighbours.PROMISES, *crashes.PROMISES, *cancels.PROMISES]
+PROMISES: list[Promise] = [
+    *bodies.PROMISES,
+    *neighbours.PROMISES,
+    *crashes.PROMISES,
+    *cancels.PROMISES,
+    *floods.PROMISES,
+]
