@@ -1,1 +1,48 @@
-//! anp-gateway
+//! The public side of an ANP tunnel: takes HTTP/1.1 from callers, finds the endpoint and one of its
+//! tunnels, and streams request and response through it.
+//!
+//! It terminates no TLS, knows no identities and keeps nothing on disk. It never calls an app: what
+//! is behind a tunnel is the receiver's.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use anp_gateway::{Config, Gateway, Shutdown};
+//!
+//! let bound = Gateway::bind(Config::default()).await?;
+//! println!("open http://{}", bound.public_addr());
+//! let (stop, shutdown) = tokio::sync::watch::channel(Shutdown::No);
+//! tokio::spawn(async move {
+//!     let _ = tokio::signal::ctrl_c().await;
+//!     let _ = stop.send(Shutdown::Graceful);
+//!     // Dropping the sender would be a graceful stop, too.
+//! });
+//! bound.run(shutdown).await?;
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod access_log;
+mod admin;
+mod admission;
+mod alive;
+pub mod config;
+mod conn;
+mod error;
+mod gateway;
+mod listener;
+mod metrics;
+mod pick;
+mod proxy;
+mod queue;
+mod registry;
+mod respond;
+mod route;
+mod stop;
+mod tunnels;
+mod workers;
+
+pub use config::{Config, ConfigError, Endpoint};
+pub use error::GatewayError;
+pub use gateway::{Bound, Gateway};
+pub use stop::Shutdown;

@@ -1,0 +1,49 @@
+//! One line for each request, on the `tracing` target `access`.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::{error::Cause, proxy::Outcome, registry::TunnelId};
+
+/// What a line holds. The query is left out: people put secrets there.
+#[derive(Debug)]
+pub(crate) struct Line<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a [u8],
+    pub(crate) status: Option<u16>,
+    pub(crate) bytes: u64,
+    pub(crate) took: Duration,
+    pub(crate) endpoint: Option<&'a str>,
+    pub(crate) request_id: Uuid,
+    pub(crate) tunnel: Option<TunnelId>,
+    pub(crate) outcome: Outcome,
+    pub(crate) cause: Option<Cause>,
+}
+
+/// True where a line would be written by someone.
+pub(crate) fn enabled() -> bool {
+    tracing::enabled!(target: "access", tracing::Level::INFO)
+}
+
+/// Writes a line.
+pub(crate) fn write(line: &Line<'_>) {
+    tracing::info!(
+        target: "access",
+        method = line.method,
+        path = %line.path.escape_ascii(),
+        status = line.status,
+        bytes = line.bytes,
+        ms = line.took.as_micros() as f64 / 1e3,
+        endpoint = line.endpoint,
+        request_id = %line.request_id,
+        tunnel = line.tunnel.map(tracing::field::display),
+        outcome = match line.outcome {
+            Outcome::Cancelled => "cancelled",
+            Outcome::Broken => "broken",
+            Outcome::Complete => "complete",
+        },
+        cause = line.cause.map(Cause::as_str),
+        "request"
+    );
+}

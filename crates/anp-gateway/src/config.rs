@@ -1,0 +1,418 @@
+//! What a gateway is started with: the `[gateway]` table.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anp_tunnel::units::{Size, Span};
+use serde::{Deserialize, Serialize};
+
+/// Settings of a gateway. `Default` gives the documented defaults; [`Config::validate`] checks what
+/// types cannot.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where callers connect, HTTP/1.1. Default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// Where receivers connect. Default `127.0.0.1:8765`.
+    pub tunnel_listen: SocketAddr,
+    /// A path of the public listener that takes tunnels as well, and is then hidden from the app.
+    /// Default none; `/anpx` is customary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_path: Option<String>,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served; loopback only. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Threads that serve callers and tunnels, each with an event loop of its own. Default: as many
+    /// as the machine runs at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<usize>,
+    /// Any receiver serves every path. Default: true where there are no endpoints and both
+    /// listeners are loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open: Option<bool>,
+    /// Says in so many words that strangers may reach a listener although nobody proves who they
+    /// are. Without it an address that is not loopback is refused. Default false.
+    pub allow_public_without_authentication: bool,
+    /// What is served, and by whom. Default none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Endpoint>,
+    /// Least ANPX version of a tunnel, 1 or 2. Default 1.
+    pub min_version: u8,
+    /// How long a caller may take for the head of a request, from the connection or the head's
+    /// first byte, and a receiver for its handshake. Default 10 s.
+    pub head_timeout: Span,
+    /// How long an app may take for the head of its response, from the last byte of the request
+    /// that moved. Models think. Default 300 s.
+    pub response_timeout: Span,
+    /// How long a body may stand still in either direction. Default 300 s.
+    pub idle_timeout: Span,
+    /// How long a caller's connection is kept without a request. Default 75 s.
+    pub keep_alive_timeout: Span,
+    /// How long a request waits for a place when all tunnels of its endpoint are full. Default 2 s.
+    pub queue_timeout: Span,
+    /// How many requests of one endpoint wait at once; the next is answered 503. Default 1024.
+    pub queue_size: usize,
+    /// How long a graceful stop waits for requests under way. Default 30 s.
+    pub drain_timeout: Span,
+    /// A tunnel that was silent this long is pinged; after twice this long without a byte it is
+    /// gone. Default 10 s.
+    pub ping_interval: Span,
+    /// Callers' connections at once; one more is answered 503 and closed. Default 10,000.
+    pub max_connections: usize,
+    /// Largest head of a request, in bytes: 8 KiB to 1 MiB. Larger ones are answered 431. What one
+    /// silent caller can make the gateway hold. Default 64 KiB.
+    pub max_header_size: Size,
+    /// Tunnels at once. Default 10,000.
+    pub max_tunnels: usize,
+    /// Requests at once on a version-1 tunnel; its peers have 100 places. Default 100.
+    pub v1_max_streams: usize,
+    /// Requests at once on a version-2 tunnel, where the receiver allows as many: 1 to 1024, since
+    /// each may hold a window of 64 KiB. Default 1024.
+    pub max_streams: u32,
+    /// Writes a line of the log for every request. Default true.
+    pub access_log: bool,
+}
+
+/// A host and path prefix, and the receivers that serve it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// Names the endpoint in logs and metrics: 1 to 64 of `[0-9A-Za-z._-]`.
+    pub name: String,
+    /// A host name, or `*.` and a host name for every name below it. Default: every host that no
+    /// other endpoint names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// A path prefix of whole segments. The longest that matches wins. Default `/`.
+    #[serde(default = "root")]
+    pub path: String,
+    /// Names of the receivers that serve it, as they give themselves.
+    pub receivers: Vec<String>,
+}
+
+/// A setting that cannot be. `Display` names the key and says what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {expected}")]
+pub struct ConfigError {
+    /// The key within the table, such as `endpoints[0].path`.
+    pub key: String,
+    /// What is wrong and what was expected.
+    pub expected: String,
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tunnel_listen: SocketAddr::from(([127, 0, 0, 1], 8765)),
+            tunnel_path: None,
+            admin_listen: None,
+            workers: None,
+            open: None,
+            allow_public_without_authentication: false,
+            endpoints: Vec::new(),
+            min_version: 1,
+            head_timeout: Span::from_secs(10),
+            response_timeout: Span::from_secs(300),
+            idle_timeout: Span::from_secs(300),
+            keep_alive_timeout: Span::from_secs(75),
+            queue_timeout: Span::from_secs(2),
+            queue_size: 1024,
+            drain_timeout: Span::from_secs(30),
+            ping_interval: Span::from_secs(10),
+            max_connections: 10_000,
+            max_header_size: Size(64 << 10),
+            max_tunnels: 10_000,
+            v1_max_streams: 100,
+            max_streams: 1024,
+            access_log: true,
+        }
+    }
+}
+
+impl Config {
+    /// True where any receiver serves every path.
+    pub fn is_open(&self) -> bool {
+        self.open.unwrap_or_else(|| {
+            self.endpoints.is_empty()
+                && self.listen.ip().is_loopback()
+                && self.tunnel_listen.ip().is_loopback()
+        })
+    }
+
+    /// How many workers to start.
+    pub fn worker_count(&self) -> usize {
+        self.workers
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// Checks every value and their combinations.
+    ///
+    /// # Errors
+    /// The first setting that cannot be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.check_addresses()?;
+        self.check_numbers()?;
+        self.check_times()?;
+        if let Some(path) = &self.tunnel_path {
+            check_path("tunnel_path", path)?;
+            if path == "/" {
+                return fail(
+                    "tunnel_path",
+                    "must not be \"/\", which would hide every app",
+                );
+            }
+        }
+        self.check_endpoints()
+    }
+
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        for (key, address) in [
+            ("listen", self.listen),
+            ("tunnel_listen", self.tunnel_listen),
+        ] {
+            if !address.ip().is_loopback() && !self.allow_public_without_authentication {
+                return fail(
+                    key,
+                    format!(
+                        "{address} can be reached by strangers and nothing asks them who they are; \
+                         use a loopback address, or set allow_public_without_authentication = true \
+                         if that is meant"
+                    ),
+                );
+            }
+        }
+        match self.admin_listen {
+            Some(address) if !address.ip().is_loopback() => fail(
+                "admin_listen",
+                format!(
+                    "{address} is not a loopback address; the admin listener has no authentication"
+                ),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_numbers(&self) -> Result<(), ConfigError> {
+        let ranges = [
+            ("workers", self.worker_count() as u64, 1, 1024),
+            ("min_version", self.min_version.into(), 1, 2),
+            ("queue_size", self.queue_size as u64, 0, 1 << 20),
+            ("max_connections", self.max_connections as u64, 1, 1 << 24),
+            ("max_tunnels", self.max_tunnels as u64, 1, 1 << 24),
+            ("v1_max_streams", self.v1_max_streams as u64, 1, 65_535),
+            ("max_streams", self.max_streams.into(), 1, 1024),
+        ];
+        for (key, value, min, max) in ranges {
+            if !(min..=max).contains(&value) {
+                return fail(key, format!("{value} is outside {min} to {max}"));
+            }
+        }
+        if !(8 << 10..=1 << 20).contains(&self.max_header_size.0) {
+            return fail(
+                "max_header_size",
+                format!("{} is outside 8KiB to 1MiB", self.max_header_size),
+            );
+        }
+        Ok(())
+    }
+
+    fn check_times(&self) -> Result<(), ConfigError> {
+        let spans = [
+            ("head_timeout", self.head_timeout),
+            ("response_timeout", self.response_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("keep_alive_timeout", self.keep_alive_timeout),
+            ("ping_interval", self.ping_interval),
+        ];
+        for (key, span) in spans {
+            if span.0 < Duration::from_millis(1) || span.0 > Duration::from_secs(86_400) {
+                return fail(key, format!("\"{span}\" is outside \"1ms\" to \"24h\""));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_endpoints(&self) -> Result<(), ConfigError> {
+        if self.endpoints.is_empty() && !self.is_open() {
+            return fail(
+                "endpoints",
+                "nothing would be served: name at least one endpoint, or set open = true to let any \
+                 receiver serve every path",
+            );
+        }
+        for (i, endpoint) in self.endpoints.iter().enumerate() {
+            let key = |field: &str| format!("endpoints[{i}].{field}");
+            if !is_name(&endpoint.name) {
+                return fail(key("name"), "must be 1 to 64 of 0-9 A-Z a-z . _ -");
+            }
+            if let Some(host) = &endpoint.host {
+                check_host(&key("host"), host)?;
+            }
+            check_path(&key("path"), &endpoint.path)?;
+            if endpoint.receivers.is_empty() {
+                return fail(key("receivers"), "must name at least one receiver");
+            }
+            if let Some(name) = endpoint.receivers.iter().find(|n| !is_name(n)) {
+                return fail(
+                    key("receivers"),
+                    format!("{name:?} is not a name: 1 to 64 of 0-9 A-Z a-z . _ -"),
+                );
+            }
+            for earlier in &self.endpoints[..i] {
+                if earlier.name == endpoint.name {
+                    return fail(key("name"), format!("{:?} is taken", endpoint.name));
+                }
+                if earlier.place() == endpoint.place() {
+                    return fail(
+                        key("path"),
+                        format!("endpoint {:?} has this host and path", earlier.name),
+                    );
+                }
+            }
+            if self.is_open() && endpoint.name == "open" {
+                return fail(
+                    key("name"),
+                    "\"open\" is what open = true is called; choose another",
+                );
+            }
+            if self.is_open() && endpoint.place() == (None, "/") {
+                return fail(
+                    key("path"),
+                    "open = true already serves every host and path; remove one of the two",
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Endpoint {
+    fn place(&self) -> (Option<String>, &str) {
+        let path = self.path.trim_end_matches('/');
+        let host = self.host.as_ref().map(|h| h.to_ascii_lowercase());
+        (host, if path.is_empty() { "/" } else { path })
+    }
+}
+
+/// True for a name of a receiver or an endpoint: 1 to 64 of `[0-9A-Za-z._-]`.
+pub(crate) fn is_name(name: &str) -> bool {
+    let byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=64).contains(&name.len()) && name.bytes().all(byte)
+}
+
+fn check_host(key: &str, host: &str) -> Result<(), ConfigError> {
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    let label = |l: &str| {
+        !l.is_empty()
+            && l.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    let literal = name.starts_with('[') && name.ends_with(']');
+    if name.len() > 253 || !(literal || name.split('.').all(label)) {
+        return fail(
+            key,
+            format!("{host:?} is not a host name, or \"*.\" and a host name; it has no port"),
+        );
+    }
+    Ok(())
+}
+
+fn check_path(key: &str, path: &str) -> Result<(), ConfigError> {
+    let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'%' | b'?' | b'#' | b'\\');
+    let dots = |s: &str| matches!(s, "." | "..");
+    if !path.starts_with('/') || !path.bytes().all(plain) {
+        return fail(
+            key,
+            format!("{path:?} is not a path: it begins with \"/\" and has no %, ?, #, \\ or space"),
+        );
+    }
+    if path.contains("//") || path.split('/').any(dots) {
+        return fail(key, format!("{path:?} has empty or dot segments"));
+    }
+    Ok(())
+}
+
+fn fail<T>(key: impl Into<String>, expected: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError {
+        key: key.into(),
+        expected: expected.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate().unwrap_err().to_string()
+    }
+
+    fn endpoint(name: &str, path: &str) -> Endpoint {
+        Endpoint {
+            name: name.to_owned(),
+            host: None,
+            path: path.to_owned(),
+            receivers: vec!["r".to_owned()],
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_open() {
+        let config = Config::default();
+        assert_eq!(config.validate(), Ok(()));
+        assert!(config.is_open());
+    }
+
+    #[test]
+    fn a_public_address_needs_to_be_meant() {
+        let public: SocketAddr = "0.0.0.0:80".parse().unwrap();
+        let text = refused(|c| c.tunnel_listen = public);
+        assert!(text.starts_with("tunnel_listen: 0.0.0.0:80"), "{text}");
+        assert!(
+            text.contains("allow_public_without_authentication"),
+            "{text}"
+        );
+        let text = refused(|c| {
+            c.listen = public;
+            c.allow_public_without_authentication = true;
+        });
+        assert!(
+            text.starts_with("endpoints: nothing would be served"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        assert!(refused(|c| c.tunnel_path = Some("anpx".into())).starts_with("tunnel_path: "));
+        assert!(refused(|c| c.max_streams = 4096).starts_with("max_streams: 4096 is outside"));
+        assert!(refused(|c| c.head_timeout = Span::ZERO).starts_with("head_timeout: "));
+        assert!(refused(|c| c.max_header_size = Size(1)).starts_with("max_header_size: "));
+        let twice = refused(|c| c.endpoints = vec![endpoint("a", "/x"), endpoint("b", "/x/")]);
+        assert_eq!(
+            twice,
+            "endpoints[1].path: endpoint \"a\" has this host and path"
+        );
+        let bad = refused(|c| c.endpoints = vec![endpoint("a", "/a/../b")]);
+        assert!(bad.starts_with("endpoints[0].path: "), "{bad}");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_and_values_come_back() {
+        let error = serde_json::from_str::<Config>(r#"{"listne": "127.0.0.1:1"}"#).unwrap_err();
+        assert!(error.to_string().contains("listne"), "{error}");
+        let config = Config {
+            endpoints: vec![endpoint("a", "/x")],
+            idle_timeout: Span::from_secs(60),
+            ..Config::default()
+        };
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
+    }
+}

@@ -1,0 +1,152 @@
+//! Why a request was not served, and why a gateway did not start.
+
+use std::{io, net::SocketAddr};
+
+use anpx::{OpenError, ResetCode, StreamError};
+
+use crate::config::ConfigError;
+
+/// Why a gateway did not start or had to end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// A setting cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A listener could not be opened.
+    #[error("{key} {address}: {source}")]
+    Listen {
+        /// The setting that names the address.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A worker could not be started.
+    #[error("starting a worker: {0}")]
+    Worker(#[source] io::Error),
+    /// A worker ended although nobody asked it to.
+    #[error("a worker ended unexpectedly")]
+    WorkerLost,
+}
+
+/// Who caused a failed request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The caller.
+    Downstream,
+    /// The local app.
+    Upstream,
+    /// The tunnel or the receiver at its other end.
+    Tunnel,
+    /// This gateway: its limits or its state.
+    Gateway,
+}
+
+impl Cause {
+    /// The word in logs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Downstream => "downstream",
+            Self::Upstream => "upstream",
+            Self::Tunnel => "tunnel",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+/// Why a request was answered by the gateway and not by the app. `Display` is shown to the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProxyError {
+    #[error("{0}")]
+    BadRequest(&'static str),
+    #[error("the gateway does not make connections for callers")]
+    Connect,
+    #[error("nothing is served under this host and path")]
+    NoEndpoint,
+    #[error("the request target exceeds 16 KiB")]
+    TargetTooLong,
+    #[error("the header fields exceed 64 KiB or 256 fields")]
+    HeadersTooLarge,
+    #[error("the request did not arrive in time")]
+    RequestTimeout,
+    #[error("no receiver is connected for this endpoint")]
+    NoTunnel,
+    #[error("all receivers of this endpoint are busy")]
+    Full,
+    #[error("the receivers of this endpoint took no new request")]
+    Refused,
+    #[error("the app did not answer in time")]
+    ResponseTimeout,
+    #[error("the request exceeds a limit behind the gateway")]
+    TooLarge,
+    #[error("the app could not be reached")]
+    Unreachable,
+    #[error("the app broke off before it answered")]
+    UpstreamFailed,
+    #[error("the connection to the receiver broke before the app answered")]
+    TunnelLost,
+    #[error("the answer from behind the gateway is not valid HTTP")]
+    BadResponse,
+    #[error("the receiver cannot carry this request")]
+    Unsupported,
+}
+
+impl ProxyError {
+    /// Who caused it.
+    pub(crate) fn cause(self) -> Cause {
+        match self {
+            Self::BadRequest(_)
+            | Self::Connect
+            | Self::NoEndpoint
+            | Self::TargetTooLong
+            | Self::HeadersTooLarge
+            | Self::RequestTimeout => Cause::Downstream,
+            Self::Full => Cause::Gateway,
+            Self::NoTunnel
+            | Self::Refused
+            | Self::TunnelLost
+            | Self::BadResponse
+            | Self::Unsupported => Cause::Tunnel,
+            Self::ResponseTimeout | Self::TooLarge | Self::Unreachable | Self::UpstreamFailed => {
+                Cause::Upstream
+            }
+        }
+    }
+
+    /// True where no byte of the request reached the app, so that it may be sent again as it is.
+    pub(crate) fn is_retry_safe(self) -> bool {
+        matches!(
+            self,
+            Self::NoTunnel | Self::Full | Self::Refused | Self::Unreachable
+        )
+    }
+}
+
+impl From<StreamError> for ProxyError {
+    /// ANPX 3.8, last rule.
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Reset(ResetCode::REFUSED)
+            | StreamError::SessionEnded { written: false } => Self::Refused,
+            StreamError::Reset(ResetCode::TIMEOUT) => Self::ResponseTimeout,
+            StreamError::Reset(ResetCode::TOO_LARGE) => Self::TooLarge,
+            StreamError::Reset(ResetCode::UPSTREAM_UNREACHABLE) => Self::Unreachable,
+            StreamError::Reset(ResetCode::UPSTREAM_FAILED) => Self::UpstreamFailed,
+            StreamError::Reset(ResetCode::PROTOCOL | ResetCode::FLOW_CONTROL) => Self::BadResponse,
+            StreamError::Reset(_) | StreamError::SessionEnded { written: true } => Self::TunnelLost,
+        }
+    }
+}
+
+impl From<OpenError> for ProxyError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Unavailable => Self::Full,
+            OpenError::TooLarge => Self::HeadersTooLarge,
+            OpenError::Unsupported => Self::Unsupported,
+            OpenError::Invalid => Self::BadRequest("the request cannot be carried"),
+        }
+    }
+}

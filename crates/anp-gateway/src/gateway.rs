@@ -1,0 +1,326 @@
+//! From a configuration to a running gateway and to its end.
+
+use std::{
+    net::{SocketAddr, TcpListener as StdListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use anp_tunnel::TunnelConfig;
+use anpx::{
+    CloseCode,
+    session::{
+        Role,
+        config::{V1Config, V2Config},
+    },
+};
+use prometheus_client::registry::Registry as MetricsRegistry;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    admin,
+    admission::Tunnels,
+    alive::Alive,
+    config::Config,
+    conn::Limits,
+    error::GatewayError,
+    listener,
+    metrics::{Metrics, WorkerMetrics},
+    registry::Embedded,
+    route::Routes,
+    stop::{Shutdown, Step, Stop},
+    tunnels,
+    workers::{self, Shared, Worker},
+};
+
+/// How long a stop leaves connections without a request open: one that sends a request in this time
+/// gets its answer, with `Connection: close`.
+const IDLE_GRACE: Duration = Duration::from_secs(2);
+
+/// How long the ends of tunnels may take once everything must end.
+const LAST: Duration = Duration::from_millis(500);
+
+/// How long frames may wait for a receiver that takes none (ANPX 3.4).
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The public side of tunnels.
+#[derive(Debug)]
+pub struct Gateway;
+
+/// A gateway whose listeners are open. Callers are served once it runs.
+#[derive(Debug)]
+pub struct Bound {
+    config: Config,
+    public: Vec<StdListener>,
+    tunnel: StdListener,
+    admin: Option<StdListener>,
+    addresses: Addresses,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Addresses {
+    public: SocketAddr,
+    tunnel: SocketAddr,
+    admin: Option<SocketAddr>,
+}
+
+impl Gateway {
+    /// Checks the configuration and opens every listener.
+    ///
+    /// # Errors
+    /// A setting cannot be, or an address cannot be listened on.
+    pub async fn bind(config: Config) -> Result<Bound, GatewayError> {
+        config.validate()?;
+        let workers = config.worker_count();
+        let public = open("listen", config.listen, |a| {
+            listener::bind_shared(a, workers)
+        })?;
+        let tunnel = open("tunnel_listen", config.tunnel_listen, listener::bind)?;
+        let admin = match config.admin_listen {
+            Some(address) => Some(open("admin_listen", address, listener::bind)?),
+            None => None,
+        };
+        let local =
+            |key, address, listener: &StdListener| open(key, address, |_| listener.local_addr());
+        let addresses = Addresses {
+            public: open("listen", config.listen, |_| public[0].local_addr())?,
+            tunnel: local("tunnel_listen", config.tunnel_listen, &tunnel)?,
+            admin: match &admin {
+                Some(listener) => Some(local("admin_listen", config.listen, listener)?),
+                None => None,
+            },
+        };
+        Ok(Bound {
+            config,
+            public,
+            tunnel,
+            admin,
+            addresses,
+        })
+    }
+}
+
+fn open<T>(
+    key: &'static str,
+    address: SocketAddr,
+    open: impl FnOnce(SocketAddr) -> std::io::Result<T>,
+) -> Result<T, GatewayError> {
+    open(address).map_err(|source| GatewayError::Listen {
+        key,
+        address,
+        source,
+    })
+}
+
+impl Bound {
+    /// Where callers connect.
+    pub fn public_addr(&self) -> SocketAddr {
+        self.addresses.public
+    }
+
+    /// Where receivers connect.
+    pub fn tunnel_addr(&self) -> SocketAddr {
+        self.addresses.tunnel
+    }
+
+    /// Where health and metrics are served, if anywhere.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.addresses.admin
+    }
+
+    /// Serves until `shutdown` says otherwise; its sender's end is a graceful stop.
+    ///
+    /// # Errors
+    /// A worker could not be started, or ended by itself.
+    pub async fn run(self, shutdown: watch::Receiver<Shutdown>) -> Result<(), GatewayError> {
+        let Addresses {
+            public,
+            tunnel,
+            admin,
+        } = self.addresses;
+        let running = self.start()?;
+        tracing::info!(listener = "public", address = %public, "listening");
+        tracing::info!(listener = "tunnel", address = %tunnel, "listening");
+        if let Some(address) = admin {
+            tracing::info!(listener = "admin", %address, "listening");
+        }
+        running.until(shutdown).await
+    }
+
+    fn start(self) -> Result<Running, GatewayError> {
+        let config = self.config;
+        let count = self.public.len();
+        let routes = Arc::new(Routes::new(&config));
+        let endpoints = routes.endpoints();
+        let names: Vec<_> = endpoints.iter().map(|e| e.name.clone()).collect();
+        let registry = Arc::new(Embedded::new(endpoints.len()));
+        let tunnels = Tunnels::new(routes.clone(), registry, count, config.max_tunnels);
+        let (dealt, taken): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let shared = Arc::new(Shared {
+            limits: Limits::new(&config),
+            tunnel_config: tunnel_config(&config),
+            tunnels: Arc::new(tunnels),
+            routes,
+            stop: Stop::default(),
+            callers: Alive::default(),
+            connected: Alive::default(),
+            dealt,
+            config,
+        });
+        // From here on an error must end the threads that run: dropping `Running` does.
+        let mut running = Running {
+            shared: shared.clone(),
+            ends: Vec::new(),
+        };
+        let mut counters = Vec::new();
+        for ((index, public), taken) in self.public.into_iter().enumerate().zip(taken) {
+            let metrics = Arc::new(WorkerMetrics::new(names.len()));
+            counters.push(metrics.clone());
+            let worker = Arc::new(Worker::new(index, shared.clone(), metrics));
+            running
+                .ends
+                .push(workers::start(worker, Some(public), taken)?);
+        }
+        // Handshakes run here, on the caller's event loop, and are not callers' requests.
+        let apart = Arc::new(WorkerMetrics::new(0));
+        let worker = Arc::new(Worker::new(0, shared.clone(), apart));
+        tokio::spawn(tunnels::serve(
+            worker,
+            from_std("tunnel_listen", self.tunnel)?,
+        ));
+        if let Some(listener) = self.admin {
+            let mut registry = MetricsRegistry::default();
+            let metrics = Metrics::new(counters, names, shared.tunnels.clone());
+            registry.register_collector(Box::new(metrics));
+            let listener = from_std("admin_listen", listener)?;
+            tokio::spawn(admin::serve(shared, listener, Arc::new(registry)));
+        }
+        Ok(running)
+    }
+}
+
+fn from_std(key: &'static str, listener: StdListener) -> Result<TcpListener, GatewayError> {
+    let address = open(key, SocketAddr::from(([0; 4], 0)), |_| {
+        listener.local_addr()
+    })?;
+    open(key, address, |_| TcpListener::from_std(listener))
+}
+
+fn tunnel_config(config: &Config) -> TunnelConfig {
+    TunnelConfig {
+        v1: V1Config {
+            max_streams: config.v1_max_streams,
+            ..V1Config::new(Role::Gateway)
+        },
+        v2: V2Config {
+            max_streams: config.max_streams,
+            ..V2Config::new(Role::Gateway)
+        },
+        ping_interval: config.ping_interval.0,
+        write_timeout: WRITE_TIMEOUT,
+    }
+}
+
+/// A gateway that serves.
+struct Running {
+    shared: Arc<Shared>,
+    ends: Vec<oneshot::Receiver<()>>,
+}
+
+impl Running {
+    async fn until(mut self, mut shutdown: watch::Receiver<Shutdown>) -> Result<(), GatewayError> {
+        tokio::select! {
+            () = asked(&mut shutdown, Shutdown::Graceful) => {}
+            () = first(&mut self.ends) => return Err(GatewayError::WorkerLost),
+        }
+        tokio::select! {
+            () = drain(&self.shared) => {}
+            () = asked(&mut shutdown, Shutdown::Now) => tracing::info!("stopping now"),
+            () = first(&mut self.ends) => return Err(GatewayError::WorkerLost),
+        }
+        for tunnel in self.shared.tunnels.all() {
+            tunnel.close(CloseCode::GOING_AWAY, "the gateway stops");
+        }
+        let _ = timeout(LAST, self.shared.connected.none()).await;
+        self.shared.stop.go(Step::Now);
+        for end in &mut self.ends {
+            let _ = end.await;
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.stop.go(Step::Now);
+    }
+}
+
+/// Finishes what is under way, up to the deadline.
+///
+/// Tunnels drain after the callers' idle connections were given their time, since a request
+/// that comes on one of them needs a tunnel that still takes it.
+async fn drain(shared: &Shared) {
+    let Shared {
+        stop,
+        callers,
+        connected,
+        tunnels,
+        config,
+        ..
+    } = shared;
+    tracing::info!(
+        deadline_ms = config.drain_timeout.0.as_millis() as u64,
+        connections = callers.count(),
+        tunnels = connected.count(),
+        "draining"
+    );
+    let deadline = Instant::now() + config.drain_timeout.0;
+    tunnels.stop_admitting();
+    stop.go(Step::Draining);
+    let idle = deadline.min(Instant::now() + IDLE_GRACE);
+    let _ = timeout_at(idle, callers.none()).await;
+    stop.go(Step::CloseIdle);
+    for tunnel in tunnels.all() {
+        tunnel.drain();
+    }
+    let all = async {
+        callers.none().await;
+        connected.none().await;
+    };
+    if timeout_at(deadline, all).await.is_err() {
+        tracing::warn!(
+            connections = callers.count(),
+            tunnels = connected.count(),
+            "the drain deadline has passed; breaking off what is left"
+        );
+    }
+}
+
+/// Ready once `shutdown` says `what` or more.
+async fn asked(shutdown: &mut watch::Receiver<Shutdown>, what: Shutdown) {
+    let gone = shutdown.wait_for(|now| *now >= what).await.is_err();
+    if gone && what == Shutdown::Now {
+        // Nobody can say it any more.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Ready with the first end.
+async fn first(ends: &mut [oneshot::Receiver<()>]) {
+    std::future::poll_fn(|cx| {
+        let ended = |end: &mut oneshot::Receiver<()>| std::pin::Pin::new(end).poll(cx).is_ready();
+        if ends.iter_mut().any(ended) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await
+}

@@ -1,0 +1,131 @@
+//! Opens listeners and takes connections from them.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::stop::{Step, Stop};
+
+/// Connections the system holds for us before we take them.
+const BACKLOG: i32 = 1024;
+
+/// How long a listener rests after an error that only time mends, such as too many open files.
+const REST: Duration = Duration::from_millis(100);
+
+/// Opens one listener.
+///
+/// # Errors
+/// The system's, for instance where the port is taken.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<StdListener> {
+    open(address, false)
+}
+
+/// Opens `count` listeners on one address, over which the system spreads connections (SO_REUSEPORT).
+///
+/// # Errors
+/// As [`bind`]; a port that another process shares is taken, too.
+pub(crate) fn bind_shared(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
+    if count <= 1 || !cfg!(unix) {
+        return Ok(vec![bind(address)?]);
+    }
+    if address.port() != 0 {
+        // Sharing sockets would silently join those of a second gateway: one that does not share
+        // finds it.
+        drop(bind(address)?);
+    }
+    let first = open(address, true)?;
+    let address = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..count {
+        listeners.push(open(address, true)?);
+    }
+    Ok(listeners)
+}
+
+fn open(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // A port whose last connections are still being forgotten is free.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    #[cfg(not(unix))]
+    let _ = shared;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Takes connections until `stop` reaches `step`, then those that the system holds, then closes the
+/// listener. `name` is for the log.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    name: &'static str,
+    stop: &Stop,
+    step: Step,
+    mut take: impl FnMut(TcpStream, SocketAddr),
+) {
+    let mut ends = pin!(stop.reached(step));
+    loop {
+        let next = poll_fn(|cx| match listener.poll_accept(cx) {
+            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+            Poll::Pending => ends.as_mut().poll(cx).map(|()| None),
+        });
+        match next.await {
+            None => return,
+            Some(Ok((socket, peer))) => {
+                let _ = socket.set_nodelay(true);
+                take(socket, peer);
+            }
+            Some(Err(error)) if is_of_one(&error) => {}
+            Some(Err(error)) => {
+                tracing::warn!(listener = name, %error, "accepting a connection failed");
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+/// True for errors of one connection, which say nothing about the next.
+fn is_of_one(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+    #[test]
+    fn a_shared_port_is_one_port_and_taken_for_others() {
+        let shared = bind_shared(ANY, 3).unwrap();
+        let address = shared[0].local_addr().unwrap();
+        assert!(shared.iter().all(|l| l.local_addr().unwrap() == address));
+        for count in [1, 2] {
+            let error = bind_shared(address, count).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Counters, kept by each worker for itself and added up when they are asked for.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+
+use crate::{admission::Tunnels, route::EndpointId};
+
+/// Upper bounds of the histogram of response heads, in seconds.
+const BOUNDS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0,
+];
+
+/// What became of a request, as the metrics class it.
+const CLASSES: [&str; 6] = ["aborted", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The counters of one worker.
+#[derive(Debug)]
+pub(crate) struct WorkerMetrics {
+    /// Bytes read from callers, framing included.
+    received: AtomicU64,
+    /// Bytes written to callers, framing included.
+    sent: AtomicU64,
+    /// Callers' connections now.
+    pub(crate) connections: AtomicU64,
+    /// Callers' connections refused because there were too many.
+    pub(crate) connections_refused: AtomicU64,
+    /// Requests under way.
+    pub(crate) in_flight: AtomicU64,
+    /// Requests that were sent to a further tunnel.
+    pub(crate) retries: AtomicU64,
+    /// Requests that had to wait for a place.
+    pub(crate) queued: AtomicU64,
+    /// By endpoint, the last for requests of none; each by class.
+    requests: Box<[[AtomicU64; CLASSES.len()]]>,
+    heads: [AtomicU64; BOUNDS.len() + 1],
+    heads_micros: AtomicU64,
+}
+
+impl WorkerMetrics {
+    /// Counters for so many endpoints.
+    pub(crate) fn new(endpoints: usize) -> Self {
+        Self {
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            connections_refused: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            queued: AtomicU64::new(0),
+            requests: (0..=endpoints).map(|_| Default::default()).collect(),
+            heads: Default::default(),
+            heads_micros: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts bytes from callers.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Counts bytes to callers.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Counts a request that is over. `status` is `None` where its caller left before the answer.
+    pub(crate) fn request(&self, endpoint: Option<EndpointId>, status: Option<u16>) {
+        let none = self.requests.len() - 1;
+        let class = status.map_or(0, |s| usize::from(s / 100).min(CLASSES.len() - 1));
+        self.requests[endpoint.unwrap_or(none).min(none)][class].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a response head and the time it took from the request's head.
+    pub(crate) fn head(&self, took: Duration) {
+        let secs = took.as_secs_f64();
+        let bucket = BOUNDS
+            .iter()
+            .position(|b| secs <= *b)
+            .unwrap_or(BOUNDS.len());
+        self.heads[bucket].fetch_add(1, Relaxed);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.heads_micros.fetch_add(micros, Relaxed);
+    }
+}
+
+/// Everything that is measured, in the form Prometheus reads.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    workers: Vec<Arc<WorkerMetrics>>,
+    /// Names by id, and `none`.
+    endpoints: Vec<String>,
+    tunnels: Arc<Tunnels>,
+}
+
+impl Metrics {
+    /// Sums up these workers.
+    pub(crate) fn new(
+        workers: Vec<Arc<WorkerMetrics>>,
+        mut endpoints: Vec<String>,
+        tunnels: Arc<Tunnels>,
+    ) -> Self {
+        endpoints.push("none".to_owned());
+        Self {
+            workers,
+            endpoints,
+            tunnels,
+        }
+    }
+
+    fn sum(&self, counter: impl Fn(&WorkerMetrics) -> &AtomicU64) -> u64 {
+        self.workers.iter().map(|w| counter(w).load(Relaxed)).sum()
+    }
+}
+
+/// The sum over workers of one of their counters: its name, its help, and where it is.
+type Sum = (&'static str, &'static str, fn(&WorkerMetrics) -> &AtomicU64);
+
+const COUNTERS: [Sum; 5] = [
+    (
+        "anp_gateway_received_bytes",
+        "Bytes read from callers",
+        |w| &w.received,
+    ),
+    ("anp_gateway_sent_bytes", "Bytes written to callers", |w| {
+        &w.sent
+    }),
+    (
+        "anp_gateway_retries",
+        "Requests sent to a further tunnel",
+        |w| &w.retries,
+    ),
+    (
+        "anp_gateway_queued",
+        "Requests that waited for a place on a tunnel",
+        |w| &w.queued,
+    ),
+    (
+        "anp_gateway_connections_refused",
+        "Connections of callers refused because there were too many",
+        |w| &w.connections_refused,
+    ),
+];
+
+const GAUGES: [Sum; 2] = [
+    ("anp_gateway_connections", "Connections of callers", |w| {
+        &w.connections
+    }),
+    ("anp_gateway_in_flight", "Requests under way", |w| {
+        &w.in_flight
+    }),
+];
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, counter) in COUNTERS {
+            let value = ConstCounter::new(self.sum(counter));
+            value.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        let (tunnels, streams) = self.tunnels.totals();
+        let totals = [
+            ("anp_gateway_tunnels", "Tunnels that are connected", tunnels),
+            ("anp_gateway_streams", "Streams open on tunnels", streams),
+        ];
+        let gauges = GAUGES.map(|(name, help, gauge)| (name, help, self.sum(gauge)));
+        for (name, help, value) in gauges.into_iter().chain(totals) {
+            let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            value.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "anp_gateway_requests",
+            "Requests that are over, by endpoint and class of status",
+            None,
+            MetricType::Counter,
+        )?;
+        for (id, endpoint) in self.endpoints.iter().enumerate() {
+            for (class, name) in CLASSES.iter().enumerate() {
+                let value = self.sum(|w| &w.requests[id][class]);
+                if value > 0 {
+                    let labels = [("endpoint", endpoint.as_str()), ("class", *name)];
+                    ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
+        let counts =
+            std::array::from_fn::<_, { BOUNDS.len() + 1 }, _>(|i| self.sum(|w| &w.heads[i]));
+        let bounds = BOUNDS.iter().copied().chain([f64::MAX]);
+        let buckets: Vec<_> = bounds.zip(counts).collect();
+        // Exact below 2^53 microseconds, which is 285 years.
+        #[allow(clippy::cast_precision_loss)]
+        let sum = self.sum(|w| &w.heads_micros) as f64 / 1e6;
+        encoder
+            .encode_descriptor(
+                "anp_gateway_response_head_seconds",
+                "Time from a request's head to its response's head",
+                None,
+                MetricType::Histogram,
+            )?
+            .encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
+    }
+}

@@ -1,0 +1,96 @@
+//! Which of an endpoint's tunnels takes a request.
+
+/// What a choice needs to know of a tunnel.
+pub(crate) trait Candidate {
+    /// Streams open on it.
+    fn pending(&self) -> usize;
+    /// Streams that may still be opened.
+    fn capacity(&self) -> usize;
+    /// The worker that moves its bytes.
+    fn worker(&self) -> usize;
+}
+
+/// A tunnel of another worker costs each frame a wake-up of another thread. It is taken only where
+/// it has this many streams fewer than half of the best at home.
+const CROSSING: usize = 8;
+
+/// The tunnel with the fewest open streams of those that take one more and satisfy `allowed`,
+/// `worker`'s own before others'. `turn` decides between equals.
+pub(crate) fn pick<T: Candidate>(
+    tunnels: &[T],
+    worker: usize,
+    turn: usize,
+    allowed: impl Fn(&T) -> bool,
+) -> Option<&T> {
+    let (mut home, mut away) = (None, None);
+    let start = turn % tunnels.len().max(1);
+    let (tail, head) = tunnels.split_at_checked(start)?;
+    for tunnel in head.iter().chain(tail) {
+        if tunnel.capacity() == 0 || !allowed(tunnel) {
+            continue;
+        }
+        let best = if tunnel.worker() == worker {
+            &mut home
+        } else {
+            &mut away
+        };
+        let pending = tunnel.pending();
+        if best.is_none_or(|(least, _)| pending < least) {
+            *best = Some((pending, tunnel));
+        }
+    }
+    match (home, away) {
+        (Some((here, _)), Some((there, tunnel))) if there + CROSSING <= here / 2 => Some(tunnel),
+        (Some((_, tunnel)), _) | (None, Some((_, tunnel))) => Some(tunnel),
+        (None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fake(usize, usize, usize);
+
+    impl Candidate for Fake {
+        fn pending(&self) -> usize {
+            self.0
+        }
+        fn capacity(&self) -> usize {
+            self.1
+        }
+        fn worker(&self) -> usize {
+            self.2
+        }
+    }
+
+    fn choose(tunnels: &[Fake], turn: usize) -> Option<usize> {
+        let chosen = pick(tunnels, 0, turn, |_| true)?;
+        tunnels.iter().position(|t| std::ptr::eq(t, chosen))
+    }
+
+    #[test]
+    fn the_least_pending_with_capacity() {
+        assert_eq!(
+            choose(&[Fake(3, 9, 0), Fake(1, 9, 0), Fake(0, 0, 0)], 0),
+            Some(1)
+        );
+        assert_eq!(choose(&[], 5), None);
+        assert_eq!(choose(&[Fake(3, 0, 0)], 1), None);
+        assert!(pick(&[Fake(0, 1, 0)], 0, 0, |_| false).is_none());
+    }
+
+    #[test]
+    fn equals_take_turns() {
+        let equal = [Fake(1, 9, 0), Fake(1, 9, 0)];
+        assert_eq!(choose(&equal, 0), Some(0));
+        assert_eq!(choose(&equal, 1), Some(1));
+    }
+
+    #[test]
+    fn other_workers_only_where_it_pays() {
+        assert_eq!(choose(&[Fake(0, 9, 1), Fake(15, 9, 0)], 0), Some(1));
+        assert_eq!(choose(&[Fake(0, 9, 1), Fake(16, 9, 0)], 0), Some(0));
+        assert_eq!(choose(&[Fake(9, 9, 1), Fake(0, 0, 0)], 0), Some(0));
+    }
+}

@@ -1,0 +1,124 @@
+//! What is written down about one request: counters and the access log.
+
+use std::{sync::Arc, sync::atomic::Ordering::Relaxed, time::Instant};
+
+use bytes::Bytes;
+use http::{Method, request::Parts};
+use uuid::Uuid;
+
+use crate::{
+    access_log::{self, Line},
+    error::ProxyError,
+    registry::TunnelId,
+    route::EndpointId,
+    workers::Caller,
+};
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The caller left, or was too slow, before its answer was whole.
+    Cancelled,
+    /// The answer broke off behind the gateway.
+    Broken,
+    /// The answer is whole.
+    Complete,
+}
+
+/// One request, from its head until its response is over. Dropping it writes it down.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    caller: Arc<Caller>,
+    started: Instant,
+    id: Uuid,
+    status: Option<u16>,
+    error: Option<ProxyError>,
+    outcome: Outcome,
+    bytes: u64,
+    log: Option<Request>,
+    /// The endpoint, once it is known.
+    pub(crate) endpoint: Option<EndpointId>,
+    /// The tunnel that took the request last.
+    pub(crate) tunnel: Option<TunnelId>,
+}
+
+/// What only the access log needs.
+#[derive(Debug)]
+struct Request {
+    method: Method,
+    target: Bytes,
+}
+
+impl Exchange {
+    /// A request whose head is complete.
+    pub(crate) fn begin(caller: &Arc<Caller>, parts: &Parts) -> Self {
+        caller.worker.metrics.in_flight.fetch_add(1, Relaxed);
+        let log = caller.worker.shared.config.access_log && access_log::enabled();
+        Self {
+            caller: caller.clone(),
+            started: Instant::now(),
+            id: Uuid::new_v4(),
+            status: None,
+            error: None,
+            outcome: Outcome::Cancelled,
+            bytes: 0,
+            log: log.then(|| Request {
+                method: parts.method.clone(),
+                target: Bytes::copy_from_slice(parts.uri.path().as_bytes()),
+            }),
+            endpoint: None,
+            tunnel: None,
+        }
+    }
+
+    /// The connection the request came on.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The request's id.
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// The response's head goes to the caller, after `error` where the gateway made it.
+    pub(crate) fn answered(&mut self, status: u16, error: Option<ProxyError>) {
+        self.caller.worker.metrics.head(self.started.elapsed());
+        self.status = Some(status);
+        self.error = error;
+    }
+
+    /// Body bytes went to the caller.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    /// The response is over.
+    pub(crate) fn ended(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let worker = &self.caller.worker;
+        self.caller.watch.half_over();
+        worker.metrics.in_flight.fetch_sub(1, Relaxed);
+        worker.metrics.request(self.endpoint, self.status);
+        if let Some(request) = &self.log {
+            let endpoints = worker.shared.routes.endpoints();
+            access_log::write(&Line {
+                method: request.method.as_str(),
+                path: &request.target,
+                status: self.status,
+                bytes: self.bytes,
+                took: self.started.elapsed(),
+                endpoint: self.endpoint.map(|id| endpoints[id].name.as_str()),
+                request_id: self.id,
+                tunnel: self.tunnel,
+                outcome: self.outcome,
+                cause: self.error.map(ProxyError::cause),
+            });
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Turns errors into responses. The only place that chooses a status of the gateway's own.
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
+
+use crate::error::ProxyError;
+
+/// Seconds a caller is asked to wait before it tries again.
+pub(crate) const RETRY_AFTER_SECS: &str = "1";
+
+impl ProxyError {
+    /// The status a caller gets.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoEndpoint => StatusCode::NOT_FOUND,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoTunnel | Self::Full | Self::Refused => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Unreachable
+            | Self::UpstreamFailed
+            | Self::TunnelLost
+            | Self::BadResponse
+            | Self::Unsupported => StatusCode::BAD_GATEWAY,
+        }
+    }
+}
+
+/// The response for `error`: `application/problem+json` (RFC 9457) with the request's id, by which
+/// the gateway's log can be searched, and nothing of what is behind the gateway.
+pub(crate) fn problem(error: ProxyError, request_id: &str) -> Response<Bytes> {
+    let status = error.status();
+    // No value needs escaping: titles and details are our own literals, the id is a token.
+    let body = format!(
+        "{{\"title\":\"{}\",\"status\":{},\"detail\":\"{}\",\"request_id\":\"{}\"}}\n",
+        status.canonical_reason().unwrap_or("Error"),
+        status.as_u16(),
+        error,
+        request_id,
+    );
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
+    }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        // CONNECT is not a method of any resource here; the list of the others is the app's.
+        headers.insert(http::header::ALLOW, HeaderValue::from_static(""));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_is_valid_json_that_carries_the_id() {
+        let errors = [
+            ProxyError::BadRequest("the Host header is missing"),
+            ProxyError::Connect,
+            ProxyError::NoEndpoint,
+            ProxyError::TargetTooLong,
+            ProxyError::HeadersTooLarge,
+            ProxyError::RequestTimeout,
+            ProxyError::NoTunnel,
+            ProxyError::Full,
+            ProxyError::Refused,
+            ProxyError::ResponseTimeout,
+            ProxyError::TooLarge,
+            ProxyError::Unreachable,
+            ProxyError::UpstreamFailed,
+            ProxyError::TunnelLost,
+            ProxyError::BadResponse,
+            ProxyError::Unsupported,
+        ];
+        for error in errors {
+            let response = problem(error, "id-1");
+            let value: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!(value["request_id"], "id-1");
+            assert_eq!(value["status"], response.status().as_u16());
+            assert_eq!(value["detail"], error.to_string());
+            assert_eq!(
+                response.headers().contains_key(RETRY_AFTER),
+                response.status() == StatusCode::SERVICE_UNAVAILABLE
+            );
+            assert!(!error.is_retry_safe() || error.status().is_server_error());
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Takes tunnels: the WebSocket handshake (RFC 6455 section 4.2), admission, and the hand-over to a
+//! worker (ANPX sections 1 and 3.10).
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use anp_tunnel::{Tunnel, Version, handshake as ws};
+use anpx::CloseCode;
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
+    header::{
+        CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
+    request::Parts,
+};
+use hyper::service::service_fn;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    admission::{Admission, NotAdmitted},
+    config::is_name,
+    conn::{self, Ended, Watched},
+    listener,
+    proxy::Body,
+    respond::RETRY_AFTER_SECS,
+    stop::Step,
+    workers::{Caller, Dealt, Shared, Worker, max_header_size},
+};
+
+/// The header in which a receiver names itself; `receiver` in the query does as well.
+const RECEIVER: HeaderName = HeaderName::from_static("anp-receiver");
+
+/// What a receiver is called that gives no name.
+const UNNAMED: &str = "unnamed";
+
+/// How long the peer of a refused tunnel may take to answer our close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a connection becomes after 101.
+#[derive(Debug)]
+pub(crate) enum Becomes {
+    /// A tunnel.
+    Tunnel(Version, Admission),
+    /// Closed with a code, for a receiver that understands no other refusal (ANPX 3.10).
+    Closed(CloseCode, String),
+}
+
+/// True for requests on the path of the public listener that takes tunnels.
+pub(crate) fn is_for_us(shared: &Shared, uri: &Uri) -> bool {
+    shared
+        .config
+        .tunnel_path
+        .as_deref()
+        .is_some_and(|path| path == uri.path())
+}
+
+/// Serves the tunnel listener until everything ends, so that who comes during a stop is told.
+pub(crate) async fn serve(worker: Arc<Worker>, listener: TcpListener) {
+    let take = |socket, peer| {
+        tokio::spawn(serve_one(worker.clone(), socket, peer));
+    };
+    listener::accept(listener, "tunnel", &worker.shared.stop, Step::Now, take).await;
+}
+
+async fn serve_one(worker: Arc<Worker>, socket: TcpStream, peer: SocketAddr) {
+    let Ok(local) = socket.local_addr() else {
+        return;
+    };
+    let caller = Arc::new(Caller::new(worker.clone(), peer, local));
+    let io = Watched::new(socket, caller.watch.clone(), worker.metrics.clone());
+    let service = {
+        let caller = caller.clone();
+        service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let (parts, _) = request.into_parts();
+            std::future::ready(Ok::<_, Infallible>(handshake(&caller, &parts)))
+        })
+    };
+    let shared = &worker.shared;
+    let connection = conn::serve(io, max_header_size(&shared.config), service);
+    let ended = conn::drive(connection, caller.watch.clone(), &shared.stop).await;
+    let becomes = caller.becomes.lock().take();
+    if let (Some(ended), Some(becomes)) = (ended, becomes) {
+        take_over(shared, ended, becomes, peer).await;
+    }
+}
+
+/// Answers a handshake. With 101 it leaves on `caller` what the connection becomes.
+pub(crate) fn handshake(caller: &Caller, parts: &Parts) -> Response<Body> {
+    let key = match check(parts) {
+        Ok(key) => key,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let shared = &caller.worker.shared;
+    let offer = parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL);
+    let offer = offer.iter().filter_map(|v| v.to_str().ok());
+    let Some(choice) = ws::choose(offer, shared.config.min_version) else {
+        let text = match shared.config.min_version {
+            2 => "this gateway speaks anpx.v2 only; offer it in Sec-WebSocket-Protocol",
+            _ => "this gateway speaks anpx.v2 and anpx.v1; offer one in Sec-WebSocket-Protocol",
+        };
+        return Refusal::new(StatusCode::BAD_REQUEST, text).into_response();
+    };
+    let admitted = receiver_name(parts).and_then(|name| {
+        let admission = shared.tunnels.admit(&name);
+        admission.map_err(|error| Refusal::not_admitted(error, &name))
+    });
+    let becomes = match admitted {
+        Ok(admission) => Becomes::Tunnel(choice.version, admission),
+        Err(refusal) if choice.offered_v2 => return refusal.into_response(),
+        Err(refusal) => Becomes::Closed(refusal.code, refusal.text),
+    };
+    *caller.becomes.lock() = Some(becomes);
+    let mut response = Response::new(Body::own(Bytes::new(), None));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::try_from(ws::accept_key(key)) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(version) = choice.answer {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(version));
+    }
+    response
+}
+
+/// Makes of a connection what its handshake said.
+pub(crate) async fn take_over(shared: &Shared, ended: Ended, becomes: Becomes, peer: SocketAddr) {
+    match becomes {
+        Becomes::Tunnel(version, admission) => {
+            let worker = admission.worker;
+            let socket = match ended.socket.into_std() {
+                Ok(socket) => socket,
+                Err(error) => {
+                    tracing::warn!(%error, "a tunnel's socket was lost");
+                    return;
+                }
+            };
+            let _ = shared.dealt[worker].send(Dealt {
+                socket,
+                peer,
+                read: ended.read,
+                version,
+                admission,
+            });
+        }
+        Becomes::Closed(code, reason) => {
+            tracing::warn!(%peer, code = code.0, reason, "tunnel refused");
+            close(ended.socket, code, &reason).await;
+        }
+    }
+}
+
+/// Starts the driver of a tunnel on the worker this is called on.
+pub(crate) fn start(shared: &Arc<Shared>, tunnel: Dealt) {
+    let Dealt {
+        socket,
+        peer,
+        read,
+        version,
+        admission,
+    } = tunnel;
+    // ANPX 3.5: what waits in the system cannot be overtaken, so little may wait there.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(&socket).set_tcp_notsent_lowat(NOTSENT_LOWAT);
+    let socket = match TcpStream::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::warn!(%error, "a tunnel's socket was lost");
+            return;
+        }
+    };
+    let observer = Some(admission.observer());
+    let (handle, driver) = Tunnel::new(
+        socket,
+        read,
+        version,
+        shared.tunnel_config.clone(),
+        observer,
+    );
+    admission.attach(&handle);
+    let life = shared.connected.begin(usize::MAX);
+    tracing::debug!(tunnel = %admission.id, receiver = admission.receiver, %peer, ?version, "tunnel connected");
+    tokio::spawn(async move {
+        let closed = driver.await;
+        tracing::info!(
+            tunnel = %admission.id,
+            receiver = admission.receiver,
+            %peer,
+            code = closed.code.map(|c| c.0),
+            reason = closed.reason,
+            by_peer = closed.by_peer,
+            "tunnel lost"
+        );
+        drop((admission, life));
+    });
+}
+
+#[cfg(target_os = "linux")]
+const NOTSENT_LOWAT: u32 = 128 << 10;
+
+/// A handshake that is not accepted.
+#[derive(Debug)]
+struct Refusal {
+    status: StatusCode,
+    /// For a receiver that is told after the upgrade.
+    code: CloseCode,
+    text: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            code: CloseCode::PROTOCOL,
+            text: text.into(),
+        }
+    }
+
+    fn not_admitted(error: NotAdmitted, receiver: &str) -> Self {
+        let (status, code) = match error {
+            NotAdmitted::NotNamed => (StatusCode::FORBIDDEN, CloseCode::NOT_PERMITTED),
+            NotAdmitted::TooMany => (StatusCode::SERVICE_UNAVAILABLE, CloseCode::LIMIT),
+            NotAdmitted::Stopping => (StatusCode::SERVICE_UNAVAILABLE, CloseCode::GOING_AWAY),
+        };
+        Self {
+            status,
+            code,
+            text: format!("{error}: receiver \"{receiver}\""),
+        }
+    }
+
+    fn into_response(self) -> Response<Body> {
+        let text = Bytes::from(self.text + "\n");
+        let mut response = Response::new(Body::own(text, None));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
+            }
+            StatusCode::UPGRADE_REQUIRED => {
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// The key of a well-formed handshake.
+fn check(parts: &Parts) -> Result<&[u8], Refusal> {
+    let headers = &parts.headers;
+    let upgrade =
+        has_token(headers, &UPGRADE, "websocket") && has_token(headers, &CONNECTION, "upgrade");
+    if parts.method != Method::GET || !upgrade || parts.version < http::Version::HTTP_11 {
+        return Err(Refusal::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "this address takes tunnels of ANP receivers: WebSocket only. Apps are served on the \
+             gateway's other address",
+        ));
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
+        return Err(Refusal::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "Sec-WebSocket-Version is not 13",
+        ));
+    }
+    match headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes) {
+        // Base64 of 16 bytes.
+        Some(key) if key.len() == 24 && key.ends_with(b"==") => Ok(key),
+        _ => Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "Sec-WebSocket-Key is not 16 bytes in base64",
+        )),
+    }
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|v| v.as_bytes().split(|b| *b == b','))
+        .any(|t| t.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// What the receiver calls itself.
+fn receiver_name(parts: &Parts) -> Result<String, Refusal> {
+    let header = parts
+        .headers
+        .get(RECEIVER)
+        .map(|v| v.to_str().unwrap_or_default());
+    let query = parts.uri.query().unwrap_or_default();
+    let query = query.split('&').find_map(|p| p.strip_prefix("receiver="));
+    let name = header.or(query).unwrap_or(UNNAMED);
+    if is_name(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "the receiver's name is not 1 to 64 of 0-9 A-Z a-z . _ -",
+        ))
+    }
+}
+
+/// Sends a close frame (RFC 6455 section 5.5.1) and waits a little for the peer's, or its end.
+/// What else it sends is not looked at.
+async fn close(mut socket: TcpStream, code: CloseCode, reason: &str) {
+    // A control frame holds 125 bytes, two of them the code. Our texts are ASCII.
+    let reason = reason.as_bytes();
+    let reason = &reason[..reason.len().min(123)];
+    let mut frame = vec![0x88];
+    frame.extend(u8::try_from(reason.len() + 2));
+    frame.extend(code.0.to_be_bytes());
+    frame.extend(reason);
+    let exchange = async {
+        socket.write_all(&frame).await?;
+        socket.shutdown().await?;
+        let mut discard = [0; 1024];
+        while socket.read(&mut discard).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, exchange).await;
+}

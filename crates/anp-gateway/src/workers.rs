@@ -1,0 +1,218 @@
+//! Threads, each with an event loop of its own: callers and tunnels live on one and stay there.
+
+use std::{
+    net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use anp_tunnel::{TunnelConfig, Version};
+use bytes::Bytes;
+use hyper::service::service_fn;
+use parking_lot::Mutex;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot},
+};
+
+use crate::{
+    admission::{Admission, Tunnels},
+    alive::Alive,
+    config::Config,
+    conn::{self, Limits, Watch, Watched},
+    error::GatewayError,
+    listener,
+    metrics::WorkerMetrics,
+    proxy::{self, Origin},
+    route::Routes,
+    stop::{Step, Stop},
+    tunnels,
+};
+
+/// What all of a gateway shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) limits: Limits,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) tunnels: Arc<Tunnels>,
+    pub(crate) tunnel_config: TunnelConfig,
+    pub(crate) stop: Stop,
+    /// Connections of callers.
+    pub(crate) callers: Alive,
+    /// Tunnels whose handshake is over.
+    pub(crate) connected: Alive,
+    /// Ways to the workers, by index.
+    pub(crate) dealt: Vec<mpsc::UnboundedSender<Dealt>>,
+}
+
+/// A tunnel on its way to the worker that will drive it.
+#[derive(Debug)]
+pub(crate) struct Dealt {
+    pub(crate) socket: StdStream,
+    pub(crate) peer: SocketAddr,
+    /// Bytes read past the handshake.
+    pub(crate) read: Bytes,
+    pub(crate) version: Version,
+    pub(crate) admission: Admission,
+}
+
+/// One of the event loops, as its connections see it.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) metrics: Arc<WorkerMetrics>,
+    turn: AtomicUsize,
+}
+
+impl Worker {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>, metrics: Arc<WorkerMetrics>) -> Self {
+        Self {
+            index,
+            shared,
+            metrics,
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// A number that grows with each call.
+    pub(crate) fn turn(&self) -> usize {
+        self.turn.fetch_add(1, Relaxed)
+    }
+}
+
+/// A connection of a caller.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) origin: Origin,
+    /// What the connection becomes once 101 was answered.
+    pub(crate) becomes: Mutex<Option<tunnels::Becomes>>,
+}
+
+impl Caller {
+    /// A connection from `peer` to `local`, accepted now.
+    pub(crate) fn new(worker: Arc<Worker>, peer: SocketAddr, local: SocketAddr) -> Self {
+        Self {
+            watch: Arc::new(Watch::new(worker.shared.limits)),
+            worker,
+            origin: Origin::new(peer, local),
+            becomes: Mutex::default(),
+        }
+    }
+}
+
+/// Starts a worker's thread. The receiver tells of its end, and of nothing where it panicked.
+///
+/// # Errors
+/// The system gave no thread or event loop.
+pub(crate) fn start(
+    worker: Arc<Worker>,
+    public: Option<StdListener>,
+    dealt: mpsc::UnboundedReceiver<Dealt>,
+) -> Result<oneshot::Receiver<()>, GatewayError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(GatewayError::Worker)?;
+    let (ended, end) = oneshot::channel();
+    thread::Builder::new()
+        .name(format!("gateway-{}", worker.index))
+        .spawn(move || {
+            runtime.block_on(run(worker, public, dealt));
+            // What still runs ends with the loop, before the end is told.
+            drop(runtime);
+            let _ = ended.send(());
+        })
+        .map_err(GatewayError::Worker)?;
+    Ok(end)
+}
+
+async fn run(
+    worker: Arc<Worker>,
+    public: Option<StdListener>,
+    mut dealt: mpsc::UnboundedReceiver<Dealt>,
+) {
+    if let Some(listener) = public {
+        tokio::spawn(take_callers(worker.clone(), listener));
+    }
+    let stop = &worker.shared.stop;
+    loop {
+        tokio::select! {
+            next = dealt.recv() => match next {
+                Some(tunnel) => tunnels::start(&worker.shared, tunnel),
+                None => return,
+            },
+            () = stop.reached(Step::Now) => return,
+        }
+    }
+}
+
+async fn take_callers(worker: Arc<Worker>, listener: StdListener) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "the public listener failed");
+            return;
+        }
+    };
+    let max = worker.shared.config.max_connections;
+    let take = |socket: TcpStream, peer| match worker.shared.callers.begin(max) {
+        Some(life) => {
+            let caller = serve(worker.clone(), socket, peer);
+            tokio::spawn(async move {
+                caller.await;
+                drop(life);
+            });
+        }
+        None => {
+            worker.metrics.connections_refused.fetch_add(1, Relaxed);
+            // It fits the buffer of a socket nothing was written to.
+            let _ = socket.try_write(TOO_MANY);
+        }
+    };
+    listener::accept(
+        listener,
+        "public",
+        &worker.shared.stop,
+        Step::Draining,
+        take,
+    )
+    .await;
+}
+
+/// To callers beyond `max_connections`, before a byte of theirs is read.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
+    content-length: 0\r\nconnection: close\r\n\r\n";
+
+/// Serves one caller's connection to its end.
+async fn serve(worker: Arc<Worker>, socket: TcpStream, peer: SocketAddr) {
+    let Ok(local) = socket.local_addr() else {
+        return;
+    };
+    let caller = Arc::new(Caller::new(worker.clone(), peer, local));
+    worker.metrics.connections.fetch_add(1, Relaxed);
+    let io = Watched::new(socket, caller.watch.clone(), worker.metrics.clone());
+    let service = {
+        let caller = caller.clone();
+        service_fn(move |request| proxy::handle(caller.clone(), request))
+    };
+    let max_header_size = max_header_size(&worker.shared.config);
+    let connection = conn::serve(io, max_header_size, service);
+    let ended = conn::drive(connection, caller.watch.clone(), &worker.shared.stop).await;
+    worker.metrics.connections.fetch_sub(1, Relaxed);
+    let becomes = caller.becomes.lock().take();
+    if let (Some(ended), Some(becomes)) = (ended, becomes) {
+        tunnels::take_over(&worker.shared, ended, becomes, peer).await;
+    }
+}
+
+/// Validated to fit.
+pub(crate) fn max_header_size(config: &Config) -> usize {
+    usize::try_from(config.max_header_size.0).unwrap_or(64 << 10)
+}

@@ -1,0 +1,19 @@
+//! A gateway over loopback sockets, with receivers scripted on a real tunnel and callers that write
+//! raw bytes.
+
+#[cfg(test)]
+mod admin;
+#[cfg(test)]
+mod body;
+#[cfg(test)]
+mod exchange;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod retry;
+#[cfg(test)]
+mod stop;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tunnels;
