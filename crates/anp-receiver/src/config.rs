@@ -28,7 +28,8 @@ pub struct Config {
     pub reconnect_delay: Span,
     /// Where the doubling stops, and the most a `Retry-After` is honoured for. Default 300s.
     pub max_reconnect_delay: Span,
-    /// Failed attempts in a row after which a gateway is given up. Default: none, for ever.
+    /// Reconnect attempts in a row after which a gateway is given up; 0 never reconnects.
+    /// Default: none, for ever.
     pub max_reconnect_attempts: Option<u32>,
     /// How long connecting and the WebSocket handshake may take together. Default 15s.
     pub handshake_timeout: Span,
@@ -144,12 +145,6 @@ impl Config {
                 ),
             );
         }
-        if self.max_reconnect_attempts == Some(0) {
-            return fail(
-                "max_reconnect_attempts",
-                "expected at least 1; leave it out to try for ever".into(),
-            );
-        }
         Ok(())
     }
 
@@ -194,7 +189,7 @@ mod tests {
 
     #[test]
     fn every_refusal_names_its_key() {
-        let cases: [(&str, fn(&mut Config)); 10] = [
+        let cases: [(&str, fn(&mut Config)); 9] = [
             ("gateways", |c| {
                 c.gateways.push("wss://gate.example".parse().unwrap())
             }),
@@ -206,9 +201,6 @@ mod tests {
             ("ping_interval", |c| c.ping_interval = Span::ZERO),
             ("reconnect_delay", |c| {
                 c.reconnect_delay = Span::from_secs(301)
-            }),
-            ("max_reconnect_attempts", |c| {
-                c.max_reconnect_attempts = Some(0)
             }),
             ("handshake_timeout", |c| c.handshake_timeout = Span::ZERO),
         ];

@@ -28,13 +28,13 @@ const MAX_FIELDS: usize = 64;
 
 /// A connection on which the handshake is over.
 #[derive(Debug)]
-pub struct Connected<IO> {
+pub(crate) struct Connected<IO> {
     /// The connection.
-    pub io: IO,
+    pub(crate) io: IO,
     /// Bytes read past the response head.
-    pub read: Bytes,
+    pub(crate) read: Bytes,
     /// The wire version the gateway answered.
-    pub version: Version,
+    pub(crate) version: Version,
 }
 
 /// Why no tunnel came to be.
@@ -96,7 +96,7 @@ impl ConnectError {
 ///
 /// # Errors
 /// [`ConnectError`].
-pub async fn connect(
+pub(crate) async fn connect(
     gateway: &GatewayUrl,
     name: Option<&str>,
     proxies: &Proxies,

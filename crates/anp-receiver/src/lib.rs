@@ -1,12 +1,57 @@
-//! The private side of an ANP tunnel: connects out to gateways and calls the local app.
+//! The private side of an ANP tunnel: holds tunnels to gateways and calls the local app.
+//!
+//! A [`Receiver`] connects out to each gateway of its [`Config`], speaks ANPX over a WebSocket
+//! ([`anp_tunnel`]), takes the requests that come through, sends each to an app over HTTP/1.1 and
+//! streams the answer back. It reconnects for ever unless told otherwise, and stops gracefully.
+//!
+//! ```text
+//!   slot ── connect ── tunnel ── dispatch ──┬── exchange ── connection ── app
+//!    ▲                    │                 └── exchange ── connection ── app
+//!    └──── reconnect ◀────┘                       (one task a request)
+//! ```
+//!
+//! Everything of one tunnel, from its socket to the sockets of the apps it calls, lives on one
+//! thread; a second worker is a second such thread with tunnels of its own.
+//!
+//! It refuses to be a general HTTP client, a load balancer with health checks, or a place for
+//! timeouts of requests: a gateway owns those and cancels, and the app's connection is closed.
+//!
+//! ```
+//! use anp_receiver::{Config, Receiver};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config {
+//!     gateways: vec!["ws://127.0.0.1:8765".parse()?],
+//!     to: vec!["http://127.0.0.1:8000".parse()?],
+//!     ..Config::default()
+//! };
+//! let receiver = Receiver::new(config)?;
+//! // In an async context: receiver.run(async { tokio::signal::ctrl_c().await; }).await?;
+//! # drop(receiver);
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 mod address;
+mod app;
 mod config;
-pub mod connect;
+mod connect;
+mod dispatch;
+mod error;
+mod event;
+mod gateway;
 mod proxy;
-pub mod reconnect;
+mod receiver;
+mod reconnect;
+mod slot;
+mod worker;
 
 pub use address::{AddressError, AppPlace, AppUrl, GatewayUrl};
 pub use config::{Config, ConfigError};
+pub use connect::ConnectError;
+pub use error::{Error, Failure};
+pub use event::Event;
 pub use proxy::{Proxies, Proxy, ProxyError};
+pub use receiver::Receiver;
+pub use reconnect::{Severity, Stop};

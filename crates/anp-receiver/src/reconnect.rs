@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 /// Waits are random between nothing and `delay × 2ⁿ`, at most `cap` ("full jitter"), so that many
 /// receivers that lost one gateway do not come back together.
 #[derive(Clone, Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     delay: Duration,
     cap: Duration,
     max_attempts: Option<u32>,
@@ -28,12 +28,12 @@ pub enum Severity {
 
 /// What to do after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// Wait, then try again.
     Retry {
         /// How long to wait.
         after: Duration,
-        /// The number of the attempt that follows, from 1 since the last healthy connection.
+        /// Which reconnect attempt that will be, from 1 since the last healthy connection.
         attempt: u32,
     },
     /// Do not try again.
@@ -45,13 +45,13 @@ pub enum Next {
 pub enum Stop {
     /// The failure was [`Severity::Fatal`].
     Fatal,
-    /// `max_reconnect_attempts` were used up; holds how many failed.
+    /// `max_reconnect_attempts` were used up; holds how many that is.
     Exhausted(u32),
 }
 
 impl Backoff {
     /// A fresh count. `delay` is the upper end of the first wait, `cap` that of every wait.
-    pub fn new(delay: Duration, cap: Duration, max_attempts: Option<u32>) -> Self {
+    pub(crate) fn new(delay: Duration, cap: Duration, max_attempts: Option<u32>) -> Self {
         Self {
             delay,
             cap,
@@ -61,19 +61,19 @@ impl Backoff {
     }
 
     /// The connection proved healthy: the count starts over.
-    pub fn healthy(&mut self) {
+    pub(crate) fn healthy(&mut self) {
         self.failures = 0;
     }
 
     /// Records a failure. `random` is uniform in `0.0..1.0`.
-    pub fn failed(&mut self, severity: Severity, random: f64) -> Next {
+    pub(crate) fn failed(&mut self, severity: Severity, random: f64) -> Next {
         let Severity::Passing { retry_after } = severity else {
             return Next::Stop(Stop::Fatal);
         };
-        self.failures = self.failures.saturating_add(1);
-        if self.max_attempts.is_some_and(|most| self.failures >= most) {
-            return Next::Stop(Stop::Exhausted(self.failures));
+        if let Some(most) = self.max_attempts.filter(|most| self.failures >= *most) {
+            return Next::Stop(Stop::Exhausted(most));
         }
+        self.failures = self.failures.saturating_add(1);
         let doublings = (self.failures - 1).min(31);
         let ceiling = self.delay.saturating_mul(1 << doublings).min(self.cap);
         let jitter = ceiling.mul_f64(random.clamp(0.0, 1.0));
@@ -84,7 +84,7 @@ impl Backoff {
             .min(self.cap);
         Next::Retry {
             after,
-            attempt: self.failures + 1,
+            attempt: self.failures,
         }
     }
 }
@@ -94,7 +94,10 @@ impl fmt::Display for Stop {
         match self {
             Self::Fatal => f.write_str("trying again would not help"),
             Self::Exhausted(failures) => {
-                write!(f, "{failures} attempts failed (max_reconnect_attempts)")
+                write!(
+                    f,
+                    "{failures} reconnect attempts failed (max_reconnect_attempts)"
+                )
             }
         }
     }
@@ -137,7 +140,7 @@ mod tests {
             next,
             Next::Retry {
                 after: Duration::from_secs(1),
-                attempt: 2
+                attempt: 1
             }
         );
     }
@@ -171,16 +174,16 @@ mod tests {
 
     #[test]
     fn it_stops_when_told_to_or_when_it_cannot_help() {
-        let mut backoff = backoff(Some(3));
+        let mut backoff = backoff(Some(2));
+        assert!(matches!(
+            backoff.failed(PASSING, 0.1),
+            Next::Retry { attempt: 1, .. }
+        ));
         assert!(matches!(
             backoff.failed(PASSING, 0.1),
             Next::Retry { attempt: 2, .. }
         ));
-        assert!(matches!(
-            backoff.failed(PASSING, 0.1),
-            Next::Retry { attempt: 3, .. }
-        ));
-        assert_eq!(backoff.failed(PASSING, 0.1), Next::Stop(Stop::Exhausted(3)));
+        assert_eq!(backoff.failed(PASSING, 0.1), Next::Stop(Stop::Exhausted(2)));
         assert_eq!(
             backoff.failed(Severity::Fatal, 0.1),
             Next::Stop(Stop::Fatal)

@@ -1,0 +1,67 @@
+//! What goes wrong between a receiver and its app.
+
+use std::{io, time::Duration};
+
+use anpx::{FieldsError, ResetCode, StreamError};
+
+/// Why an exchange with an app did not end well.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AppError {
+    /// No connection to any app.
+    #[error("cannot connect to {app}: {source}")]
+    Unreachable { app: String, source: io::Error },
+    /// No connection to any app within `app_connect_timeout`.
+    #[error("cannot connect to {app} within {} ms", after.as_millis())]
+    ConnectTimeout { app: String, after: Duration },
+    /// The connection broke before the response was whole.
+    #[error("the app broke off {when}: {source}")]
+    Broken {
+        when: &'static str,
+        source: io::Error,
+    },
+    /// A kept connection turned out dead, and the app cannot have acted on the request: it may be
+    /// sent again on another.
+    #[error("the app had closed the connection")]
+    Stale,
+    /// There is no app.
+    #[error("no app is configured")]
+    NoApp,
+    /// The app's response breaks HTTP/1.1.
+    #[error("the app's response is malformed: {0}")]
+    Malformed(&'static str),
+    /// The app's response exceeds a limit of ANPX section 4.
+    #[error("the app's response exceeds a limit: {0}")]
+    TooLarge(&'static str),
+    /// The request cannot be written as HTTP/1.1.
+    #[error("the request cannot be passed on: {0}")]
+    BadRequest(&'static str),
+    /// The caller or the tunnel went away.
+    #[error("{0}")]
+    Gone(#[from] StreamError),
+}
+
+impl AppError {
+    /// The code the stream is reset with (ANPX 3.8); `None` where it is over already.
+    pub(crate) fn reset_code(&self) -> Option<ResetCode> {
+        match self {
+            Self::Unreachable { .. } | Self::ConnectTimeout { .. } | Self::NoApp => {
+                Some(ResetCode::UPSTREAM_UNREACHABLE)
+            }
+            Self::Broken { .. } | Self::Stale | Self::Malformed(_) => {
+                Some(ResetCode::UPSTREAM_FAILED)
+            }
+            Self::TooLarge(_) => Some(ResetCode::TOO_LARGE),
+            Self::BadRequest(_) => Some(ResetCode::PROTOCOL),
+            Self::Gone(_) => None,
+        }
+    }
+
+    /// What a bad field of a response or of its trailers comes to.
+    pub(crate) fn from_field(error: FieldsError) -> Self {
+        match error {
+            FieldsError::TooLarge => Self::TooLarge("header fields"),
+            FieldsError::BadName => Self::Malformed("bad field name"),
+            _ => Self::Malformed("bad field value"),
+        }
+    }
+}

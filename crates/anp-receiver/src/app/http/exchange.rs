@@ -1,0 +1,427 @@
+//! One request and its response over one connection, both directions at once.
+
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll, ready},
+};
+
+use anp_tunnel::{Incoming, Part, RecvStream, SendStream};
+use anpx::{
+    Fields, RequestHead, ResponseHead,
+    limits::{MAX_INFORMATIONAL, MAX_INFORMATIONAL_HEAD},
+    session::End,
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    Connection,
+    body::{Decoded, Decoder},
+    request::{Framing, encode_head, encode_trailers},
+    response,
+};
+use crate::app::AppError;
+
+/// Chunks are joined into one frame up to this many bytes: below it a copy costs less than a frame.
+const JOINED: usize = 16 << 10;
+
+/// How an exchange ended that went well.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Whole; the connection takes another.
+    Reusable,
+    /// Whole; the connection is used up.
+    Spent,
+}
+
+/// Sends `incoming` to the app behind `conn` and its answer back. `prefix` goes before the target;
+/// `kept` says that the connection served another exchange before.
+///
+/// # Errors
+/// The stream has to be reset, or is over; [`AppError::Stale`] where the request may be sent again.
+pub(crate) async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(
+    conn: &mut Connection<IO>,
+    incoming: &mut Incoming,
+    prefix: &[u8],
+    kept: bool,
+) -> Result<Ended, AppError> {
+    let head = &incoming.head;
+    // The first part tells whether there is a body at all. It is not waited for.
+    let first = match incoming.body.is_end() {
+        true => Poll::Ready(None),
+        false => poll_fn(|cx| Poll::Ready(incoming.body.poll_part(cx))).await,
+    };
+    let whole = matches!(first, Poll::Ready(None));
+    let first = match first {
+        Poll::Ready(part) => part.transpose()?,
+        Poll::Pending => None,
+    };
+    let framing = encode_head(conn.begin(), head, prefix, whole)?;
+    let mut exchange = Exchange {
+        conn,
+        request: &mut incoming.body,
+        response: &mut incoming.response,
+        upload: match framing {
+            Framing::Empty => Upload::Done,
+            _ => Upload::Sending(framing),
+        },
+        taken: first.is_some(),
+        first,
+        download: Download::Head,
+        head: Asked {
+            is_head: head.method == "HEAD",
+            expects_continue: head.headers.get("expect").is_some(),
+            may_repeat: whole && is_idempotent(head),
+        },
+        informed: 0,
+        kept,
+    };
+    poll_fn(|cx| exchange.poll(cx)).await
+}
+
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(head: &RequestHead) -> bool {
+    let methods: [&[u8]; 6] = [b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"];
+    methods.contains(&&head.method[..])
+}
+
+struct Exchange<'a, IO> {
+    conn: &'a mut Connection<IO>,
+    request: &'a mut RecvStream,
+    response: &'a mut SendStream,
+    upload: Upload,
+    /// The first part of the body, where it came with the head.
+    first: Option<Part>,
+    /// Some of the body was taken off the stream, so the request cannot be sent again.
+    taken: bool,
+    download: Download,
+    head: Asked,
+    informed: u8,
+    kept: bool,
+}
+
+/// What the request's head says about the response.
+struct Asked {
+    is_head: bool,
+    expects_continue: bool,
+    may_repeat: bool,
+}
+
+enum Upload {
+    /// Parts of the body are taken and written.
+    Sending(Framing),
+    /// All of it is queued or written.
+    Done,
+    /// The app takes no more; its response may still come.
+    Broken,
+}
+
+enum Download {
+    /// The final head has not come.
+    Head,
+    /// The head was sent on.
+    Body { body: Decoder, keep_alive: bool },
+}
+
+/// Body bytes at hand, and the end where that was seen with them.
+struct Gathered {
+    data: Bytes,
+    tail: Option<Tail>,
+}
+
+impl Gathered {
+    fn nothing() -> Self {
+        Self {
+            data: Bytes::new(),
+            tail: None,
+        }
+    }
+}
+
+enum Tail {
+    End,
+    Trailers(Fields),
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ended, AppError>> {
+        if let Poll::Ready(error) = self.response.poll_error(cx) {
+            return Poll::Ready(Err(error.into()));
+        }
+        self.poll_upload(cx)?;
+        self.poll_download(cx)
+    }
+
+    /// Moves what it can of the request. A write error is not the exchange's end: an app may have
+    /// answered and closed without reading.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), AppError> {
+        while !matches!(self.upload, Upload::Broken) {
+            // The first part is taken before the head is written, so that both go out in one call.
+            let waiting = self.conn.has_room() && !self.take_part(cx)?;
+            match self.conn.poll_flush(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(())) if waiting => break,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => self.upload = Upload::Broken,
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues the next part of the request's body; false where there is none now.
+    fn take_part(&mut self, cx: &mut Context<'_>) -> Result<bool, AppError> {
+        let Upload::Sending(framing) = &mut self.upload else {
+            return Ok(false);
+        };
+        let part = match self.first.take() {
+            Some(part) => Some(part),
+            None => match self.request.poll_part(cx) {
+                Poll::Ready(part) => part.transpose()?,
+                Poll::Pending => return Ok(false),
+            },
+        };
+        self.taken = true;
+        let (data, end, trailers) = match part {
+            Some(Part::Data(data, end)) => (data, end.is_end(), None),
+            Some(Part::Trailers(trailers)) => (Bytes::new(), true, Some(trailers)),
+            None => (Bytes::new(), true, None),
+        };
+        match framing {
+            Framing::Sized(left) => {
+                *left = left
+                    .checked_sub(data.len() as u64)
+                    .filter(|left| *left == 0 || !end)
+                    .ok_or(AppError::BadRequest("a body unlike its content-length"))?;
+                if *left == 0 {
+                    self.upload = Upload::Done;
+                }
+                self.conn.queue(data, b"");
+            }
+            Framing::Chunked => {
+                let head = self.conn.head();
+                let tail = match (data.is_empty(), end) {
+                    (true, _) => {
+                        encode_trailers(head, &trailers.unwrap_or_default());
+                        &b""[..]
+                    }
+                    (false, false) => {
+                        put_chunk_size(head, data.len());
+                        b"\r\n"
+                    }
+                    (false, true) => {
+                        put_chunk_size(head, data.len());
+                        b"\r\n0\r\n\r\n"
+                    }
+                };
+                self.conn.queue(data, tail);
+                if end {
+                    self.upload = Upload::Done;
+                }
+            }
+            Framing::Empty => self.upload = Upload::Done,
+        }
+        Ok(true)
+    }
+
+    fn poll_download(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ended, AppError>> {
+        loop {
+            let (body, keep_alive) = match &mut self.download {
+                Download::Head => {
+                    ready!(self.poll_head(cx))?;
+                    continue;
+                }
+                Download::Body { body, keep_alive } => (body, *keep_alive),
+            };
+            if body.is_done() {
+                return Poll::Ready(Ok(self.finish(keep_alive)));
+            }
+            let room = ready!(self.response.poll_capacity(cx))?;
+            let gathered = ready!(poll_gather(self.conn, body, cx, room))?;
+            match gathered.tail {
+                Some(Tail::End) => self.response.send_data(gathered.data, End::Yes)?,
+                Some(Tail::Trailers(trailers)) => {
+                    if !gathered.data.is_empty() {
+                        self.response.send_data(gathered.data, End::No)?;
+                    }
+                    self.response.send_trailers(trailers)?;
+                }
+                None => self.response.send_data(gathered.data, End::No)?,
+            }
+        }
+    }
+
+    /// Reads up to the final head and sends it on with what came with it. Ready once that is done.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AppError>> {
+        loop {
+            let Some(found) = response::parse(&mut self.conn.read, self.head.is_head)? else {
+                match ready!(self.conn.poll_read(cx)) {
+                    true => continue,
+                    false => return Poll::Ready(Err(self.broken("before its response"))),
+                }
+            };
+            if found.head.status == 101 {
+                return Poll::Ready(Err(AppError::Malformed("an upgrade nobody asked for")));
+            }
+            if found.head.is_informational() {
+                self.inform(&found.head)?;
+                continue;
+            }
+            return Poll::Ready(self.respond(cx, found));
+        }
+    }
+
+    /// Passes on an informational head, unless nobody waits for it or it exceeds a limit of the wire.
+    fn inform(&mut self, head: &ResponseHead) -> Result<(), AppError> {
+        self.informed = self.informed.saturating_add(1);
+        let unwanted = head.status == 100 && !self.head.expects_continue;
+        let fits = head.headers.block().len() + 64 <= MAX_INFORMATIONAL_HEAD;
+        if unwanted || !fits || self.informed > MAX_INFORMATIONAL {
+            return Ok(());
+        }
+        Ok(self.response.inform(head)?)
+    }
+
+    /// Sends the final head, with the body or as much of it as is at hand.
+    fn respond(&mut self, cx: &mut Context<'_>, found: response::Response) -> Result<(), AppError> {
+        let mut body = found.body;
+        let room = self.response.first_capacity();
+        // Without room (a peer that grants nothing) the head goes alone.
+        let gathered = match body.is_done() {
+            true => Gathered {
+                data: Bytes::new(),
+                tail: Some(Tail::End),
+            },
+            false if room == 0 => Gathered::nothing(),
+            false => match poll_gather(self.conn, &mut body, cx, room) {
+                Poll::Ready(gathered) => gathered?,
+                Poll::Pending => Gathered::nothing(),
+            },
+        };
+        let end = matches!(gathered.tail, Some(Tail::End));
+        self.response
+            .respond(&found.head, gathered.data, end.into())?;
+        if let Some(Tail::Trailers(trailers)) = gathered.tail {
+            self.response.send_trailers(trailers)?;
+        }
+        self.download = Download::Body {
+            body,
+            keep_alive: found.keep_alive,
+        };
+        Ok(())
+    }
+
+    /// The response went out whole.
+    fn finish(&self, keep_alive: bool) -> Ended {
+        let sent = matches!(self.upload, Upload::Done) && self.conn.is_flushed();
+        let clean = self.conn.closed.is_none() && self.conn.read.is_empty();
+        match keep_alive && sent && clean {
+            true => Ended::Reusable,
+            false => Ended::Spent,
+        }
+    }
+
+    /// The connection ended before the final head.
+    fn broken(&self, when: &'static str) -> AppError {
+        let unanswered = self.kept && self.informed == 0 && self.conn.read.is_empty();
+        let untouched = !self.conn.has_written() && !self.taken;
+        if unanswered && (untouched || self.head.may_repeat) {
+            return AppError::Stale;
+        }
+        broken(self.conn.closed, when)
+    }
+}
+
+fn broken(closed: Option<io::ErrorKind>, when: &'static str) -> AppError {
+    AppError::Broken {
+        when,
+        source: closed.unwrap_or(io::ErrorKind::UnexpectedEof).into(),
+    }
+}
+
+fn put_chunk_size(out: &mut BytesMut, size: usize) {
+    let mut digits = [0; 16];
+    let mut left = size;
+    let mut start = digits.len();
+    for place in digits.iter_mut().rev() {
+        *place = b"0123456789abcdef".get(left & 15).copied().unwrap_or(b'0');
+        left >>= 4;
+        start -= 1;
+        if left == 0 {
+            break;
+        }
+    }
+    out.put_slice(digits.get(start..).unwrap_or_default());
+    out.put_slice(b"\r\n");
+}
+
+/// Ready with at most `room` bytes of body, more than none unless the body ended.
+fn poll_gather<IO: AsyncRead + AsyncWrite + Unpin>(
+    conn: &mut Connection<IO>,
+    body: &mut Decoder,
+    cx: &mut Context<'_>,
+    room: usize,
+) -> Poll<Result<Gathered, AppError>> {
+    loop {
+        // Reads go on while bytes are there at once, so that a body that came in pieces leaves in
+        // as few frames as it can. One that fills the frame anyway is not read ahead of.
+        let mut open = true;
+        let mut drained = false;
+        while conn.read.len() < room && !drained && open {
+            match conn.poll_read(cx) {
+                Poll::Ready(more) => open = more,
+                Poll::Pending => drained = true,
+            }
+        }
+        if let Some(gathered) = decode(conn, body, room)? {
+            return Poll::Ready(Ok(gathered));
+        }
+        if let Some(closed) = conn.closed {
+            // An orderly end may be the body's too; a reset never is.
+            if closed != io::ErrorKind::UnexpectedEof || !body.close() {
+                return Poll::Ready(Err(broken(conn.closed, "in the middle of its response")));
+            }
+        } else if drained {
+            return Poll::Pending;
+        } else {
+            // Bytes were at hand, but only framing and not the whole of it.
+            ready!(conn.poll_read(cx));
+        }
+    }
+}
+
+/// Decodes what was read; `None` where that is no part of the body yet.
+fn decode<IO>(
+    conn: &mut Connection<IO>,
+    body: &mut Decoder,
+    room: usize,
+) -> Result<Option<Gathered>, AppError> {
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    let tail = loop {
+        let held = first.len() + joined.len();
+        // Past the joining limit only the end is looked for, which needs no room.
+        let max = match held {
+            0 => room,
+            _ => JOINED.min(room).saturating_sub(held),
+        };
+        match body.next(&mut conn.read, max)? {
+            Decoded::Data(data) if held == 0 => first = data,
+            Decoded::Data(data) => {
+                if joined.is_empty() {
+                    joined.reserve(JOINED);
+                    joined.put_slice(&std::mem::take(&mut first));
+                }
+                joined.put_slice(&data);
+            }
+            Decoded::End => break Some(Tail::End),
+            Decoded::Trailers(trailers) => break Some(Tail::Trailers(trailers)),
+            Decoded::More => break None,
+        }
+    };
+    let data = match joined.is_empty() {
+        true => first,
+        false => joined.freeze(),
+    };
+    Ok((!data.is_empty() || tail.is_some()).then_some(Gathered { data, tail }))
+}

@@ -1,0 +1,193 @@
+//! Writes a request's head and trailers (RFC 9112 sections 3 and 7.1).
+
+use anpx::{Fields, RequestHead};
+use bytes::{BufMut, BytesMut};
+
+use crate::app::AppError;
+
+/// How the request's body is delimited (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// No body, or nothing left of it.
+    Empty,
+    /// This many bytes are left.
+    Sized(u64),
+    /// Chunks until a zero one.
+    Chunked,
+}
+
+/// Appends the head to `out`. `prefix` goes before the target; `whole` says that no body follows.
+pub(crate) fn encode_head(
+    out: &mut BytesMut,
+    head: &RequestHead,
+    prefix: &[u8],
+    whole: bool,
+) -> Result<Framing, AppError> {
+    let visible = |text: &[u8]| text.iter().all(|b| *b > b' ' && *b != 0x7f);
+    if head.method.is_empty() || !head.method.iter().all(|b| is_token_byte(*b)) {
+        return Err(AppError::BadRequest("bad method"));
+    }
+    if head.target.is_empty() || !visible(&head.target) {
+        return Err(AppError::BadRequest("bad target"));
+    }
+    if !visible(&head.authority) {
+        return Err(AppError::BadRequest("bad authority"));
+    }
+    out.reserve(head.target.len() + head.authority.len() + head.headers.block().len() + 256);
+    out.put_slice(&head.method);
+    out.put_u8(b' ');
+    if head.target.starts_with(b"/") {
+        out.put_slice(prefix);
+    }
+    out.put_slice(&head.target);
+    out.put_slice(b" HTTP/1.1\r\nHost: ");
+    out.put_slice(&head.authority);
+    out.put_slice(b"\r\n");
+    let mut length = None;
+    for (name, value) in &head.headers {
+        if name == b"content-length" {
+            let value = parse_length(value).ok_or(AppError::BadRequest("bad content-length"))?;
+            match length {
+                None => length = Some(value),
+                // The same length twice says nothing new (RFC 9110 section 8.6).
+                Some(same) if same == value => continue,
+                Some(_) => return Err(AppError::BadRequest("two content-lengths")),
+            }
+        }
+        put_field(out, name, value);
+    }
+    let framing = match (length, whole) {
+        (Some(0), _) | (None, true) => Framing::Empty,
+        (Some(_), true) => return Err(AppError::BadRequest("content-length without a body")),
+        (Some(length), false) => Framing::Sized(length),
+        (None, false) => {
+            out.put_slice(b"transfer-encoding: chunked\r\n");
+            Framing::Chunked
+        }
+    };
+    out.put_slice(b"\r\n");
+    Ok(framing)
+}
+
+/// Appends the last chunk with `trailers` behind it.
+pub(crate) fn encode_trailers(out: &mut BytesMut, trailers: &Fields) {
+    out.put_slice(b"0\r\n");
+    for (name, value) in trailers {
+        // Framing fields are never merged from trailers (RFC 9110 section 6.5.1).
+        if name != b"content-length" {
+            put_field(out, name, value);
+        }
+    }
+    out.put_slice(b"\r\n");
+}
+
+fn put_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
+    out.put_slice(name);
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
+/// A `Content-Length` value: digits only, and they fit.
+pub(crate) fn parse_length(value: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(value).ok()?;
+    let all_digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok()).flatten()
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn head(method: &'static str, target: &'static str, fields: &[(&str, &str)]) -> RequestHead {
+        RequestHead {
+            method: Bytes::from_static(method.as_bytes()),
+            target: Bytes::from_static(target.as_bytes()),
+            scheme: Bytes::from_static(b"http"),
+            authority: Bytes::from_static(b"app.example"),
+            headers: Fields::from_pairs(fields.iter().copied()).unwrap(),
+            request_id: Bytes::from_static(b"id"),
+            client_addr: None,
+            protocol: None,
+        }
+    }
+
+    fn encode(
+        head: &RequestHead,
+        prefix: &str,
+        whole: bool,
+    ) -> Result<(String, Framing), AppError> {
+        let mut out = BytesMut::new();
+        let framing = encode_head(&mut out, head, prefix.as_bytes(), whole)?;
+        Ok((String::from_utf8(out.to_vec()).unwrap(), framing))
+    }
+
+    #[test]
+    fn a_head_keeps_target_order_and_repeats() {
+        let head = head(
+            "GET",
+            "/a%2Fb?x=%zz&[",
+            &[("b", "1"), ("a", "2"), ("b", "3")],
+        );
+        let (text, framing) = encode(&head, "/v1", true).unwrap();
+        assert_eq!(
+            text,
+            "GET /v1/a%2Fb?x=%zz&[ HTTP/1.1\r\nHost: app.example\r\nb: 1\r\na: 2\r\nb: 3\r\n\r\n"
+        );
+        assert_eq!(framing, Framing::Empty);
+    }
+
+    #[test]
+    fn the_asterisk_takes_no_prefix() {
+        let (text, _) = encode(&head("OPTIONS", "*", &[]), "/v1", true).unwrap();
+        assert!(text.starts_with("OPTIONS * HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn a_body_is_sized_or_chunked() {
+        let sized = head(
+            "POST",
+            "/",
+            &[("content-length", "12"), ("content-length", "12")],
+        );
+        let (text, framing) = encode(&sized, "", false).unwrap();
+        assert!(text.ends_with("\r\ncontent-length: 12\r\n\r\n"));
+        assert_eq!(text.matches("content-length").count(), 1);
+        assert_eq!(framing, Framing::Sized(12));
+        let (text, framing) = encode(&head("POST", "/", &[]), "", false).unwrap();
+        assert!(text.ends_with("\r\ntransfer-encoding: chunked\r\n\r\n"));
+        assert_eq!(framing, Framing::Chunked);
+        let empty = head("POST", "/", &[("content-length", "0")]);
+        assert_eq!(encode(&empty, "", false).unwrap().1, Framing::Empty);
+    }
+
+    #[test]
+    fn what_would_change_the_message_is_refused() {
+        for (head, whole) in [
+            (head("GE T", "/", &[]), true),
+            (head("GET", "/ HTTP/1.1\r\nx: y", &[]), true),
+            (head("POST", "/", &[("content-length", "+1")]), false),
+            (head("POST", "/", &[("content-length", "1, 1")]), false),
+            (
+                head(
+                    "POST",
+                    "/",
+                    &[("content-length", "1"), ("content-length", "2")],
+                ),
+                false,
+            ),
+            (head("POST", "/", &[("content-length", "5")]), true),
+        ] {
+            assert!(matches!(
+                encode(&head, "", whole),
+                Err(AppError::BadRequest(_))
+            ));
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The apps of one worker and the connections kept to them.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{AppError, http::Connection, socket::Socket};
+use crate::address::AppUrl;
+
+/// How connections are made and kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PoolConfig {
+    /// How long connecting may take.
+    pub(crate) connect_timeout: Duration,
+    /// Idle connections kept to each app.
+    pub(crate) max_idle: usize,
+    /// How long an idle connection is kept.
+    pub(crate) idle_timeout: Duration,
+}
+
+/// Every app a worker calls. Belongs to one thread, so nothing here is locked.
+#[derive(Debug)]
+pub(crate) struct Apps {
+    apps: Vec<App>,
+    /// Where the search for the least busy app starts; moves on, so that equals take turns.
+    turn: Cell<usize>,
+    config: PoolConfig,
+}
+
+/// One app.
+#[derive(Debug)]
+pub(crate) struct App {
+    url: AppUrl,
+    in_flight: Cell<usize>,
+    /// Kept connections, the longest unused first.
+    idle: RefCell<VecDeque<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    conn: Connection<Socket>,
+    since: Instant,
+}
+
+/// Counts one request against an app while it is in flight.
+#[derive(Debug)]
+pub(crate) struct InFlight<'a> {
+    app: &'a App,
+}
+
+impl Apps {
+    /// The apps at `urls`.
+    pub(crate) fn new(urls: &[AppUrl], config: PoolConfig) -> Self {
+        let app = |url: &AppUrl| App {
+            url: url.clone(),
+            in_flight: Cell::new(0),
+            idle: RefCell::default(),
+        };
+        Self {
+            apps: urls.iter().map(app).collect(),
+            turn: Cell::new(0),
+            config,
+        }
+    }
+
+    /// The apps in the order in which they should be tried: the least busy first.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = &App> {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let len = self.apps.len();
+        let (before, from) = self.apps.split_at(turn.checked_rem(len).unwrap_or(0));
+        let rotated = || from.iter().chain(before);
+        // min_by_key gives the first of equals, which the rotation makes another each time.
+        let best = rotated().min_by_key(|app| app.in_flight.get());
+        best.into_iter()
+            .chain(rotated().filter(move |app| !best.is_some_and(|best| std::ptr::eq(best, *app))))
+    }
+
+    /// A kept connection to `app` on which nothing has happened since.
+    pub(crate) fn kept(&self, app: &App) -> Option<Connection<Socket>> {
+        let mut idle = app.idle.borrow_mut();
+        // The most recent is the least likely to have been closed by the app.
+        while let Some(Idle { conn, since }) = idle.pop_back() {
+            if since.elapsed() < self.config.idle_timeout && conn.io().is_quiet() {
+                return Some(conn);
+            }
+        }
+        None
+    }
+
+    /// A new connection to `app`.
+    pub(crate) async fn fresh(&self, app: &App) -> Result<Connection<Socket>, AppError> {
+        let after = self.config.connect_timeout;
+        match tokio::time::timeout(after, Socket::connect(app.url.place())).await {
+            Ok(Ok(socket)) => Ok(Connection::new(socket)),
+            Ok(Err(source)) => Err(AppError::Unreachable {
+                app: app.url.to_string(),
+                source,
+            }),
+            Err(_) => Err(AppError::ConnectTimeout {
+                app: app.url.to_string(),
+                after,
+            }),
+        }
+    }
+
+    /// Says which apps cannot be reached. The connections are closed again: an app that serves one
+    /// connection at a time is not held up by one nobody uses.
+    pub(crate) async fn probe(&self) {
+        for app in &self.apps {
+            if let Err(error) = self.fresh(app).await {
+                warn!("{error}; requests get 502 until it answers");
+            }
+        }
+    }
+
+    /// Keeps `conn` for another request.
+    pub(crate) fn keep(&self, app: &App, mut conn: Connection<Socket>) {
+        let mut idle = app.idle.borrow_mut();
+        if idle.len() < self.config.max_idle {
+            conn.rest();
+            let since = Instant::now();
+            idle.push_back(Idle { conn, since });
+        }
+    }
+
+    /// Closes what was idle too long. Called now and then, so that the apps of a quiet receiver
+    /// get their connections back.
+    pub(crate) fn sweep(&self) {
+        for app in &self.apps {
+            let mut idle = app.idle.borrow_mut();
+            let stale = |i: &Idle| i.since.elapsed() >= self.config.idle_timeout;
+            while idle
+                .front()
+                .is_some_and(|i| stale(i) || !i.conn.io().is_quiet())
+            {
+                idle.pop_front();
+            }
+        }
+    }
+
+    /// How long an idle connection is kept.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        self.config.idle_timeout
+    }
+}
+
+impl App {
+    /// What goes before every target.
+    pub(crate) fn prefix(&self) -> &[u8] {
+        self.url.prefix()
+    }
+
+    /// Counts a request until the guard is dropped.
+    pub(crate) fn enter(&self) -> InFlight<'_> {
+        self.in_flight.set(self.in_flight.get() + 1);
+        InFlight { app: self }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        let count = &self.app.in_flight;
+        count.set(count.get().saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    const CONFIG: PoolConfig = PoolConfig {
+        connect_timeout: Duration::from_secs(5),
+        max_idle: 2,
+        idle_timeout: Duration::from_secs(60),
+    };
+
+    async fn listening() -> (TcpListener, AppUrl) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        (listener, url.parse().unwrap())
+    }
+
+    fn urls(apps: &Apps) -> Vec<String> {
+        apps.in_order().map(|app| app.url.to_string()).collect()
+    }
+
+    #[test]
+    fn equals_take_turns_and_the_least_busy_goes_first() {
+        let [a, b, c] = ["http://a/", "http://b/", "http://c/"];
+        let all: Vec<AppUrl> = [a, b, c].iter().map(|u| u.parse().unwrap()).collect();
+        let apps = Apps::new(&all, CONFIG);
+        assert_eq!(urls(&apps), [a, b, c]);
+        assert_eq!(urls(&apps), [b, c, a]);
+        let busy: Vec<_> = apps.apps.iter().take(2).map(App::enter).collect();
+        assert_eq!(urls(&apps), [c, a, b]);
+        assert_eq!(urls(&apps), [c, a, b]);
+        drop(busy);
+        assert_eq!(urls(&apps), [b, c, a]);
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_is_used_again_until_the_app_closes_it() {
+        let (listener, url) = listening().await;
+        let apps = Apps::new(&[url], CONFIG);
+        let app = &apps.apps[0];
+        let (conn, accepted) = tokio::join!(apps.fresh(app), listener.accept());
+        let (theirs, _) = accepted.unwrap();
+        apps.keep(app, conn.unwrap());
+        let conn = apps.kept(app).unwrap();
+        assert!(apps.kept(app).is_none());
+        apps.keep(app, conn);
+
+        drop(theirs);
+        let seen = async {
+            while app
+                .idle
+                .borrow()
+                .front()
+                .is_some_and(|i| i.conn.io().is_quiet())
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        seen.await;
+        assert!(apps.kept(app).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connections_are_few_and_grow_old() {
+        let (listener, url) = listening().await;
+        let apps = Apps::new(&[url], CONFIG);
+        let app = &apps.apps[0];
+        let mut theirs = Vec::new();
+        for _ in 0..3 {
+            let (conn, accepted) = tokio::join!(apps.fresh(app), listener.accept());
+            theirs.push(accepted.unwrap());
+            apps.keep(app, conn.unwrap());
+        }
+        assert_eq!(app.idle.borrow().len(), 2);
+        tokio::time::advance(CONFIG.idle_timeout).await;
+        apps.sweep();
+        assert_eq!(app.idle.borrow().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_absent_app_is_unreachable() {
+        let (listener, url) = listening().await;
+        drop(listener);
+        let apps = Apps::new(&[url], CONFIG);
+        let error = apps.fresh(&apps.apps[0]).await.unwrap_err();
+        assert!(matches!(error, AppError::Unreachable { .. }));
+        let missing = Apps::new(&["unix:/nonexistent/app.sock".parse().unwrap()], CONFIG);
+        let error = missing.fresh(&missing.apps[0]).await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot connect to unix:/nonexistent/app.sock: ")
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! Takes the requests of a tunnel to the apps, each in a task of its own.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+};
+
+use anp_tunnel::{Incoming, Tunnel};
+use anpx::{Fields, ResponseHead, session::End};
+use bytes::Bytes;
+use tracing::{debug, warn};
+
+use crate::app::{
+    AppError, Apps,
+    http::{Ended, exchange},
+};
+
+/// Accepts the tunnel's requests until it ends. Must run where `spawn_local` works.
+pub(crate) async fn dispatch(tunnel: &Tunnel, apps: &Rc<Apps>) {
+    while let Some(incoming) = poll_fn(|cx| tunnel.poll_accept(cx)).await {
+        tokio::task::spawn_local(answer(Rc::clone(apps), incoming));
+    }
+}
+
+/// Answers one request, whatever happens.
+async fn answer(apps: Rc<Apps>, mut incoming: Incoming) {
+    let result = match incoming.head.protocol {
+        None => call(&apps, &mut incoming).await,
+        Some(_) => not_implemented(&mut incoming),
+    };
+    let Err(error) = result else { return };
+    let request = incoming.head.request_id.escape_ascii();
+    match error.reset_code() {
+        Some(code) => {
+            warn!(request_id = %request, %error, "request failed");
+            incoming.response.reset(code);
+        }
+        None => debug!(request_id = %request, %error, "request abandoned"),
+    }
+}
+
+/// Calls the first app that can be reached. Nothing of a request goes to a second app once any
+/// of it may have reached one.
+async fn call(apps: &Apps, incoming: &mut Incoming) -> Result<(), AppError> {
+    let mut unreachable = None;
+    for app in apps.in_order() {
+        let _in_flight = app.enter();
+        if let Some(mut conn) = apps.kept(app) {
+            match exchange(&mut conn, incoming, app.prefix(), true).await {
+                Ok(Ended::Reusable) => {
+                    apps.keep(app, conn);
+                    return Ok(());
+                }
+                Ok(Ended::Spent) => return Ok(()),
+                // The app closed the kept connection as the request came: once more, on a fresh one.
+                Err(AppError::Stale) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut conn = match or_gone(incoming, apps.fresh(app)).await {
+            Ok(conn) => conn,
+            Err(gone @ AppError::Gone(_)) => return Err(gone),
+            Err(error) => {
+                unreachable = Some(error);
+                continue;
+            }
+        };
+        if let Ended::Reusable = exchange(&mut conn, incoming, app.prefix(), false).await? {
+            apps.keep(app, conn);
+        }
+        return Ok(());
+    }
+    Err(unreachable.unwrap_or(AppError::NoApp))
+}
+
+/// Runs `work` unless the stream ends first.
+async fn or_gone<T>(
+    incoming: &mut Incoming,
+    work: impl Future<Output = Result<T, AppError>>,
+) -> Result<T, AppError> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        if let Poll::Ready(error) = incoming.response.poll_error(cx) {
+            return Poll::Ready(Err(error.into()));
+        }
+        work.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Upgrades are answered without asking the app.
+fn not_implemented(incoming: &mut Incoming) -> Result<(), AppError> {
+    const BODY: &[u8] = b"this receiver does not carry upgrades\n";
+    let length = BODY.len().to_string();
+    let headers = Fields::from_pairs([
+        ("content-type", "text/plain; charset=utf-8"),
+        ("content-length", &length),
+    ])
+    .map_err(AppError::from_field)?;
+    let head = ResponseHead {
+        status: 501,
+        headers,
+    };
+    let body = Bytes::from_static(BODY);
+    Ok(incoming.response.respond(&head, body, End::Yes)?)
+}

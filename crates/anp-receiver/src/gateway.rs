@@ -1,0 +1,63 @@
+//! What the tunnels to one gateway share.
+
+use std::sync::Mutex;
+
+use anp_tunnel::Version;
+use tokio::sync::watch;
+
+use crate::{address::GatewayUrl, error::Error};
+
+/// One gateway, seen from every tunnel to it.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) url: GatewayUrl,
+    /// The version its last tunnel turned out to speak.
+    version: watch::Sender<Option<Version>>,
+    /// True once it was given up.
+    given_up: watch::Sender<bool>,
+    /// Why; the first reason counts.
+    reason: Mutex<Option<Error>>,
+}
+
+impl Gateway {
+    pub(crate) fn new(url: GatewayUrl) -> Self {
+        Self {
+            url,
+            version: watch::Sender::new(None),
+            given_up: watch::Sender::new(false),
+            reason: Mutex::new(None),
+        }
+    }
+
+    /// A tunnel turned out to speak `version`.
+    pub(crate) fn speaks(&self, version: Version) {
+        self.version.send_replace(Some(version));
+    }
+
+    /// Waits until the gateway is known to speak version 2. Another tunnel to a gateway of
+    /// version 1 would do harm: some spread one request over all they have (ANPX 2.2).
+    pub(crate) async fn takes_several(&self) {
+        let mut version = self.version.subscribe();
+        // The sender lives in self, so the wait cannot fail.
+        let _ = version.wait_for(|v| *v == Some(Version::V2)).await;
+    }
+
+    /// No tunnel to this gateway shall be opened again, because of `error`.
+    pub(crate) fn give_up(&self, error: Error) {
+        if let Ok(mut reason) = self.reason.lock() {
+            reason.get_or_insert(error);
+        }
+        self.given_up.send_replace(true);
+    }
+
+    /// Waits until the gateway is given up.
+    pub(crate) async fn is_given_up(&self) {
+        let mut given_up = self.given_up.subscribe();
+        let _ = given_up.wait_for(|given_up| *given_up).await;
+    }
+
+    /// Why it was given up, once.
+    pub(crate) fn take_reason(&self) -> Option<Error> {
+        self.reason.lock().ok()?.take()
+    }
+}

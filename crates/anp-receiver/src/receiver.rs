@@ -1,0 +1,121 @@
+//! A receiver from start to stop.
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
+
+use crate::{
+    config::Config,
+    error::Error,
+    event::{Event, Events},
+    gateway::Gateway,
+    proxy::Proxies,
+    slot::{Shared, Stop},
+    worker,
+};
+
+/// How long closing everything may take once a drain is over: the close handshakes (ANPX 3.9).
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A receiver that has not been started.
+#[derive(Debug)]
+pub struct Receiver {
+    config: Config,
+    proxies: Option<Proxies>,
+    events: Events,
+}
+
+impl Receiver {
+    /// A receiver of `config`.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: see [`Config::validate`].
+    pub fn new(config: Config) -> Result<Self, Error> {
+        config.validate()?;
+        Ok(Self {
+            config,
+            proxies: None,
+            events: Events::none(),
+        })
+    }
+
+    /// Connects through `proxies` instead of those the environment names.
+    #[must_use]
+    pub fn with_proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = Some(proxies);
+        self
+    }
+
+    /// Tells `observer` of every [`Event`], on the thread where it happens: it must be quick.
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.events = Events::to(observer);
+        self
+    }
+
+    /// Holds tunnels and answers requests until `shutdown` is ready; then lets requests in flight
+    /// end, for `drain_timeout` at most, and closes the tunnels (ANPX 3.9). Dropping the future
+    /// closes everything at once.
+    ///
+    /// # Errors
+    /// Nothing could be started, or every gateway was given up; never after `shutdown`.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let proxies = match self.proxies {
+            Some(proxies) => proxies,
+            None => Proxies::from_env()?,
+        };
+        let config = Arc::new(self.config);
+        let (stop, stopping) = watch::channel(Stop::No);
+        let shared = Shared {
+            tunnel: config.tunnel(),
+            config: Arc::clone(&config),
+            proxies: Arc::new(proxies),
+            events: self.events,
+            stop: stopping,
+        };
+        let gateways: Vec<_> = config
+            .gateways
+            .iter()
+            .map(|url| Arc::new(Gateway::new(url.clone())))
+            .collect();
+        let dealt = worker::deal(&gateways, config.tunnels_per_gateway(), config.workers);
+        let mut workers = Vec::with_capacity(dealt.len());
+        for (number, places) in dealt.into_iter().enumerate() {
+            workers.push(worker::start(number, places, shared.clone())?);
+        }
+        let all = all_over(workers);
+        tokio::pin!(all);
+        tokio::select! {
+            result = &mut all => {
+                result?;
+                let reason = gateways.iter().rev().find_map(|g| g.take_reason());
+                return reason.map_or(Ok(()), Err);
+            }
+            () = shutdown => {}
+        }
+        let drain_timeout = config.drain_timeout.0;
+        info!(drain_timeout = %config.drain_timeout, "receiver stopping");
+        stop.send_replace(Stop::Drain);
+        if let Ok(result) = tokio::time::timeout(drain_timeout, &mut all).await {
+            return result;
+        }
+        warn!("requests still in flight at the drain deadline are cut off");
+        stop.send_replace(Stop::Now);
+        // Workers that do not end in time end with their tunnels' peers.
+        tokio::time::timeout(CLOSE_TIMEOUT, &mut all)
+            .await
+            .unwrap_or(Ok(()))
+    }
+}
+
+/// Waits for every worker.
+async fn all_over(workers: Vec<oneshot::Receiver<()>>) -> Result<(), Error> {
+    for worker in workers {
+        worker.await.map_err(|_| Error::Worker {
+            doing: "broke",
+            source: io::Error::other("it panicked"),
+        })?;
+    }
+    Ok(())
+}

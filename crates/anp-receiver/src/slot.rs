@@ -1,0 +1,337 @@
+//! One place for a tunnel: connects, serves, and connects again.
+
+use std::{convert::Infallible, future::pending, rc::Rc, sync::Arc, time::Duration};
+
+use anp_tunnel::{Closed, Observer, Status, Tunnel, Version};
+use anpx::CloseCode;
+use tokio::{
+    net::TcpStream,
+    sync::{oneshot, watch},
+    task::{JoinError, JoinHandle, JoinSet, spawn_local},
+    time::Instant,
+};
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    app::Apps,
+    config::Config,
+    connect::{ConnectError, Connected, connect},
+    dispatch::dispatch,
+    error::{Error, Failure},
+    event::{Event, Events},
+    gateway::Gateway,
+    proxy::Proxies,
+    reconnect::{Backoff, Next, Severity},
+};
+
+/// How far the receiver's stop is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stop {
+    /// It is not stopping.
+    No,
+    /// Open nothing, let requests in flight end.
+    Drain,
+    /// Close everything.
+    Now,
+}
+
+/// What every slot of a receiver is given.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) tunnel: anp_tunnel::TunnelConfig,
+    pub(crate) proxies: Arc<Proxies>,
+    pub(crate) events: Events,
+    pub(crate) stop: watch::Receiver<Stop>,
+}
+
+/// One place for a tunnel to one gateway. Runs where `spawn_local` works.
+pub(crate) struct Slot {
+    pub(crate) shared: Shared,
+    pub(crate) gateway: Arc<Gateway>,
+    /// From 0. Only the first is opened before the gateway is known to speak version 2.
+    pub(crate) index: u16,
+    pub(crate) apps: Rc<Apps>,
+}
+
+/// A tunnel in use.
+struct Held {
+    tunnel: Tunnel,
+    status: watch::Receiver<Status>,
+    /// How it ended, once it has.
+    closed: oneshot::Receiver<Closed>,
+}
+
+/// What became of a tunnel.
+enum Over {
+    /// The gateway drains it: a replacement is due while it serves what it has.
+    Draining,
+    /// It is gone.
+    Closed(Closed),
+    /// It turned out to be a second one to a gateway of version 1.
+    Superfluous,
+}
+
+impl Slot {
+    /// Holds a tunnel until the receiver stops or the gateway is given up, and returns when every
+    /// tunnel this slot ever opened is closed.
+    pub(crate) async fn run(self) {
+        let mut tunnels = JoinSet::new();
+        let gateway = Arc::clone(&self.gateway);
+        let mut stop = self.shared.stop.clone();
+        tokio::select! {
+            () = self.hold(&mut tunnels) => {}
+            () = gateway.is_given_up() => {}
+            () = reached(&mut stop, Stop::Drain) => {}
+        }
+        while tunnels.join_next().await.is_some() {}
+    }
+
+    /// Opens one tunnel after the other; returns once the gateway is given up.
+    async fn hold(&self, tunnels: &mut JoinSet<()>) {
+        let config = &self.shared.config;
+        let mut backoff = Backoff::new(
+            config.reconnect_delay.0,
+            config.max_reconnect_delay.0,
+            config.max_reconnect_attempts,
+        );
+        loop {
+            if self.index > 0 {
+                self.gateway.takes_several().await;
+            }
+            while tunnels.try_join_next().is_some() {}
+            let (failure, severity) = match self.open().await {
+                Err(error) => {
+                    let severity = error.severity();
+                    (error.into(), severity)
+                }
+                Ok(None) => continue,
+                Ok(Some(connected)) => match self.serve(connected, tunnels, &mut backoff).await {
+                    Served::Again => continue,
+                    Served::Failed(failure, severity) => (failure, severity),
+                },
+            };
+            match backoff.failed(severity, rand::random()) {
+                Next::Retry { after, attempt } => {
+                    self.lost(&failure, after, attempt);
+                    tokio::time::sleep(after).await;
+                }
+                Next::Stop(stop) => {
+                    let gateway = self.gateway.url.to_string();
+                    error!(%gateway, tunnel = self.index, "no tunnel: {failure}; {stop}");
+                    self.shared.events.send(&Event::GivenUp {
+                        gateway: &gateway,
+                        reason: &failure,
+                    });
+                    self.gateway.give_up(Error::GivenUp {
+                        gateway,
+                        cause: failure,
+                        stop,
+                    });
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Connects. `None` where the gateway takes one tunnel only and this would be another.
+    async fn open(&self) -> Result<Option<Connected<TcpStream>>, ConnectError> {
+        let config = &self.shared.config;
+        let url = &self.gateway.url;
+        debug!(gateway = %url, tunnel = self.index, "connecting");
+        let timeout = config.handshake_timeout.0;
+        let name = config.name.as_deref();
+        let connected = connect(url, name, &self.shared.proxies, timeout).await?;
+        if self.index > 0 && connected.version == Version::V1 {
+            self.gateway.speaks(Version::V1);
+            return Ok(None);
+        }
+        Ok(Some(connected))
+    }
+
+    /// Serves a tunnel until another is due in its place.
+    async fn serve(
+        &self,
+        connected: Connected<TcpStream>,
+        tunnels: &mut JoinSet<()>,
+        backoff: &mut Backoff,
+    ) -> Served {
+        let mut held = self.start(connected, tunnels);
+        let opened = Instant::now();
+        let over = self.watch(&mut held, backoff).await;
+        let lasted = opened.elapsed();
+        match over {
+            Over::Closed(closed) => {
+                let severity = match closed.code {
+                    Some(CloseCode::AUTHENTICATION | CloseCode::NOT_PERMITTED) => Severity::Fatal,
+                    _ => Severity::Passing { retry_after: None },
+                };
+                let failure = Failure::Closed {
+                    code: closed.code.map(|code| code.0),
+                    reason: closed.reason,
+                };
+                Served::Failed(failure, severity)
+            }
+            Over::Superfluous => {
+                held.tunnel.drain();
+                Served::Again
+            }
+            Over::Draining => {
+                info!(gateway = %self.gateway.url, tunnel = self.index, "the gateway drains the tunnel, opening another");
+                // A gateway that drains what it has just taken is not asked again at once.
+                match lasted < self.shared.config.reconnect_delay.0 {
+                    true => {
+                        Served::Failed(Failure::Draining, Severity::Passing { retry_after: None })
+                    }
+                    false => Served::Again,
+                }
+            }
+        }
+    }
+
+    /// Puts a tunnel on the connection and sets its tasks going.
+    fn start(&self, connected: Connected<TcpStream>, tunnels: &mut JoinSet<()>) -> Held {
+        let (sender, status) = watch::channel(Status::Opening);
+        let Connected { io, read, version } = connected;
+        let observer: Arc<dyn Observer> = Arc::new(StatusSender(sender));
+        let config = self.shared.tunnel.clone();
+        let (tunnel, driver) = Tunnel::new(io, read, version, config, Some(observer));
+        let driver = spawn_local(driver);
+        let accepting = tunnel.clone();
+        let apps = Rc::clone(&self.apps);
+        spawn_local(async move { dispatch(&accepting, &apps).await });
+        let (ended, closed) = oneshot::channel();
+        let supervised = supervise(tunnel.clone(), driver, self.shared.stop.clone());
+        tunnels.spawn_local(async move {
+            // A tunnel that was replaced has nobody waiting for this.
+            let _ = ended.send(supervised.await);
+        });
+        Held {
+            tunnel,
+            status,
+            closed,
+        }
+    }
+
+    /// Waits until the tunnel is over, telling of its health on the way.
+    async fn watch(&self, held: &mut Held, backoff: &mut Backoff) -> Over {
+        let mut told = false;
+        loop {
+            let status = *held.status.borrow_and_update();
+            if !told && matches!(status, Status::Ready | Status::Draining) {
+                told = true;
+                let version = held.tunnel.version();
+                self.gateway.speaks(version);
+                if self.index > 0 && version == Version::V1 {
+                    return Over::Superfluous;
+                }
+                backoff.healthy();
+                self.ready(version);
+            }
+            if status == Status::Draining {
+                return Over::Draining;
+            }
+            tokio::select! {
+                closed = &mut held.closed => return Over::Closed(closed.unwrap_or_else(|_| gone())),
+                Ok(()) = held.status.changed() => {}
+            }
+        }
+    }
+
+    fn ready(&self, version: Version) {
+        let gateway = self.gateway.url.to_string();
+        let number = match version {
+            Version::V1 => 1,
+            Version::V2 | Version::Undecided => 2,
+        };
+        info!(%gateway, tunnel = self.index, version = number, "tunnel ready");
+        self.shared.events.send(&Event::Ready {
+            gateway: &gateway,
+            tunnel: self.index,
+            version,
+        });
+    }
+
+    fn lost(&self, failure: &Failure, after: Duration, attempt: u32) {
+        let gateway = self.gateway.url.to_string();
+        let seconds = after.as_secs_f64();
+        warn!(
+            %gateway, tunnel = self.index, attempt,
+            "no tunnel: {failure}; trying again in {seconds:.1} s"
+        );
+        self.shared.events.send(&Event::Lost {
+            gateway: &gateway,
+            tunnel: self.index,
+            reason: failure,
+            retry_in: after,
+            attempt,
+        });
+    }
+}
+
+/// How a tunnel's service ended.
+enum Served {
+    /// The next may be opened at once.
+    Again,
+    /// The next has to wait, if there is to be one.
+    Failed(Failure, Severity),
+}
+
+/// Passes the receiver's stop on to a tunnel until that is gone.
+async fn supervise(
+    tunnel: Tunnel,
+    driver: JoinHandle<Closed>,
+    mut stop: watch::Receiver<Stop>,
+) -> Closed {
+    let closing = async {
+        reached(&mut stop, Stop::Drain).await;
+        // Without a session there is nothing to drain, and nobody to tell.
+        match tunnel.status() {
+            Status::Opening => tunnel.close(CloseCode::GOING_AWAY, "receiver stopped"),
+            _ => tunnel.drain(),
+        }
+        reached(&mut stop, Stop::Now).await;
+        tunnel.close(CloseCode::GOING_AWAY, "receiver stopped");
+        pending::<Infallible>().await
+    };
+    tokio::select! {
+        closed = driver => closed.unwrap_or_else(|e| broken(&e)),
+        never = closing => match never {},
+    }
+}
+
+/// Waits until the stop is at `level`; a receiver that was dropped stops at once.
+pub(crate) async fn reached(stop: &mut watch::Receiver<Stop>, level: Stop) {
+    let _ = stop.wait_for(|stop| *stop >= level).await;
+}
+
+/// A tunnel whose driver did not end by itself.
+fn broken(error: &JoinError) -> Closed {
+    Closed {
+        code: None,
+        reason: format!("its driver failed: {error}"),
+        by_peer: false,
+        was_ready: false,
+    }
+}
+
+/// A tunnel whose supervisor was dropped.
+fn gone() -> Closed {
+    Closed {
+        code: None,
+        reason: "its worker ended".into(),
+        by_peer: false,
+        was_ready: false,
+    }
+}
+
+/// Carries a tunnel's status to its slot.
+struct StatusSender(watch::Sender<Status>);
+
+impl Observer for StatusSender {
+    fn status(&self, status: Status) {
+        self.0.send_replace(status);
+    }
+
+    fn capacity(&self) {}
+}

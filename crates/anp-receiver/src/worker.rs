@@ -1,0 +1,135 @@
+//! Threads that carry tunnels, each with a runtime of its own.
+
+use std::{io, rc::Rc, sync::Arc, thread};
+
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::oneshot,
+    task::{JoinSet, spawn_local},
+};
+
+use crate::{
+    app::{Apps, PoolConfig},
+    error::Error,
+    gateway::Gateway,
+    slot::{Shared, Slot},
+};
+
+/// Which tunnels a worker carries: a gateway and the index of a tunnel to it.
+pub(crate) type Places = Vec<(Arc<Gateway>, u16)>;
+
+/// Deals the tunnels of every gateway to `workers` workers in turn.
+pub(crate) fn deal(gateways: &[Arc<Gateway>], tunnels: u16, workers: u16) -> Vec<Places> {
+    let mut dealt: Vec<Places> = (0..workers.max(1)).map(|_| Places::new()).collect();
+    let all = gateways
+        .iter()
+        .flat_map(|gateway| (0..tunnels).map(move |index| (Arc::clone(gateway), index)));
+    let count = dealt.len();
+    for (turn, place) in all.enumerate() {
+        if let Some(places) = dealt.get_mut(turn % count) {
+            places.push(place);
+        }
+    }
+    dealt
+}
+
+/// Starts worker `number`. The receiver given back is ready once all its tunnels are over; an
+/// error there means that the thread panicked.
+pub(crate) fn start(
+    number: usize,
+    places: Places,
+    shared: Shared,
+) -> Result<oneshot::Receiver<()>, Error> {
+    let failed = |source: io::Error| Error::Worker {
+        doing: "could not be started",
+        source,
+    };
+    let (sender, over) = oneshot::channel();
+    let (started, starting) = std::sync::mpsc::sync_channel(1);
+    thread::Builder::new()
+        .name(format!("anp-receiver-{number}"))
+        .spawn(move || {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            match runtime {
+                Err(e) => {
+                    let _ = started.send(Err(e));
+                }
+                Ok(runtime) => {
+                    let _ = started.send(Ok(()));
+                    runtime.block_on(run(number, places, shared));
+                    // Nobody waits where the receiver was dropped.
+                    let _ = sender.send(());
+                }
+            }
+        })
+        .map_err(failed)?;
+    match starting.recv() {
+        Ok(result) => result.map_err(failed)?,
+        Err(e) => return Err(failed(io::Error::other(e))),
+    }
+    Ok(over)
+}
+
+/// Runs every place until it is over.
+async fn run(number: usize, places: Places, shared: Shared) {
+    let config = &shared.config;
+    let apps = Rc::new(Apps::new(
+        &config.to,
+        PoolConfig {
+            connect_timeout: config.app_connect_timeout.0,
+            max_idle: config.pool_max_idle,
+            idle_timeout: config.pool_idle_timeout.0,
+        },
+    ));
+    if number == 0 {
+        let apps = Rc::clone(&apps);
+        spawn_local(async move { apps.probe().await });
+    }
+    let mut slots = JoinSet::new();
+    for (gateway, index) in places {
+        let slot = Slot {
+            shared: shared.clone(),
+            gateway,
+            index,
+            apps: Rc::clone(&apps),
+        };
+        slots.spawn_local(slot.run());
+    }
+    let sweeping = async {
+        loop {
+            tokio::time::sleep(apps.idle_timeout()).await;
+            apps.sweep();
+        }
+    };
+    tokio::select! {
+        () = async { while slots.join_next().await.is_some() {} } => {}
+        () = sweeping => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_worker_gets_its_share() {
+        let gateways: Vec<_> = ["ws://a.example", "ws://b.example"]
+            .iter()
+            .map(|url| Arc::new(Gateway::new(url.parse().unwrap())))
+            .collect();
+        let dealt = deal(&gateways, 3, 2);
+        let names: Vec<Vec<String>> = dealt
+            .iter()
+            .map(|places| {
+                places
+                    .iter()
+                    .map(|(g, i)| format!("{}{i}", g.url.host()))
+                    .collect()
+            })
+            .collect();
+        assert_eq!(names[0], ["a.example0", "a.example2", "b.example1"]);
+        assert_eq!(names[1], ["a.example1", "b.example0", "b.example2"]);
+    }
+}
