@@ -103,7 +103,7 @@ pub fn read_request(
     losses: &mut Losses,
 ) -> Result<RequestHead, MetaError> {
     let meta: RequestMeta = parse(meta)?;
-    if meta.method.is_empty() || !meta.method.bytes().all(is_token_byte) {
+    if !is_token(meta.method.as_bytes()) {
         return Err(MetaError::Method);
     }
     let mut map = fields::read(&meta.headers, Role::Receiver, losses)?;
@@ -217,6 +217,7 @@ fn with_length(mut fields: FieldsBuilder, length: Option<u64>) -> Result<Fields,
 }
 
 /// RFC 9110 section 5.6.2.
-fn is_token_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+pub(crate) fn is_token(text: &[u8]) -> bool {
+    let is_token_byte = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+    !text.is_empty() && text.iter().all(is_token_byte)
 }

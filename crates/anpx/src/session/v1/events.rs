@@ -48,7 +48,7 @@ impl Events {
         }
     }
 
-    /// The next event; events of streams that are gone are left out.
+    /// The next event; those of streams that are gone or released are left out.
     pub(super) fn pop(&mut self, streams: &mut HashMap<StreamId, Stream>) -> Option<Event> {
         loop {
             let event = self.queue.pop_front()?;
@@ -56,12 +56,12 @@ impl Events {
                 Event::Incoming => self.incoming = false,
                 Event::Capacity => self.capacity = false,
                 Event::Readable(id) => match streams.get_mut(&id) {
-                    Some(stream) => stream.pending.readable = false,
-                    None => continue,
+                    Some(stream) if !stream.released => stream.pending.readable = false,
+                    _ => continue,
                 },
                 Event::Writable(id) => match streams.get_mut(&id) {
-                    Some(stream) => stream.pending.writable = false,
-                    None => continue,
+                    Some(stream) if !stream.released => stream.pending.writable = false,
+                    _ => continue,
                 },
                 Event::Established | Event::Draining => {}
             }

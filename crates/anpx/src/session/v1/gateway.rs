@@ -11,7 +11,10 @@ use crate::{
     head::RequestHead,
     limits::{MAX_HEAD_REST, MAX_TARGET},
     session::{End, Role, StreamId},
-    v1::codec::{Decoded, Kind, MAX_REQUEST_ID},
+    v1::{
+        codec::{Decoded, Kind, MAX_REQUEST_ID},
+        message,
+    },
 };
 
 /// How long the place of a cancelled request waits for its answer. Receivers in the field ignore
@@ -23,7 +26,8 @@ impl Session {
     /// request whose end is known soon enough is one frame with a content-length.
     ///
     /// # Errors
-    /// `Unsupported` for upgrades, `TooLarge` beyond the limits of ANPX section 4, else `Unavailable`.
+    /// `Unsupported` for upgrades, `TooLarge` beyond the limits of ANPX section 4, `Invalid` for a
+    /// method or authority that is none, else `Unavailable`.
     pub fn open(
         &mut self,
         now: std::time::Instant,
@@ -39,6 +43,9 @@ impl Session {
             || head.method.len() + head.authority.len() > MAX_HEAD_REST
         {
             return Err(OpenError::TooLarge);
+        }
+        if !message::is_token(&head.method) || !head.authority.iter().all(u8::is_ascii_graphic) {
+            return Err(OpenError::Invalid);
         }
         if self.capacity() == 0 {
             return Err(OpenError::Unavailable);
