@@ -37,3 +37,15 @@ impl fmt::Display for Failure {
         f.write_str(&self.message)
     }
 }
+
+impl From<crate::config::Problem> for Failure {
+    fn from(problem: crate::config::Problem) -> Self {
+        Self::usage(problem.to_string())
+    }
+}
+
+impl From<crate::config::Problems> for Failure {
+    fn from(problems: crate::config::Problems) -> Self {
+        Self::usage(problems.to_string())
+    }
+}

@@ -56,7 +56,10 @@ impl Typed<'_> {
     }
 
     fn placed<T>(&self, result: Result<T, Mistake>) -> Result<T, Mistake> {
-        result.map_err(|mistake| mistake.at(&self.0.origin))
+        result.map_err(|mistake| match &self.0.value {
+            Value::Str(text) | Value::Text(text) => mistake.about(text).at(&self.0.origin),
+            _ => mistake.at(&self.0.origin),
+        })
     }
 }
 

@@ -17,7 +17,7 @@ const SECTIONS: [&str; 3] = ["GATEWAY", "RECEIVER", "LOG"];
 /// Puts the settings found in `variables` into `tree`: `ANP_GATEWAY__LISTEN` is `gateway.listen`.
 ///
 /// Whether a key exists is judged later, with its type. A variable that begins with `ANP_` and can be no
-/// setting is a problem, except what Kubernetes makes of a service called `anp-…`.
+/// setting is a problem, except what Kubernetes makes of a service called `anp-…` and `ANP_BENCH_…`.
 pub(crate) fn environment(
     tree: &mut Node,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -38,7 +38,7 @@ pub(crate) fn environment(
             _ => setting.split("__").collect(),
         };
         if path.len() < 2 {
-            if !OWN.contains(&name.as_str()) && !from_kubernetes(&name) {
+            if !OWN.contains(&name.as_str()) && !not_ours(&name) {
                 problems.push(Problem {
                     origin,
                     message: no_setting(&name),
@@ -69,9 +69,11 @@ fn no_setting(name: &str) -> String {
     }
 }
 
-/// True for the variables that Kubernetes sets in every pod beside a service called `anp-…`.
-fn from_kubernetes(name: &str) -> bool {
-    name.ends_with("_SERVICE_HOST")
+/// True for the variables that Kubernetes sets in every pod beside a service called `anp-…`, and
+/// for those that `bench/run` reads.
+fn not_ours(name: &str) -> bool {
+    name.starts_with("ANP_BENCH_")
+        || name.ends_with("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")
         || name.ends_with("_PORT")
         || name.contains("_PORT_")

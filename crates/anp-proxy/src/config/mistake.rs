@@ -42,6 +42,18 @@ impl Mistake {
         Kind::Message(message).into()
     }
 
+    /// Replaces the standard library's words for a bad address, which show neither the text nor an
+    /// example.
+    pub(crate) fn about(mut self, text: &str) -> Self {
+        if matches!(&self.kind, Kind::Message(m) if m == "invalid socket address syntax") {
+            self.kind = Kind::Expected {
+                expected: "an IP address and a port, such as \"127.0.0.1:8080\"".to_owned(),
+                found: format!("\"{}\"", text.escape_debug()),
+            };
+        }
+        self
+    }
+
     /// With this origin, unless a more exact one is known.
     pub(crate) fn at(mut self, origin: &Origin) -> Self {
         self.origin.get_or_insert_with(|| origin.clone());

@@ -1,6 +1,189 @@
+//! Configuration: defaults, then the file, the environment, `--set`, and flags, into one typed value.
+//!
+//! Each layer overrides the ones before it, key by key; a list replaces a list. Every value keeps
+//! where it was written, so that a mistake is reported there and `config show` can tell.
+
 mod de;
 mod file;
 mod layers;
 mod mistake;
 mod problem;
+mod show;
 mod tree;
+
+use std::{ffi::OsString, fs, path::Path};
+
+use anp_gateway::Config as GatewayConfig;
+use anp_receiver::Config as ReceiverConfig;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use problem::{Problem, Problems};
+pub(crate) use tree::{Node, Origin, Value};
+
+use crate::logging::LogConfig;
+
+/// Every setting of the program.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// `[log]`.
+    pub(crate) log: LogConfig,
+    /// `[gateway]`.
+    pub(crate) gateway: GatewayConfig,
+    /// `[receiver]`.
+    pub(crate) receiver: ReceiverConfig,
+}
+
+/// Where settings come from, weakest first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    /// What the command implies: below everything the user wrote.
+    pub(crate) implied: Vec<(&'static str, Node)>,
+    /// `--config`.
+    pub(crate) file: Option<File>,
+    /// Environment variables; those without our prefix are left alone.
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    /// Each `--set`.
+    pub(crate) set: Vec<String>,
+    /// Flags of their own, by the dotted key they stand for.
+    pub(crate) flags: Vec<(&'static str, Node)>,
+}
+
+/// A configuration file as it was read.
+#[derive(Clone, Debug)]
+pub(crate) struct File {
+    /// Its path, as messages show it.
+    pub(crate) name: String,
+    /// What is in it.
+    pub(crate) text: String,
+}
+
+/// Typed settings, and the tree that knows where each was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    /// The settings.
+    pub(crate) config: Config,
+    tree: Node,
+}
+
+/// Reads all layers.
+///
+/// # Errors
+/// Everything that is wrong with them, except what [`Loaded::check_gateway`] and
+/// [`Loaded::check_receiver`] judge.
+pub(crate) fn load(sources: Sources) -> Result<Loaded, Problems> {
+    let mut problems = Vec::new();
+    let mut tree = Node::empty();
+    for (key, node) in sources.implied {
+        tree.put(&dotted(key), node);
+    }
+    if let Some(File { name, text }) = sources.file {
+        tree.merge(file::parse(&name, &text)?);
+    }
+    problems.extend(layers::environment(&mut tree, sources.environment));
+    for assignment in &sources.set {
+        problems.extend(layers::set(&mut tree, assignment).err());
+    }
+    for (key, node) in sources.flags {
+        tree.put(&dotted(key), node);
+    }
+    match de::typed(tree.clone()) {
+        Ok(config) if problems.is_empty() => Ok(Loaded { config, tree }),
+        Ok(_) => Err(Problems(problems)),
+        Err(Problems(more)) => {
+            problems.extend(more);
+            Err(Problems(problems))
+        }
+    }
+}
+
+impl File {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn read(path: &Path) -> Result<Self, Problem> {
+        let name = path.display().to_string();
+        match fs::read_to_string(path) {
+            Ok(text) => Ok(Self { name, text }),
+            Err(error) => Err(Problem {
+                origin: Origin::Flag("--config"),
+                message: format!("cannot read {name}: {error}"),
+            }),
+        }
+    }
+}
+
+impl Loaded {
+    /// What is wrong with the sections that any layer mentions, beyond their types.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let mentioned = |section| self.tree.at(&[section]).is_some();
+        let gateway = mentioned("gateway").then(|| self.check_gateway().err());
+        let receiver = mentioned("receiver").then(|| self.check_receiver().err());
+        let log = self.check_log().err();
+        [Some(log), gateway, receiver]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .collect()
+    }
+
+    /// Checks what types cannot express of `[log]`.
+    ///
+    /// # Errors
+    /// The setting that cannot be, with its place.
+    pub(crate) fn check_log(&self) -> Result<(), Problem> {
+        let checked = self.config.log.validate();
+        checked.map_err(|message| self.problem("log", "level", &message))
+    }
+
+    /// Checks what types cannot express of `[gateway]`.
+    ///
+    /// # Errors
+    /// The first setting that cannot be, with its place.
+    pub(crate) fn check_gateway(&self) -> Result<(), Problem> {
+        self.config
+            .gateway
+            .validate()
+            .map_err(|error| self.problem("gateway", &error.key, &error.expected))
+    }
+
+    /// Checks what types cannot express of `[receiver]`.
+    ///
+    /// # Errors
+    /// The first setting that cannot be, with its place.
+    pub(crate) fn check_receiver(&self) -> Result<(), Problem> {
+        self.config
+            .receiver
+            .validate()
+            .map_err(|error| self.problem("receiver", error.key, &error.message))
+    }
+
+    /// A problem with `key` of `section`, such as `endpoints[0].path`.
+    fn problem(&self, section: &str, key: &str, message: &str) -> Problem {
+        Problem {
+            origin: self.tree.nearest_origin(section, key),
+            message: format!("{section}.{key}: {message}"),
+        }
+    }
+
+    /// Where the value of `key` in `section` was written; `None` where it is the default.
+    pub(crate) fn origin(&self, section: &str, key: &str) -> Option<&Origin> {
+        self.tree.at(&[section, key]).map(|node| &node.origin)
+    }
+
+    /// The effective settings as TOML, each line with where its value came from.
+    ///
+    /// # Errors
+    /// A setting that TOML cannot write, which no type of ours has.
+    pub(crate) fn show(&self) -> Result<String, String> {
+        show::show(&self.config, &self.tree)
+    }
+}
+
+fn dotted(key: &str) -> Vec<&str> {
+    key.split('.').collect()
+}
+
+#[cfg(test)]
+mod tests;

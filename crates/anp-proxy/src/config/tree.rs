@@ -140,6 +140,48 @@ impl Node {
         }
     }
 
+    /// Puts every value of `other` in the place of the one here, table by table.
+    pub(crate) fn merge(&mut self, other: Self) {
+        match (&mut self.value, other.value) {
+            (Value::Table(ours), Value::Table(theirs)) => {
+                self.origin = other.origin;
+                for entry in theirs {
+                    match ours.iter_mut().find(|e| e.key == entry.key) {
+                        Some(ours) => {
+                            ours.origin = entry.origin;
+                            ours.node.merge(entry.node);
+                        }
+                        None => ours.push(entry),
+                    }
+                }
+            }
+            (value, theirs) => {
+                *value = theirs;
+                self.origin = other.origin;
+            }
+        }
+    }
+
+    /// The origin of `key` of `section`, such as `endpoints[0].path`, or of what is nearest to it.
+    pub(crate) fn nearest_origin(&self, section: &str, key: &str) -> Origin {
+        let mut node = self;
+        let mut origin = &self.origin;
+        let steps = key.split(['.', '[', ']']).filter(|step| !step.is_empty());
+        for step in std::iter::once(section).chain(steps) {
+            let next = match &node.value {
+                Value::Table(entries) => entries.iter().find(|e| e.key == step).map(|e| &e.node),
+                Value::List(list) => step.parse().ok().and_then(|at: usize| list.get(at)),
+                _ => None,
+            };
+            let Some(next) = next else { break };
+            node = next;
+            if next.origin != Origin::Unknown {
+                origin = &next.origin;
+            }
+        }
+        origin.clone()
+    }
+
     /// Takes what `path` leads to out of the tree, so that the rest can be judged without it. Of a
     /// list the whole element goes. False where there is nothing to take.
     pub(crate) fn remove(&mut self, path: &[Step]) -> bool {

@@ -1,0 +1,301 @@
+//! The command line.
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::{File, Node, Origin, Sources, Value},
+    logging::Format,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  anp-proxy demo                                  try it: a tunnel with a sample app behind it
+  anp-proxy dev --to http://127.0.0.1:8000        your own app, everything in one process
+  anp-proxy gateway                               the public side
+  anp-proxy receiver --gateway ws://127.0.0.1:8765 --to http://127.0.0.1:8000
+                                                  the private side, beside the app
+  anp-proxy config check --config anp.toml        is this configuration valid?
+
+Settings, weakest first: defaults, the --config file, environment variables such as
+ANP_GATEWAY__LISTEN, --set gateway.listen=ADDR, and the flags of a command.
+
+Exit codes: 0 stopped as asked, 1 a failure while running that nothing will retry,
+2 wrong configuration or usage (nothing was started).";
+
+/// Reverse HTTP tunnel: gives an app that nothing can reach a public HTTP address.
+///
+/// A gateway with a public address takes HTTP requests and sends each through an outbound
+/// connection that a receiver, beside the app, keeps to it.
+#[derive(Debug, Parser)]
+#[command(name = "anp-proxy", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Common {
+    /// Configuration file (TOML)
+    #[arg(long, global = true, value_name = "FILE", env = "ANP_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Sets one key, such as gateway.drain_timeout=10s; a list is written a,b. Repeatable
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// How log lines on standard error look [default: human on a terminal, JSON otherwise]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        hide_possible_values = false
+    )]
+    pub(crate) log_format: Option<Format>,
+    /// What is logged: error, warn, info, debug or trace, or such as info,anp_tunnel=debug
+    /// [default: info] [env: ANP_LOG]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Take HTTP requests and send them to receivers
+    ///
+    /// Without endpoints in the configuration, and on loopback addresses, any receiver serves every path.
+    #[command(after_help = "\
+Examples:
+  anp-proxy gateway
+  anp-proxy gateway --listen 127.0.0.1:9000 --tunnel-listen 127.0.0.1:9001
+  anp-proxy gateway --config gateway.toml")]
+    Gateway(GatewayArgs),
+    /// Connect to a gateway and call the local app
+    ///
+    /// Reconnects for ever, unless the gateway refuses it for good.
+    #[command(after_help = "\
+Examples:
+  anp-proxy receiver --gateway ws://gateway.example:8765 --to http://127.0.0.1:8000
+  anp-proxy receiver --gateway ws://a.example:8765 --gateway ws://b.example:8765 \\
+                     --to unix:/run/app.sock --name lab-1")]
+    Receiver(ReceiverArgs),
+    /// Run gateway and receiver in one process, in front of an app on this machine
+    #[command(after_help = "\
+Example:
+  anp-proxy dev --to http://127.0.0.1:8000 --listen 127.0.0.1:9000")]
+    Dev(DevArgs),
+    /// Run gateway, receiver and a sample app in one process
+    #[command(after_help = "\
+Example:
+  anp-proxy demo        prints what to try")]
+    Demo(DemoArgs),
+    /// Print ANPX frames readably and say what is wrong with a bad one
+    ///
+    /// Takes frames back to back, or hex of them: plain digits, xxd, hexdump -C. Exit code 1 if any
+    /// frame is bad.
+    #[command(after_help = "\
+Examples:
+  anp-proxy inspect frame.bin
+  xxd frame.bin | anp-proxy inspect -")]
+    Inspect(InspectArgs),
+    /// Check the configuration, or show what is in effect
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Flags of `gateway`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct GatewayArgs {
+    /// Where callers connect [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// Where receivers connect [default: 127.0.0.1:8765]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) tunnel_listen: Option<String>,
+}
+
+/// Flags of `receiver`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ReceiverArgs {
+    /// Gateway to connect to, such as ws://gateway.example:8765. Repeatable
+    #[arg(long, value_name = "URL")]
+    pub(crate) gateway: Vec<String>,
+    /// App to call: http://HOST:PORT or unix:/PATH. Repeatable
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Vec<String>,
+    /// Name of this receiver, by which a gateway's endpoints know it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+/// Flags of `dev`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct DevArgs {
+    /// App to call: http://HOST:PORT or unix:/PATH. Repeatable
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Vec<String>,
+    /// Where callers connect [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct DemoArgs {
+    /// Where callers connect [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// File to read; - is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// What to do with the configuration.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say what is wrong with the configuration; exit code 1 if anything is
+    Check,
+    /// Print the settings in effect and where each came from
+    Show,
+}
+
+impl Cli {
+    /// The layers of configuration that this command line, the file it names and `environment` make.
+    pub(crate) fn sources(
+        &self,
+        file: Option<File>,
+        environment: Vec<(OsString, OsString)>,
+    ) -> Sources {
+        let mut flags = Vec::new();
+        let mut implied = Vec::new();
+        if let Some(format) = self.common.log_format {
+            let format = format!("{format:?}").to_ascii_lowercase();
+            flags.push(("log.format", one("--log-format", &format)));
+        }
+        let mut flag = |key, name, value: &Option<String>| {
+            flags.extend(value.as_ref().map(|value| (key, one(name, value))));
+        };
+        flag("log.level", "--log-level", &self.common.log_level);
+        match &self.command {
+            Command::Gateway(args) => {
+                flag("gateway.listen", "--listen", &args.listen);
+                flag(
+                    "gateway.tunnel_listen",
+                    "--tunnel-listen",
+                    &args.tunnel_listen,
+                );
+            }
+            Command::Receiver(args) => {
+                flag("receiver.name", "--name", &args.name);
+                flags.extend(many("receiver.gateways", "--gateway", &args.gateway));
+                flags.extend(many("receiver.to", "--to", &args.to));
+            }
+            Command::Dev(args) => {
+                flag("gateway.listen", "--listen", &args.listen);
+                flags.extend(many("receiver.to", "--to", &args.to));
+                implied = one_process("dev");
+            }
+            Command::Demo(args) => {
+                flag("gateway.listen", "--listen", &args.listen);
+                implied = one_process("demo");
+            }
+            Command::Inspect(_) | Command::Config(_) => {}
+        }
+        Sources {
+            implied,
+            file,
+            environment,
+            set: self.common.set.clone(),
+            flags,
+        }
+    }
+}
+
+/// What a gateway and a receiver in one process need: a tunnel port of their own, any free one.
+fn one_process(command: &'static str) -> Vec<(&'static str, Node)> {
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0)).to_string();
+    let origin = Origin::Command(command);
+    vec![("gateway.tunnel_listen", Node::text(any_port, origin))]
+}
+
+fn one(flag: &'static str, value: &str) -> Node {
+    Node::text(value, Origin::Flag(flag))
+}
+
+fn many(key: &'static str, flag: &'static str, values: &[String]) -> Option<(&'static str, Node)> {
+    let list = Node {
+        value: Value::List(values.iter().map(|value| one(flag, value)).collect()),
+        origin: Origin::Flag(flag),
+    };
+    (!values.is_empty()).then_some((key, list))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, String> {
+        Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.to_string())
+    }
+
+    fn keys(line: &str) -> Vec<&'static str> {
+        let sources = parse(line).unwrap().sources(None, Vec::new());
+        sources.flags.iter().map(|(key, _)| *key).collect()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_stand_for_keys() {
+        assert_eq!(
+            keys("anp-proxy gateway --listen 1 --tunnel-listen 2"),
+            ["gateway.listen", "gateway.tunnel_listen"]
+        );
+        assert_eq!(
+            keys("anp-proxy receiver --gateway a --gateway b --to c --name d --log-level debug"),
+            [
+                "log.level",
+                "receiver.name",
+                "receiver.gateways",
+                "receiver.to"
+            ]
+        );
+        assert_eq!(keys("anp-proxy gateway"), [""; 0]);
+    }
+
+    #[test]
+    fn common_flags_stand_anywhere() {
+        for line in [
+            "anp-proxy --config a.toml --set log.level=warn dev --to x",
+            "anp-proxy dev --to x --set log.level=warn --config a.toml",
+        ] {
+            let cli = parse(line).unwrap();
+            assert_eq!(cli.common.config, Some("a.toml".into()));
+            assert_eq!(cli.common.set, ["log.level=warn"]);
+        }
+    }
+
+    #[test]
+    fn unknown_words_are_refused_with_a_hint() {
+        let error = parse("anp-proxy gatway").unwrap_err();
+        assert!(error.contains("gateway"), "{error}");
+        let error = parse("anp-proxy gateway --lisen 1").unwrap_err();
+        assert!(error.contains("--listen"), "{error}");
+        assert!(parse("anp-proxy").is_err());
+        assert!(parse("anp-proxy inspect").is_err());
+    }
+}

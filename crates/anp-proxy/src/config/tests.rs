@@ -1,0 +1,209 @@
+//! Layers, origins and messages.
+
+use super::*;
+
+fn sources(file: Option<&str>, env: &[(&str, &str)], set: &[&str]) -> Sources {
+    Sources {
+        file: file.map(|text| File {
+            name: "anp.toml".to_owned(),
+            text: text.to_owned(),
+        }),
+        environment: env.iter().map(|(n, v)| (n.into(), v.into())).collect(),
+        set: set.iter().map(|s| (*s).to_owned()).collect(),
+        ..Sources::default()
+    }
+}
+
+/// What is wrong with a file, each line without the name of the file.
+fn wrong(text: &str) -> Vec<String> {
+    let problems = match load(sources(Some(text), &[], &[])) {
+        Ok(loaded) => loaded.problems(),
+        Err(Problems(problems)) => problems,
+    };
+    let lines = problems.iter().map(Problem::to_string);
+    lines.map(|line| line.replace("anp.toml:", "")).collect()
+}
+
+#[test]
+fn defaults_need_nothing() {
+    let loaded = load(Sources::default()).unwrap();
+    assert_eq!(loaded.config, Config::default());
+    assert_eq!(loaded.problems(), []);
+}
+
+#[test]
+fn each_layer_overrides_the_ones_before() {
+    let file = "[gateway]\nlisten = \"127.0.0.1:1\"\nworkers = 1\ndrain_timeout = \"1s\"\naccess_log = false\n";
+    let mut sources = sources(
+        Some(file),
+        &[
+            ("ANP_GATEWAY__WORKERS", "2"),
+            ("ANP_GATEWAY__DRAIN_TIMEOUT", "2s"),
+            ("ANP_GATEWAY__LISTEN", "127.0.0.1:2"),
+            ("ANP_RECEIVER__TO", "http://127.0.0.1:1, http://127.0.0.1:2"),
+            ("ANP_RECEIVER__GATEWAYS", "[\"ws://127.0.0.1:3\"]"),
+        ],
+        &["gateway.drain_timeout=3s", "gateway.listen=127.0.0.1:3"],
+    );
+    sources.implied = vec![(
+        "gateway.access_log",
+        Node::text("true", Origin::Command("dev")),
+    )];
+    sources.flags = vec![(
+        "gateway.listen",
+        Node::text("127.0.0.1:4", Origin::Flag("--listen")),
+    )];
+    let loaded = load(sources).unwrap();
+    let gateway = &loaded.config.gateway;
+    assert_eq!(gateway.listen.port(), 4);
+    assert_eq!(gateway.drain_timeout.to_string(), "3s");
+    assert_eq!(gateway.workers, Some(2));
+    assert!(!gateway.access_log, "what a command implies is weakest");
+    assert_eq!(loaded.config.receiver.to.len(), 2);
+    assert_eq!(loaded.config.receiver.gateways.len(), 1);
+    let origin = |key| loaded.origin("gateway", key).unwrap().to_string();
+    assert_eq!(origin("listen"), "--listen");
+    assert_eq!(origin("drain_timeout"), "--set gateway.drain_timeout");
+    assert!(origin("access_log").ends_with("anp.toml:5:14"));
+    assert_eq!(loaded.origin("gateway", "open"), None);
+}
+
+#[test]
+fn mistakes_name_their_place_and_what_was_expected() {
+    for (text, expected) in [
+        (
+            "[gateway]\nlisten = \"127.0.0.1:1\"\nlisen = 1\n",
+            "3:1: unknown key \"lisen\" in [gateway]; did you mean \"listen\"?",
+        ),
+        (
+            "[gatway]\nlisten = \"127.0.0.1:1\"\n",
+            "1:2: unknown section or key \"gatway\"; did you mean \"gateway\"?",
+        ),
+        (
+            "[gateway]\nhead_timeout = 30\n",
+            "2:16: gateway.head_timeout: expected a duration with its unit, such as \"30s\", found integer 30",
+        ),
+        (
+            "[gateway]\nhead_timeout = \"30 parsecs\"\n",
+            "2:16: gateway.head_timeout: \"30 parsecs\" is not a duration: expected a whole number with ms, s, m or h, such as \"30s\"",
+        ),
+        (
+            "[gateway]\nlisten = \"localhost\"\n",
+            "2:10: gateway.listen: expected an IP address and a port, such as \"127.0.0.1:8080\", found \"localhost\"",
+        ),
+        (
+            "[gateway]\naccess_log = \"yes\"\n",
+            "2:14: gateway.access_log: expected true or false, found string \"yes\"",
+        ),
+        (
+            "[gateway]\nmin_version = 300\n",
+            "2:15: gateway.min_version: expected a whole number from 0 to 255, found integer 300",
+        ),
+        (
+            "[gateway]\nworkers = -1\n",
+            "2:11: gateway.workers: expected a whole number, found integer -1",
+        ),
+        (
+            "[gateway]\nendpoints = 1\n",
+            "2:13: gateway.endpoints: expected a list, found integer 1",
+        ),
+        (
+            "[[gateway.endpoints]]\nname = \"a\"\nreceivers = [\"r\"]\n[[gateway.endpoints]]\nname = \"b\"\n",
+            "4:1: gateway.endpoints[1]: \"receivers\" is missing",
+        ),
+        (
+            "[[gateway.endpoints]]\nname = \"a\"\nrecievers = [\"r\"]\n",
+            "3:1: unknown key \"recievers\" in [[gateway.endpoints]]; did you mean \"receivers\"?",
+        ),
+        (
+            "[receiver]\nto = [\"http://127.0.0.1:1\",\n  7]\n",
+            "3:3: receiver.to[1]: expected an app URL such as \"http://127.0.0.1:8000\" or \"unix:/run/app.sock\", found integer 7",
+        ),
+        (
+            "[log]\nformat = \"jsn\"\n",
+            "2:10: log.format: expected one of \"auto\", \"human\", \"json\", found \"jsn\"; did you mean \"json\"?",
+        ),
+        (
+            "[log]\nlevel = \"=,=\"\n",
+            "2:9: log.level: expected a level such as \"info\" or \"info,anp_tunnel=debug\", found \"=,=\"",
+        ),
+        (
+            "[gateway]\nmax_streams = 4096\n",
+            "2:15: gateway.max_streams: 4096 is outside 1 to 1024",
+        ),
+        (
+            "[receiver]\nto = [\"http://127.0.0.1:1\"]\ngateways = [\"ws://127.0.0.1:2\"]\ntunnels = 0\n",
+            "4:11: receiver.tunnels: expected 1 to 64, got 0",
+        ),
+        ("listen = 1\n[gateway", "2:9: unclosed table, expected `]`"),
+    ] {
+        assert_eq!(wrong(text), [expected]);
+    }
+}
+
+#[test]
+fn all_mistakes_are_shown_at_once() {
+    let text =
+        "[gateway]\nlisen = 1\nhead_timeout = 30\n[receiver]\nname = 1\n[log]\nlevel = true\n";
+    assert_eq!(wrong(text).len(), 4);
+}
+
+#[test]
+fn a_bad_url_names_its_place() {
+    let lines = wrong("[receiver]\nto = [\"ftp://127.0.0.1\"]\n");
+    assert!(
+        lines[0].starts_with("2:7: receiver.to[0]: \"ftp://127.0.0.1\" is not"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn the_environment_and_set_are_named_too() {
+    let sources = sources(
+        None,
+        &[("ANP_GATEWAY__LISEN", "x"), ("ANP_GATEWAY__WORKERS", "two")],
+        &["receiver.tunnels=70000"],
+    );
+    let problems = load(sources).unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "environment variable ANP_GATEWAY__LISEN: unknown key \"lisen\" in [gateway]; did you mean \"listen\"?\n\
+         environment variable ANP_GATEWAY__WORKERS: gateway.workers: expected a whole number, found string \"two\"\n\
+         --set receiver.tunnels: receiver.tunnels: expected a whole number from 0 to 65535, found integer 70000"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let problem = File::read(Path::new("/nonexistent/anp.toml")).unwrap_err();
+    let text = problem.to_string();
+    assert!(
+        text.starts_with("--config: cannot read /nonexistent/anp.toml: "),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_shown_can_be_read_back() {
+    let file = "[[gateway.endpoints]]\nname = \"a\"\npath = \"/a\"\nreceivers = [\"r\"]\n[receiver]\ngateways = [\"ws://127.0.0.1:3\"]\n";
+    let loaded = load(sources(Some(file), &[("ANP_LOG", "debug")], &[])).unwrap();
+    let shown = loaded.show().unwrap();
+    let line = |start: &str| {
+        let line = shown.lines().find(|line| line.starts_with(start));
+        line.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(
+        line("listen").unwrap(),
+        "listen = \"127.0.0.1:8080\" # default"
+    );
+    assert_eq!(
+        line("level").unwrap(),
+        "level = \"debug\" # environment variable ANP_LOG"
+    );
+    assert!(
+        line("endpoints").unwrap().ends_with("# anp.toml:1:1"),
+        "{shown}"
+    );
+    let again = load(sources(Some(&shown), &[], &[])).unwrap();
+    assert_eq!(again.config, loaded.config);
+}

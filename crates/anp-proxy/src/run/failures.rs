@@ -1,0 +1,51 @@
+//! Errors of gateway and receiver in one line that says what to do.
+
+use std::{io, net::SocketAddr};
+
+use anp_gateway::GatewayError;
+use anp_receiver::ReceiverError;
+
+use crate::{config::Loaded, exit::Failure};
+
+/// Why a gateway did not start.
+pub(super) fn gateway(error: GatewayError, loaded: &Loaded) -> Failure {
+    match error {
+        GatewayError::Config(error) => Failure::usage(format!("gateway.{error}")),
+        GatewayError::Listen {
+            key,
+            address,
+            source,
+        } => {
+            let origin = loaded.origin("gateway", key);
+            let origin = origin.map_or_else(|| "the default".to_owned(), ToString::to_string);
+            Failure::runtime(format!(
+                "cannot listen on {address} (gateway.{key}, from {origin}): {}",
+                why_not(&source, address)
+            ))
+        }
+        other => Failure::runtime(format!("the gateway failed: {other}")),
+    }
+}
+
+fn why_not(error: &io::Error, address: SocketAddr) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there; stop it, or choose another address".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("this machine has no address {}", address.ip())
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("no permission for port {}", address.port())
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Why a receiver did not start, or stopped by itself.
+pub(super) fn receiver(error: ReceiverError) -> Failure {
+    match error {
+        ReceiverError::Config(error) => Failure::usage(format!("receiver.{error}")),
+        other => Failure::runtime(other.to_string()),
+    }
+}

@@ -1,0 +1,117 @@
+//! The commands that serve: gateway, receiver, and both in one process.
+
+mod apps;
+mod failures;
+mod together;
+
+use std::{future::Future, net::SocketAddr, process::ExitCode};
+
+use anp_gateway::{Bound, Gateway};
+use anp_receiver::Receiver;
+use tokio::sync::watch;
+
+use crate::{
+    config::Loaded,
+    exit::Failure,
+    signals::{self, Stop},
+    stdout,
+};
+
+pub(crate) use together::{demo, dev};
+
+/// Runs a gateway until it is told to stop.
+///
+/// # Errors
+/// A setting is wrong, an address cannot be listened on, or the gateway failed.
+pub(crate) fn gateway(loaded: &Loaded) -> Result<ExitCode, Failure> {
+    loaded.check_gateway()?;
+    start_log(loaded)?;
+    serve(async {
+        let stop = follow()?;
+        let bound = bind(loaded).await?;
+        stdout::say(&format!(
+            "{} → receivers at ws://{}",
+            url(bound.public_addr()),
+            bound.tunnel_addr()
+        ));
+        run_gateway(bound, stop).await
+    })
+}
+
+/// Runs a receiver until it is told to stop or refused for good.
+///
+/// # Errors
+/// A setting is wrong, or every gateway refused it for good.
+pub(crate) fn receiver(loaded: &Loaded) -> Result<ExitCode, Failure> {
+    loaded.check_receiver()?;
+    start_log(loaded)?;
+    serve(async {
+        let stop = follow()?;
+        let config = loaded.config.receiver.clone();
+        let receiver = Receiver::new(config.clone()).map_err(failures::receiver)?;
+        stdout::say(&format!(
+            "{} → {}",
+            list(&config.gateways),
+            list(&config.to)
+        ));
+        tokio::spawn(apps::warn_unreachable(config));
+        run_receiver(receiver, stop).await
+    })
+}
+
+fn start_log(loaded: &Loaded) -> Result<(), Failure> {
+    loaded.check_log()?;
+    loaded.config.log.start()
+}
+
+/// Runs `work` on an event loop of this thread. Workers have threads of their own.
+fn serve(work: impl Future<Output = Result<(), Failure>>) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::runtime(format!("cannot start an event loop: {error}")))?;
+    runtime.block_on(work).map(|()| ExitCode::SUCCESS)
+}
+
+fn follow() -> Result<watch::Receiver<Stop>, Failure> {
+    signals::follow().map_err(|error| Failure::runtime(format!("cannot take signals: {error}")))
+}
+
+async fn bind(loaded: &Loaded) -> Result<Bound, Failure> {
+    Gateway::bind(loaded.config.gateway.clone())
+        .await
+        .map_err(|error| failures::gateway(error, loaded))
+}
+
+async fn run_gateway(bound: Bound, stop: watch::Receiver<Stop>) -> Result<(), Failure> {
+    let shutdown = signals::translate(stop, |stop| match stop {
+        Stop::No => anp_gateway::Shutdown::No,
+        Stop::Graceful => anp_gateway::Shutdown::Graceful,
+        Stop::Now => anp_gateway::Shutdown::Now,
+    });
+    let ended = bound.run(shutdown).await;
+    ended.map_err(|error| Failure::runtime(format!("the gateway failed: {error}")))
+}
+
+async fn run_receiver(receiver: Receiver, stop: watch::Receiver<Stop>) -> Result<(), Failure> {
+    let shutdown = signals::translate(stop, |stop| match stop {
+        Stop::No => anp_receiver::Shutdown::No,
+        Stop::Graceful => anp_receiver::Shutdown::Graceful,
+        Stop::Now => anp_receiver::Shutdown::Now,
+    });
+    receiver.run(shutdown).await.map_err(failures::receiver)
+}
+
+/// The URL to open for a listener at `address`; an unspecified address is this machine's.
+fn url(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://localhost:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
+}
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(T::to_string).collect();
+    items.join(", ")
+}

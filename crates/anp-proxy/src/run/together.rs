@@ -1,0 +1,130 @@
+//! Gateway and receiver in one process, with the user's app or the sample app behind them.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
+};
+
+use anp_gateway::Bound;
+use anp_receiver::{AppUrl, GatewayUrl, Receiver};
+use tokio::sync::watch;
+
+use super::{apps, bind, failures, follow, list, run_gateway, run_receiver, serve, start_log, url};
+use crate::{
+    config::Loaded,
+    demo::{Demo, curl_lines},
+    exit::Failure,
+    signals::Stop,
+    stdout,
+};
+
+/// Runs gateway and receiver in front of the user's app until told to stop.
+///
+/// # Errors
+/// A setting is wrong, an address cannot be listened on, or either side failed.
+pub(crate) fn dev(mut loaded: Loaded) -> Result<ExitCode, Failure> {
+    prepare(&mut loaded)?;
+    serve(async {
+        let stop = follow()?;
+        let bound = bind(&loaded).await?;
+        let line = format!(
+            "{} → {}",
+            url(bound.public_addr()),
+            list(&loaded.config.receiver.to)
+        );
+        tokio::spawn(apps::warn_unreachable(loaded.config.receiver.clone()));
+        both(bound, &loaded, stop, || stdout::say(&line)).await
+    })
+}
+
+/// Runs gateway, receiver and the sample app until told to stop.
+///
+/// # Errors
+/// As [`dev`].
+pub(crate) fn demo(mut loaded: Loaded) -> Result<ExitCode, Failure> {
+    // Its own app is the point of it, whatever the configuration says of others.
+    loaded.config.receiver.to = vec![app_at(SocketAddr::from(([127, 0, 0, 1], 1)))?];
+    prepare(&mut loaded)?;
+    serve(async {
+        let stop = follow()?;
+        let bound = bind(&loaded).await?;
+        let app = Demo::bind()
+            .await
+            .map_err(|error| Failure::runtime(format!("cannot start the sample app: {error}")))?;
+        loaded.config.receiver.to = vec![app_at(app.address())?];
+        tokio::spawn(app.serve());
+        let base = url(bound.public_addr());
+        both(bound, &loaded, stop, || {
+            stdout::say(&format!(
+                "{base} → the sample app\n\nTry in another terminal:"
+            ));
+            for (what, command) in curl_lines(&base) {
+                stdout::say(&format!("  {command}\n      {what}"));
+            }
+            stdout::say("\nCtrl-C stops it.");
+        })
+        .await
+    })
+}
+
+/// Checks everything before a port opens. Where the receiver connects is known only afterwards;
+/// what the configuration says of gateways is meant for the `receiver` command.
+fn prepare(loaded: &mut Loaded) -> Result<(), Failure> {
+    let gateway = &mut loaded.config.gateway;
+    if gateway.endpoints.is_empty() {
+        gateway.open.get_or_insert(true);
+    }
+    loaded.config.receiver.gateways = vec![gateway_at(SocketAddr::from(([127, 0, 0, 1], 1)))?];
+    loaded.check_gateway()?;
+    loaded.check_receiver()?;
+    start_log(loaded)
+}
+
+/// Runs both. The gateway stops first, so that requests under way still have their receiver.
+async fn both(
+    bound: Bound,
+    loaded: &Loaded,
+    stop: watch::Receiver<Stop>,
+    ready: impl FnOnce(),
+) -> Result<(), Failure> {
+    let mut config = loaded.config.receiver.clone();
+    config.gateways = vec![gateway_at(reachable(bound.tunnel_addr()))?];
+    let receiver = Receiver::new(config).map_err(failures::receiver)?;
+    let (end_receiver, receiver_stop) = watch::channel(Stop::No);
+    let gateway = async {
+        let ended = run_gateway(bound, stop).await;
+        end_receiver.send_replace(Stop::Now);
+        ended
+    };
+    let receiver = run_receiver(receiver, receiver_stop);
+    tokio::pin!(gateway, receiver);
+    ready();
+    tokio::select! {
+        ended = &mut gateway => ended.and(receiver.await),
+        // It was not told to: without it nothing would be served.
+        ended = &mut receiver => match ended {
+            Ok(()) => gateway.await,
+            failed => failed,
+        },
+    }
+}
+
+/// An address to connect to for a listener at `address`.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
+}
+
+fn gateway_at(address: SocketAddr) -> Result<GatewayUrl, Failure> {
+    let parsed = format!("ws://{address}").parse();
+    parsed.map_err(|error| Failure::runtime(format!("{error}")))
+}
+
+fn app_at(address: SocketAddr) -> Result<AppUrl, Failure> {
+    let parsed = format!("http://{address}").parse();
+    parsed.map_err(|error| Failure::runtime(format!("{error}")))
+}

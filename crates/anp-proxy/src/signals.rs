@@ -1,0 +1,91 @@
+//! Ctrl-C and SIGTERM: the first asks for a graceful stop, the second for an immediate one.
+
+use std::io;
+
+use tokio::sync::watch;
+
+/// How the program is to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stop {
+    /// Run.
+    #[default]
+    No,
+    /// Finish what is under way, up to the drain deadline.
+    Graceful,
+    /// Now.
+    Now,
+}
+
+/// Follows the signals from now on.
+///
+/// # Errors
+/// The signals cannot be taken.
+pub(crate) fn follow() -> io::Result<watch::Receiver<Stop>> {
+    let mut signals = Signals::new()?;
+    let (sender, receiver) = watch::channel(Stop::No);
+    tokio::spawn(async move {
+        signals.next().await;
+        tracing::info!("stopping; once more to stop now");
+        sender.send_replace(Stop::Graceful);
+        signals.next().await;
+        sender.send_replace(Stop::Now);
+        // Whoever waits for the sender's end would take it for another signal.
+        std::future::pending::<()>().await;
+    });
+    Ok(receiver)
+}
+
+/// Passes on what `stop` says, in the words of another type.
+pub(crate) fn translate<T: Send + Sync + 'static>(
+    mut stop: watch::Receiver<Stop>,
+    word: fn(Stop) -> T,
+) -> watch::Receiver<T> {
+    let (sender, receiver) = watch::channel(word(*stop.borrow_and_update()));
+    tokio::spawn(async move {
+        while stop.changed().await.is_ok() {
+            sender.send_replace(word(*stop.borrow_and_update()));
+        }
+    });
+    receiver
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        // An error means that no signal will ever come.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
