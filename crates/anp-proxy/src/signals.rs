@@ -35,6 +35,13 @@ pub(crate) fn follow() -> io::Result<watch::Receiver<Stop>> {
     Ok(receiver)
 }
 
+/// Ready once `stop` says `what` or more; never, where nobody can say it any more.
+pub(crate) async fn reached(mut stop: watch::Receiver<Stop>, what: Stop) {
+    if stop.wait_for(|now| *now >= what).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Passes on what `stop` says, in the words of another type.
 pub(crate) fn translate<T: Send + Sync + 'static>(
     mut stop: watch::Receiver<Stop>,

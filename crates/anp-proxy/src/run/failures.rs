@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr};
 
 use anp_gateway::GatewayError;
-use anp_receiver::ReceiverError;
+use anp_receiver::Error as ReceiverError;
 
 use crate::{config::Loaded, exit::Failure};
 
@@ -46,6 +46,7 @@ fn why_not(error: &io::Error, address: SocketAddr) -> String {
 pub(super) fn receiver(error: ReceiverError) -> Failure {
     match error {
         ReceiverError::Config(error) => Failure::usage(format!("receiver.{error}")),
+        ReceiverError::Proxy(error) => Failure::usage(error.to_string()),
         other => Failure::runtime(other.to_string()),
     }
 }

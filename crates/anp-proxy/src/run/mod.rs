@@ -94,12 +94,12 @@ async fn run_gateway(bound: Bound, stop: watch::Receiver<Stop>) -> Result<(), Fa
 }
 
 async fn run_receiver(receiver: Receiver, stop: watch::Receiver<Stop>) -> Result<(), Failure> {
-    let shutdown = signals::translate(stop, |stop| match stop {
-        Stop::No => anp_receiver::Shutdown::No,
-        Stop::Graceful => anp_receiver::Shutdown::Graceful,
-        Stop::Now => anp_receiver::Shutdown::Now,
-    });
-    receiver.run(shutdown).await.map_err(failures::receiver)
+    let graceful = signals::reached(stop.clone(), Stop::Graceful);
+    tokio::select! {
+        ended = receiver.run(graceful) => ended.map_err(failures::receiver),
+        // Dropping the receiver closes everything at once.
+        () = signals::reached(stop, Stop::Now) => Ok(()),
+    }
 }
 
 /// The URL to open for a listener at `address`; an unspecified address is this machine's.

@@ -3,10 +3,11 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
+    sync::Once,
 };
 
 use anp_gateway::Bound;
-use anp_receiver::{AppUrl, GatewayUrl, Receiver};
+use anp_receiver::{AppUrl, Event, GatewayUrl, Receiver};
 use tokio::sync::watch;
 
 use super::{apps, bind, failures, follow, list, run_gateway, run_receiver, serve, start_log, url};
@@ -33,7 +34,7 @@ pub(crate) fn dev(mut loaded: Loaded) -> Result<ExitCode, Failure> {
             list(&loaded.config.receiver.to)
         );
         tokio::spawn(apps::warn_unreachable(loaded.config.receiver.clone()));
-        both(bound, &loaded, stop, || stdout::say(&line)).await
+        both(bound, &loaded, stop, line).await
     })
 }
 
@@ -54,16 +55,12 @@ pub(crate) fn demo(mut loaded: Loaded) -> Result<ExitCode, Failure> {
         loaded.config.receiver.to = vec![app_at(app.address())?];
         tokio::spawn(app.serve());
         let base = url(bound.public_addr());
-        both(bound, &loaded, stop, || {
-            stdout::say(&format!(
-                "{base} → the sample app\n\nTry in another terminal:"
-            ));
-            for (what, command) in curl_lines(&base) {
-                stdout::say(&format!("  {command}\n      {what}"));
-            }
-            stdout::say("\nCtrl-C stops it.");
-        })
-        .await
+        let mut text = format!("{base} → the sample app\n\nTry in another terminal:\n");
+        for (what, command) in curl_lines(&base) {
+            text.push_str(&format!("  {command}\n      {what}\n"));
+        }
+        text.push_str("\nCtrl-C stops it.");
+        both(bound, &loaded, stop, text).await
     })
 }
 
@@ -80,16 +77,24 @@ fn prepare(loaded: &mut Loaded) -> Result<(), Failure> {
     start_log(loaded)
 }
 
-/// Runs both. The gateway stops first, so that requests under way still have their receiver.
+/// Runs both, and says `ready` once requests get through. The gateway stops first, so that requests
+/// under way still have their receiver.
 async fn both(
     bound: Bound,
     loaded: &Loaded,
     stop: watch::Receiver<Stop>,
-    ready: impl FnOnce(),
+    ready: String,
 ) -> Result<(), Failure> {
     let mut config = loaded.config.receiver.clone();
     config.gateways = vec![gateway_at(reachable(bound.tunnel_addr()))?];
-    let receiver = Receiver::new(config).map_err(failures::receiver)?;
+    let said = Once::new();
+    let receiver = Receiver::new(config)
+        .map_err(failures::receiver)?
+        .with_observer(move |event| {
+            if matches!(event, Event::Ready { .. }) {
+                said.call_once(|| stdout::say(&ready));
+            }
+        });
     let (end_receiver, receiver_stop) = watch::channel(Stop::No);
     let gateway = async {
         let ended = run_gateway(bound, stop).await;
@@ -98,7 +103,6 @@ async fn both(
     };
     let receiver = run_receiver(receiver, receiver_stop);
     tokio::pin!(gateway, receiver);
-    ready();
     tokio::select! {
         ended = &mut gateway => ended.and(receiver.await),
         // It was not told to: without it nothing would be served.
