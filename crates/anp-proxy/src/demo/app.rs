@@ -66,7 +66,11 @@ fn echo<B>(request: Request<B>) -> Response<Answer<B>> {
     let mut first = format!("{} {} {:?}\n", head.method, head.uri, head.version);
     for (name, value) in &head.headers {
         // Writing to a string does not fail.
-        let _ = writeln!(first, "{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        let _ = writeln!(
+            first,
+            "{name}: {}",
+            String::from_utf8_lossy(value.as_bytes())
+        );
     }
     first.push('\n');
     let mut response = text(StatusCode::OK, String::new());

@@ -4,7 +4,7 @@ use anpx::{
     header::{
         FLAG_CHUNK, FLAG_END_STREAM, FLAG_INFORMATIONAL, FLAG_UPGRADE, Header, MAGIC, header_crc,
     },
-    tlv,
+    tlv, v1, v2,
 };
 use bytes::Bytes;
 
@@ -67,6 +67,30 @@ pub(super) fn describe(number: usize, start: usize, frame: &Bytes, report: &mut 
     if matches!(head.version, 1 | 2) {
         let fields = describe_tlvs(frame, head, report);
         rules::check(head, &fields, report);
+        if !report.is_bad() {
+            judge(head.version, frame, report);
+        }
+    }
+}
+
+/// What the reader of gateway and receiver says to a frame in which nothing else was found.
+fn judge(version: u8, frame: &Bytes, report: &mut Report) {
+    let fault = if version == 1 {
+        v1::codec::Decoded::decode(frame.clone())
+            .err()
+            .map(|error| error.to_string())
+    } else {
+        match v2::Frame::decode(frame) {
+            Err(error) => Some(error.to_string()),
+            Ok(v2::Frame {
+                payload: v2::Payload::Faulty(_, fault),
+                ..
+            }) => Some(fault.to_string()),
+            Ok(_) => None,
+        }
+    };
+    if let Some(fault) = fault {
+        report.refused(fault);
     }
 }
 
@@ -92,8 +116,13 @@ fn describe_header(header: &[u8; Header::LEN], head: Head, frame: &Bytes, report
     }
     let kind = rules::kind_name(head.version, head.kind).unwrap_or("unknown");
     report.field(5, "type", format!("{:#04x} {kind}", head.kind));
-    if kind == "unknown" {
-        report.note("a frame of an unknown type is skipped by its reader");
+    match (head.version, kind) {
+        (1, "unknown") => report.wrong(
+            5,
+            format!("type is {:#04x}, expected 0x01, 0x02 or 0xff", head.kind),
+        ),
+        (2, "unknown") => report.note("a frame of an unknown type is skipped by its reader"),
+        _ => {}
     }
     let flags = flag_names(head).join(", ");
     report.field(

@@ -38,6 +38,12 @@ impl Report {
             .push_str(&format!("{:>8}  byte {at}: {line}\n", "WRONG"));
     }
 
+    /// A reader refuses the frame for what is visible above.
+    pub(super) fn refused(&mut self, line: impl Display) {
+        self.bad = true;
+        self.text.push_str(&format!("{:>8}  {line}\n", "WRONG"));
+    }
+
     /// True once something was wrong.
     pub(super) fn is_bad(&self) -> bool {
         self.bad

@@ -41,8 +41,12 @@ pub(super) fn known_flags(version: u8) -> u8 {
 /// Reports every rule that `head` and `fields` break together.
 pub(super) fn check(head: Head, fields: &[Field], report: &mut Report) {
     repeats(head, fields, report);
-    for field in fields {
-        length(head.version, field, report);
+    for (index, field) in fields.iter().enumerate() {
+        // Of a repeated tag version 1 reads the first only.
+        let unread = head.version == 1 && fields[..index].iter().any(|f| f.tag == field.tag);
+        if !unread {
+            length(head.version, field, report);
+        }
     }
     match head.version {
         1 => version_1(head, fields, report),

@@ -246,3 +246,45 @@ fn no_input_breaks_the_inspector() {
     }
     assert_eq!(report(Vec::new()).0, "no frames: the input is empty\n");
 }
+
+/// Every block of hex in a file of `vectors/`, with the name of its case and the kind of error
+/// that is expected.
+fn vectors(file: &str) -> Vec<(String, Option<String>, String)> {
+    let path = format!("{}/../../vectors/{file}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let document: toml_edit::DocumentMut = text.parse().unwrap();
+    let cases = document["case"].as_array_of_tables().unwrap();
+    cases
+        .iter()
+        .map(|case| {
+            let text = |key: &str| case[key].as_str().unwrap().to_owned();
+            let error = case["expect"].get("error");
+            let kind = error.map(|error| error["kind"].as_str().unwrap().to_owned());
+            (text("name"), kind, text("hex"))
+        })
+        .collect()
+}
+
+#[test]
+fn golden_vectors_are_good() {
+    for file in ["v1-golden.toml", "v1-quirks.toml", "v2-golden.toml"] {
+        for (name, _, hex) in vectors(file) {
+            let bytes = super::hex::bytes(hex.into_bytes()).unwrap();
+            let (text, good) = report(bytes);
+            assert!(good, "{file} {name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn hostile_vectors_are_bad() {
+    for file in ["v1-hostile.toml", "v2-hostile.toml"] {
+        for (name, kind, hex) in vectors(file) {
+            let bytes = super::hex::bytes(hex.into_bytes()).unwrap();
+            let (text, good) = report(bytes);
+            // Joined frames are told apart here; other kinds of error need a session to show.
+            let visible = kind.as_deref() == Some("frame") && name != "two-frames";
+            assert!(!(visible && good), "{file} {name}: {text}");
+        }
+    }
+}
