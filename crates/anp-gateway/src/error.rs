@@ -117,10 +117,7 @@ impl ProxyError {
 
     /// True where no byte of the request reached the app, so that it may be sent again as it is.
     pub(crate) fn is_retry_safe(self) -> bool {
-        matches!(
-            self,
-            Self::NoTunnel | Self::Full | Self::Refused | Self::Unreachable
-        )
+        matches!(self, Self::NoTunnel | Self::Full | Self::Refused)
     }
 }
 

@@ -41,7 +41,7 @@ use crate::{
 /// gets its answer, with `Connection: close`.
 const IDLE_GRACE: Duration = Duration::from_secs(2);
 
-/// How long the ends of tunnels may take once everything must end.
+/// How long the ends of tunnels and callers' connections may take once everything must end.
 const LAST: Duration = Duration::from_millis(500);
 
 /// How long frames may wait for a receiver that takes none (ANPX 3.4).
@@ -246,7 +246,11 @@ impl Running {
         for tunnel in self.shared.tunnels.all() {
             tunnel.close(CloseCode::GOING_AWAY, "the gateway stops");
         }
-        let _ = timeout(LAST, self.shared.connected.none()).await;
+        let ends = async {
+            self.shared.connected.none().await;
+            self.shared.callers.none().await;
+        };
+        let _ = timeout(LAST, ends).await;
         self.shared.stop.go(Step::Now);
         for end in &mut self.ends {
             let _ = end.await;

@@ -78,6 +78,8 @@ pub(crate) struct Watch {
     /// A message that breaks must end with a reset, since a plain end would make it look whole.
     reset_if_broken: AtomicBool,
     broken: AtomicBool,
+    /// A part of a request was left unread, so that nothing behind it can be a request.
+    unread: AtomicBool,
 }
 
 impl Watch {
@@ -93,6 +95,7 @@ impl Watch {
             awaits_caller: AtomicBool::new(false),
             reset_if_broken: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
         };
         watch.enter(Phase::Fresh);
         watch
@@ -163,6 +166,16 @@ impl Watch {
     /// The response under way broke off.
     pub(crate) fn set_broken(&self) {
         self.broken.store(true, Relaxed);
+    }
+
+    /// The rest of a request's body will not be read.
+    pub(crate) fn set_unread(&self) {
+        self.unread.store(true, Relaxed);
+    }
+
+    /// True where no further request can be read.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.load(Relaxed)
     }
 
     /// True where the connection must end with a reset.

@@ -45,21 +45,19 @@ pub(crate) async fn handle(
         return Ok(response);
     }
     let mut exchange = Exchange::begin(&caller, &parts);
-    let mut closes = caller.worker.shared.stop.is(Step::Draining);
     let mut answer = match forward(&caller, &parts, body, &mut exchange).await {
         Ok(answer) => {
             exchange.answered(answer.head.status().as_u16(), None);
             answer.into_response(exchange)
         }
         Err(error) => {
-            closes |= error == ProxyError::RequestTimeout;
             let id = exchange.id().hyphenated().to_string();
             let response = respond::problem(error, &id);
             exchange.answered(response.status().as_u16(), Some(error));
             response.map(|bytes| Body::own(bytes, Some(exchange)))
         }
     };
-    if closes {
+    if caller.worker.shared.stop.is(Step::Draining) || caller.watch.is_unread() {
         let close = HeaderValue::from_static("close");
         answer.headers_mut().insert(header::CONNECTION, close);
     }
@@ -97,6 +95,7 @@ async fn forward(
     exchange: &mut Exchange,
 ) -> Result<Answer, ProxyError> {
     let worker = &caller.worker;
+    let upload = Upload::new(caller.watch.clone(), body, expects_continue(parts));
     let head = request::head(&caller.origin, parts, exchange.id())?;
     // Both are ASCII by their grammar; anything else routes nowhere.
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
@@ -108,7 +107,7 @@ async fn forward(
 
     let mut request = Outgoing {
         head,
-        upload: Upload::new(caller.watch.clone(), body, expects_continue(parts)),
+        upload,
         tried: [None; TRIES],
     };
     request.upload.prefetch().await?;

@@ -219,6 +219,14 @@ impl Upload {
     }
 }
 
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.body.is_some() {
+            self.watch.set_unread();
+        }
+    }
+}
+
 /// An upload that goes on while the response is sent. Dropped, it ends.
 #[derive(Debug)]
 pub(crate) struct Running(Option<tokio::task::JoinHandle<()>>);

@@ -1,1 +1,96 @@
-//! Later.
+//! Health, metrics, and what keeps a gateway from starting.
+
+use anp_gateway::{Config, Gateway, Shutdown};
+use anp_tunnel::units::Span;
+
+use crate::support::{Caller, answer, config, start};
+
+async fn ask(address: std::net::SocketAddr, path: &str) -> String {
+    let mut caller = Caller::connect(address).await;
+    caller
+        .send(format!(
+            "GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"
+        ))
+        .await;
+    caller.rest().await
+}
+
+#[tokio::test]
+async fn health_and_metrics() {
+    let gateway = start(Config {
+        drain_timeout: Span::from_secs(20),
+        ..config()
+    })
+    .await;
+    let receiver = gateway.receiver().await;
+    let mut caller = gateway.caller().await;
+    caller.get("/").await;
+    answer(&mut receiver.accept().await, 200, "ok");
+    caller.until("\r\n\r\nok").await;
+
+    assert!(
+        ask(gateway.admin, "/healthz")
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
+    assert!(
+        ask(gateway.admin, "/readyz")
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
+    assert!(
+        ask(gateway.admin, "/other")
+            .await
+            .starts_with("HTTP/1.1 404 ")
+    );
+    let metrics = ask(gateway.admin, "/metrics").await;
+    for line in [
+        "anp_gateway_requests_total{endpoint=\"open\",class=\"2xx\"} 1\n",
+        "anp_gateway_tunnels 1\n",
+        "anp_gateway_response_head_seconds_count 1\n",
+        "anp_gateway_connections 1\n",
+        "anp_gateway_in_flight 0\n",
+        "# EOF\n",
+    ] {
+        assert!(metrics.contains(line), "{line:?} is not in {metrics}");
+    }
+
+    // A request under way keeps it stopping for as long as is needed to see it.
+    caller.get("/held").await;
+    let held = receiver.accept().await;
+    gateway.shutdown.send_replace(Shutdown::Graceful);
+    while !ask(gateway.admin, "/readyz")
+        .await
+        .starts_with("HTTP/1.1 503 ")
+    {}
+    assert!(
+        ask(gateway.admin, "/healthz")
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
+    drop(held);
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_said_before_anything_opens() {
+    let error = Gateway::bind(Config {
+        max_streams: 0,
+        ..config()
+    })
+    .await
+    .unwrap_err();
+    assert_eq!(error.to_string(), "max_streams: 0 is outside 1 to 1024");
+
+    let gateway = start(config()).await;
+    let error = Gateway::bind(Config {
+        listen: gateway.public,
+        ..config()
+    })
+    .await
+    .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with(&format!("listen {}: ", gateway.public)),
+        "{text}"
+    );
+}

@@ -1,1 +1,166 @@
-//! Later.
+//! Another tunnel for what the first did not take, and the wait for a place.
+
+use std::collections::HashSet;
+
+use anp_gateway::Config;
+use anp_tunnel::{Incoming, TunnelConfig, units::Span};
+use anpx::{
+    ResetCode,
+    session::{End, Role},
+};
+use bytes::Bytes;
+
+use crate::support::{Receiver, Running, answer, body, config, head, part, start};
+
+/// The next request, whichever of the receivers gets it.
+async fn any(receivers: &[Receiver]) -> (usize, Incoming) {
+    let next = std::future::poll_fn(|cx| {
+        for (i, receiver) in receivers.iter().enumerate() {
+            if let std::task::Poll::Ready(request) = receiver.tunnel.poll_accept(cx) {
+                return std::task::Poll::Ready((i, request.expect("the tunnel ended")));
+            }
+        }
+        std::task::Poll::Pending
+    });
+    crate::support::soon(next).await
+}
+
+async fn receivers(gateway: &Running, count: usize) -> Vec<Receiver> {
+    let mut receivers = Vec::new();
+    for _ in 0..count {
+        receivers.push(gateway.receiver().await);
+    }
+    receivers
+}
+
+#[tokio::test]
+async fn a_refused_request_goes_elsewhere_with_its_body() {
+    let gateway = start(config()).await;
+    let receivers = receivers(&gateway, 3).await;
+    let mut caller = gateway.caller().await;
+    let text = "x".repeat(40_000);
+    caller
+        .send(format!(
+            "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\n\r\n{text}",
+            text.len()
+        ))
+        .await;
+    let mut tried = HashSet::new();
+    for _ in 0..2 {
+        let (i, mut request) = any(&receivers).await;
+        request.response.reset(ResetCode::REFUSED);
+        assert!(tried.insert(i), "a tunnel was tried twice");
+    }
+    let (i, mut request) = any(&receivers).await;
+    assert!(tried.insert(i));
+    assert!(body(&mut request.body).await.unwrap() == text.as_bytes());
+    answer(&mut request, 200, "ok");
+    caller.until("\r\n\r\nok").await;
+}
+
+#[tokio::test]
+async fn three_refusals_are_enough() {
+    let gateway = start(config()).await;
+    let receivers = receivers(&gateway, 4).await;
+    let mut caller = gateway.caller().await;
+    caller.get("/").await;
+    for _ in 0..3 {
+        any(&receivers).await.1.response.reset(ResetCode::REFUSED);
+    }
+    let response = caller.head().await;
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    assert!(response.contains("retry-after: 1"), "{response}");
+}
+
+#[tokio::test]
+async fn what_may_have_been_processed_is_not_sent_again() {
+    let gateway = start(config()).await;
+    let mut receivers = receivers(&gateway, 2).await;
+    let mut caller = gateway.caller().await;
+    let text = "x".repeat(100_000);
+    caller
+        .send(format!(
+            "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\n\r\n{text}",
+            text.len()
+        ))
+        .await;
+    let (i, mut request) = any(&receivers).await;
+    // Reading grants credit, which is the receiver's word that the app has begun.
+    let mut read = 0;
+    while read < 60_000 {
+        match part(&mut request.body).await {
+            Some(Ok(anp_tunnel::Part::Data(data, _))) => read += data.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+    receivers.remove(i).kill().await;
+    let response = caller.head().await;
+    assert!(response.starts_with("HTTP/1.1 502 "), "{response}");
+}
+
+fn one_stream() -> TunnelConfig {
+    let mut config = TunnelConfig::new(Role::Receiver);
+    config.v2.max_streams = 1;
+    config
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_place() {
+    let gateway = start(Config {
+        queue_timeout: Span::from_secs(20),
+        ..config()
+    })
+    .await;
+    let receiver = gateway.receiver_with("r", one_stream()).await;
+    let mut first = gateway.caller().await;
+    first.get("/first").await;
+    let mut one = receiver.accept().await;
+    let mut second = gateway.caller().await;
+    second.get("/second").await;
+    // Answered, but its place is taken until its body ends.
+    one.response
+        .respond(&head(200, &[]), Bytes::new(), End::No)
+        .unwrap();
+    first.head().await;
+    one.response.send_data(Bytes::new(), End::Yes).unwrap();
+    drop(one);
+    answer(&mut receiver.accept().await, 200, "second");
+    second.until("second").await;
+}
+
+#[tokio::test]
+async fn a_place_that_does_not_come_is_503() {
+    let gateway = start(Config {
+        queue_timeout: Span::from_millis(20),
+        ..config()
+    })
+    .await;
+    let receiver = gateway.receiver_with("r", one_stream()).await;
+    let mut first = gateway.caller().await;
+    first.get("/").await;
+    let _one = receiver.accept().await;
+    let response = gateway.get("/").await;
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    assert!(response.contains("busy"), "{response}");
+}
+
+#[tokio::test]
+async fn requests_spread_over_tunnels() {
+    let gateway = start(Config {
+        workers: Some(1),
+        ..config()
+    })
+    .await;
+    let receivers = receivers(&gateway, 4).await;
+    let mut held = Vec::new();
+    let mut callers = Vec::new();
+    let mut seen = HashSet::new();
+    for _ in 0..4 {
+        let mut caller = gateway.caller().await;
+        caller.get("/").await;
+        let (i, request) = any(&receivers).await;
+        assert!(seen.insert(i), "a busier tunnel was taken");
+        held.push(request);
+        callers.push(caller);
+    }
+}

@@ -123,6 +123,11 @@ impl Receiver {
         Self { tunnel, driver }
     }
 
+    /// On a connection whose handshake is over.
+    pub(crate) async fn on_default(caller: Caller) -> Self {
+        Self::on(caller, TunnelConfig::new(Role::Receiver)).await
+    }
+
     /// The next request.
     pub(crate) async fn accept(&self) -> Incoming {
         soon(poll_fn(|cx| self.tunnel.poll_accept(cx)))
