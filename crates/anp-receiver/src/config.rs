@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn every_refusal_names_its_key() {
-        let cases: [(&str, fn(&mut Config)); 9] = [
+        type Spoil = fn(&mut Config);
+        let cases: [(&str, Spoil); 9] = [
             ("gateways", |c| {
                 c.gateways.push("wss://gate.example".parse().unwrap())
             }),

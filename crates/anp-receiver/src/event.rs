@@ -41,9 +41,12 @@ pub enum Event<'a> {
     },
 }
 
+/// Is told of events.
+type Observe = dyn Fn(&Event<'_>) + Send + Sync;
+
 /// Where events go.
 #[derive(Clone)]
-pub(crate) struct Events(Option<Arc<dyn Fn(&Event<'_>) + Send + Sync>>);
+pub(crate) struct Events(Option<Arc<Observe>>);
 
 impl Events {
     /// Nowhere.

@@ -45,6 +45,8 @@ mod proxy;
 mod receiver;
 mod reconnect;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use address::{AddressError, AppPlace, AppUrl, GatewayUrl};
