@@ -221,12 +221,13 @@ impl Slot {
             if !told && matches!(status, Status::Ready | Status::Draining) {
                 told = true;
                 let version = held.tunnel.version();
-                self.gateway.speaks(version);
                 if self.index > 0 && version == Version::V1 {
+                    self.gateway.speaks(version);
                     return Over::Superfluous;
                 }
                 backoff.healthy();
                 self.ready(version);
+                self.gateway.speaks(version);
             }
             if status == Status::Draining {
                 return Over::Draining;

@@ -117,7 +117,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         if self.closed.is_some() {
             return Poll::Ready(false);
         }
-        self.read.reserve(self.room);
+        // What is left of the buffer is used up before another is made.
+        if self.read.capacity() - self.read.len() < self.room / 4 {
+            self.read.reserve(self.room);
+        }
         let room = self.read.capacity() - self.read.len();
         let result = ready!(pin!(self.io.read_buf(&mut self.read)).poll(cx));
         match result {
