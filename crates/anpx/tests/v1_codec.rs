@@ -229,6 +229,7 @@ fn pings_come_back_with_the_number_as_written() {
         "7",
         "{\"type\":\"ping\"",
         "{\"type\":\"heartbeat\"}",
+        "[\"ping\",1]",
         &deep,
     ] {
         assert_eq!(Control::read(text), Control::Other);

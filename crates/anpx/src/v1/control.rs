@@ -36,7 +36,8 @@ struct Text<'a> {
 impl Control {
     /// Reads a text message. Never fails: what is not understood is [`Control::Other`].
     pub fn read(text: &str) -> Self {
-        if text.len() > MAX_TEXT {
+        // A derived struct reads an array of its members as well.
+        if text.len() > MAX_TEXT || !text.trim_ascii_start().starts_with('{') {
             return Self::Other;
         }
         let Ok(message) = serde_json::from_str::<Text<'_>>(text) else {

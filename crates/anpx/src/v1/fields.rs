@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::message::{Losses, MetaError};
+use super::message::MetaError;
 use crate::{
     fields::{Fields, FieldsError, HOP_BY_HOP},
     session::Role,
@@ -201,13 +201,12 @@ pub(super) struct HeaderMap {
     pub(super) content_length: Option<u64>,
 }
 
-/// Reads a header map without regard to case. Values are trimmed; names that are no token and
-/// values with control characters are dropped and counted.
-pub(super) fn read(
-    entries: &Entries,
-    role: Role,
-    losses: &mut Losses,
-) -> Result<HeaderMap, MetaError> {
+/// Reads a header map without regard to case. White space around values is removed.
+///
+/// # Errors
+/// A name that is no token, a value with a control character, or too much of them: what carries
+/// such a field is an attack or broken, and not repaired here.
+pub(super) fn read(entries: &Entries, role: Role) -> Result<HeaderMap, MetaError> {
     let entries: Vec<(String, &str)> = entries
         .0
         .iter()
@@ -231,11 +230,14 @@ pub(super) fn read(
         } else if name == "content-length" {
             map.content_length = map.content_length.or_else(|| digits(&value));
         } else if !is_dropped(name.as_bytes()) && !named.contains(name) {
-            match map.fields.push(name.as_bytes(), &value) {
-                Ok(()) => {}
-                Err(FieldsError::TooLarge) => return Err(MetaError::TooLarge),
-                Err(_) => losses.fields += 1,
-            }
+            let pushed = map.fields.push(name.as_bytes(), &value);
+            pushed.map_err(|error| match error {
+                FieldsError::TooLarge => MetaError::TooLarge,
+                error => MetaError::Field {
+                    name: name.clone(),
+                    error,
+                },
+            })?;
         }
     }
     Ok(map)

@@ -12,7 +12,7 @@ use super::{
     target,
 };
 use crate::{
-    fields::{Fields, FieldsBuilder},
+    fields::{Fields, FieldsBuilder, FieldsError},
     head::{RequestHead, ResponseHead},
     limits::{MAX_HEAD_REST, MAX_TARGET},
     session::Role,
@@ -25,8 +25,6 @@ pub const MAX_META: usize = 256 << 10;
 /// What was lost between a head and its meta because version 1 cannot say it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Fields read whose name is no token or whose value holds a control character.
-    pub fields: u64,
     /// Query pairs written over by a later one with the same key.
     pub query_keys: u64,
 }
@@ -43,6 +41,14 @@ pub enum MetaError {
     /// `host` holds white space, a control character or a byte beyond ASCII.
     #[error("host holds a forbidden character")]
     Host,
+    /// A name that is no token or a value with a control character (RFC 9110 section 5).
+    #[error("field {name:?}: {error}")]
+    Field {
+        /// The name as it was read, in lower case.
+        name: String,
+        /// The rule it breaks.
+        error: FieldsError,
+    },
     /// Not a final status, 200 to 599.
     #[error("status is {0}, expected 200 to 599")]
     Status(i64),
@@ -95,18 +101,13 @@ pub fn write_request(head: &RequestHead, length: Option<u64>, losses: &mut Losse
 /// The scheme is `http` and the caller's address unknown, since version 1 carries neither.
 ///
 /// # Errors
-/// What is wrong with the meta; a field that is wrong alone is dropped and counted in `losses`.
-pub fn read_request(
-    meta: &[u8],
-    request_id: Bytes,
-    length: u64,
-    losses: &mut Losses,
-) -> Result<RequestHead, MetaError> {
+/// What is wrong with the meta. White space around a value is no error; it is removed.
+pub fn read_request(meta: &[u8], request_id: Bytes, length: u64) -> Result<RequestHead, MetaError> {
     let meta: RequestMeta = parse(meta)?;
     if !is_token(meta.method.as_bytes()) {
         return Err(MetaError::Method);
     }
-    let mut map = fields::read(&meta.headers, Role::Receiver, losses)?;
+    let mut map = fields::read(&meta.headers, Role::Receiver)?;
     let authority = map.host.take().unwrap_or_default();
     if !authority.iter().all(u8::is_ascii_graphic) {
         return Err(MetaError::Host);
@@ -157,14 +158,13 @@ pub fn read_response(
     meta: &[u8],
     to_head: bool,
     length: Option<u64>,
-    losses: &mut Losses,
 ) -> Result<ResponseHead, MetaError> {
     let meta: ResponseMeta = parse(meta)?;
     let status = u16::try_from(meta.status)
         .ok()
         .filter(|s| (200..600).contains(s))
         .ok_or(MetaError::Status(meta.status))?;
-    let map = fields::read(&meta.headers, Role::Gateway, losses)?;
+    let map = fields::read(&meta.headers, Role::Gateway)?;
     let length = response_length(status, to_head, map.content_length, length);
     Ok(ResponseHead {
         status,
@@ -180,6 +180,10 @@ pub fn has_no_body(status: u16, to_head: bool) -> bool {
 fn parse<'a, T: Deserialize<'a>>(meta: &'a [u8]) -> Result<T, MetaError> {
     if meta.len() > MAX_META {
         return Err(MetaError::TooLarge);
+    }
+    // A derived struct reads an array of its members as well.
+    if meta.trim_ascii_start().first() != Some(&b'{') {
+        return Err(MetaError::Json("not an object".to_owned()));
     }
     serde_json::from_slice(meta).map_err(|e| MetaError::Json(e.to_string()))
 }

@@ -107,10 +107,9 @@ impl Session {
             stream.incoming.accept(&frame)
         } else {
             let to_head = stream.to_head;
-            let losses = &mut self.losses;
             stream
                 .incoming
-                .take_response(&mut self.account, frame, to_head, losses)
+                .take_response(&mut self.account, frame, to_head)
         };
         match taken {
             Ok(whole) => {

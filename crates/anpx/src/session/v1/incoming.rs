@@ -7,11 +7,7 @@ use crate::{
     ResetCode,
     head::ResponseHead,
     session::{End, Read},
-    v1::{
-        chunk::Order,
-        codec::Decoded,
-        message::{self, Losses},
-    },
+    v1::{chunk::Order, codec::Decoded, message},
 };
 
 #[derive(Debug, Default)]
@@ -85,7 +81,6 @@ impl Incoming {
         account: &mut Account,
         frame: Decoded,
         to_head: bool,
-        losses: &mut Losses,
     ) -> Result<bool, ResetCode> {
         let whole = self.accept(&frame)?;
         self.no_body |= to_head;
@@ -94,8 +89,8 @@ impl Incoming {
             && let Some(meta) = frame.resp_meta
         {
             let length = whole.then_some(self.received);
-            let head = message::read_response(&meta, to_head, length, losses)
-                .map_err(|_| ResetCode::PROTOCOL)?;
+            let head =
+                message::read_response(&meta, to_head, length).map_err(|_| ResetCode::PROTOCOL)?;
             self.charge_meta(account, meta.len())?;
             if message::has_no_body(head.status, to_head) {
                 self.no_body = true;

@@ -130,7 +130,7 @@ impl Session {
         };
         let (meta, length) = stream.incoming.take_meta();
         let meta = meta.unwrap_or_default();
-        match message::read_request(&meta, request_id, length, &mut self.losses) {
+        match message::read_request(&meta, request_id, length) {
             Ok(head) => {
                 if &head.method[..] == b"HEAD" {
                     stream.to_head = true;
