@@ -1,0 +1,62 @@
+# What people and CI run. Each target ends non-zero if anything it ran failed.
+
+CARGO ?= cargo
+PYTHON ?= python3
+# Tests of the Python side start this binary.
+BINARY = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/anp-proxy
+
+.PHONY: help demo build test test-rust test-python lint bench promises guard
+
+help:
+	@echo "make demo       build and run gateway, receiver and a sample app; prints what to try"
+	@echo "make test       every test, Rust and Python"
+	@echo "make lint       format, clippy, documentation, licences of dependencies"
+	@echo "make bench      us beside our peers on this machine"
+	@echo "make promises   times, memory and long runs beside their limits"
+	@echo "make guard      instruction counts of codec and session against the recorded ones"
+
+# Optimised a little: a tunnel worth trying after a short build.
+demo:
+	$(CARGO) run --locked --quiet --profile demo -p anp-proxy -- demo
+
+build:
+	$(CARGO) build --locked -p anp-proxy
+
+test: test-rust test-python
+
+test-rust:
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  set -ex; \
+	  $(CARGO) nextest run --workspace --locked; \
+	  $(CARGO) test --workspace --locked --doc; \
+	else \
+	  set -ex; \
+	  $(CARGO) test --workspace --locked; \
+	fi
+
+test-python: build .venv/installed
+	ANP_PROXY_BIN="$(abspath $(BINARY))" .venv/bin/python -m pytest python/tests vectors
+
+.venv/installed: python/requirements-test.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r python/requirements-test.txt
+	touch $@
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+	  set -x; $(CARGO) deny --locked check bans licenses sources; \
+	else \
+	  echo "skipped: licences of dependencies (cargo install cargo-deny --locked)"; \
+	fi
+
+bench:
+	bench/run
+
+promises:
+	bench/promises
+
+guard:
+	bench/guard

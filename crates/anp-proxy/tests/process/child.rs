@@ -1,0 +1,125 @@
+//! The binary as a child process: its lines as they come, its signals, its end.
+
+use std::{
+    io::{BufRead as _, BufReader, Read},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+/// How long anything may take before the test is called stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A command of the binary, without settings of whoever runs the tests.
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_anp-proxy"));
+    for (name, _) in std::env::vars_os() {
+        let upper = name.to_string_lossy().to_ascii_uppercase();
+        if upper.starts_with("ANP_") || upper.ends_with("_PROXY") {
+            command.env_remove(name);
+        }
+    }
+    command.args(args);
+    command
+}
+
+/// Runs to the end.
+pub(crate) fn run(args: &[&str]) -> (i32, String, String) {
+    finished(command(args).stdin(Stdio::null()).output().unwrap())
+}
+
+/// Exit code, standard output and standard error.
+pub(crate) fn finished(output: Output) -> (i32, String, String) {
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+/// A command that runs until it is told to stop.
+pub(crate) struct Running {
+    process: Child,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+}
+
+impl Running {
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let mut process = command(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = lines(process.stdout.take().unwrap());
+        let stderr = lines(process.stderr.take().unwrap());
+        Self {
+            process,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// The next line of standard output that has `text` in it.
+    pub(crate) fn says(&self, text: &str) -> String {
+        wait_for(&self.stdout, text)
+    }
+
+    /// The next line of standard error that has `text` in it.
+    pub(crate) fn logs(&self, text: &str) -> String {
+        wait_for(&self.stderr, text)
+    }
+
+    /// Sends a signal, such as `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits for the end; the exit code.
+    pub(crate) fn ends(&mut self) -> i32 {
+        // Standard error ends with the process; waiting on it bounds the wait.
+        while self.stderr.recv_timeout(PATIENCE).is_ok() {}
+        match self.process.try_wait().unwrap() {
+            Some(status) => status.code().unwrap(),
+            None => self.process.wait().unwrap().code().unwrap(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already gone, where the test went well.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn wait_for(lines: &Receiver<String>, text: &str) -> String {
+    let mut seen = Vec::new();
+    loop {
+        match lines.recv_timeout(PATIENCE) {
+            Ok(line) if line.contains(text) => return line,
+            Ok(line) => seen.push(line),
+            Err(_) => panic!(
+                "no line with {text:?} came; there were:\n{}",
+                seen.join("\n")
+            ),
+        }
+    }
+}

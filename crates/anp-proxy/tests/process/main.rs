@@ -1,0 +1,8 @@
+//! The binary as users meet it: exit codes, messages, signals.
+
+#[cfg(test)]
+mod child;
+#[cfg(test)]
+mod serving;
+#[cfg(test)]
+mod usage;

@@ -1,0 +1,160 @@
+//! Commands that serve until they are told to stop.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    thread,
+};
+
+use crate::child::{Running, run};
+
+/// Starts the sample app behind a tunnel; the address callers use.
+fn demo() -> (Running, String) {
+    let demo = Running::start(&["demo", "--listen", "127.0.0.1:0"]);
+    let line = demo.says(" → the sample app");
+    let address = line.split(' ').next().unwrap();
+    let address = address.strip_prefix("http://").unwrap().to_owned();
+    (demo, address)
+}
+
+fn send(address: &str, target: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+fn get(address: &str, target: &str) -> String {
+    let mut answer = String::new();
+    send(address, target).read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn the_demo_answers_and_ends_with_0() {
+    let (mut demo, address) = demo();
+    // The line came once requests get through: the very first one is answered.
+    let answer = get(&address, "/");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(
+        answer.contains(&format!("curl -N http://{address}/sse")),
+        "{answer}"
+    );
+    let answer = get(&address, "/sse?pause_ms=1");
+    assert!(answer.contains("data: [DONE]"), "{answer}");
+    demo.signal("INT");
+    assert_eq!(demo.ends(), 0);
+}
+
+#[test]
+fn the_first_signal_waits_for_requests_and_the_second_does_not() {
+    let (mut demo, address) = demo();
+    let mut waiting = send(&address, "/sse?pause_ms=60000");
+    let (mut answer, mut some) = (Vec::new(), [0; 1024]);
+    while !answer.windows(5).any(|bytes| bytes == b"data:") {
+        let read = waiting.read(&mut some).unwrap();
+        assert_ne!(read, 0);
+        answer.extend_from_slice(&some[..read]);
+    }
+    demo.signal("TERM");
+    demo.logs("once more to stop now");
+    demo.logs("draining");
+    demo.signal("TERM");
+    assert_eq!(demo.ends(), 0);
+}
+
+#[test]
+fn a_second_gateway_on_the_same_port_is_refused() {
+    let (_demo, address) = demo();
+    let (code, _, err) = run(&[
+        "gateway",
+        "--listen",
+        &address,
+        "--tunnel-listen",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("another program listens there"), "{err}");
+}
+
+#[test]
+fn gateway_and_receiver_say_what_they_do() {
+    let gateway = Running::start(&[
+        "gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--tunnel-listen",
+        "127.0.0.1:0",
+    ]);
+    let line = gateway.says(" → receivers at ws://");
+    let tunnel = line.rsplit(' ').next().unwrap().to_owned();
+    // Port 9 of loopback: nobody serves discard any more.
+    let mut receiver = Running::start(&[
+        "receiver",
+        "--gateway",
+        &tunnel,
+        "--to",
+        "http://127.0.0.1:9",
+    ]);
+    assert_eq!(receiver.says("→"), format!("{tunnel} → http://127.0.0.1:9"));
+    receiver.logs("nothing answers at http://127.0.0.1:9");
+    gateway.logs("tunnel ready");
+    receiver.signal("TERM");
+    assert_eq!(receiver.ends(), 0);
+}
+
+#[test]
+fn a_gateway_that_is_not_there_is_tried_again() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", free.local_addr().unwrap());
+    drop(free);
+    let mut receiver =
+        Running::start(&["receiver", "--gateway", &url, "--to", "http://127.0.0.1:9"]);
+    receiver.logs("trying again in");
+    receiver.signal("INT");
+    assert_eq!(receiver.ends(), 0);
+}
+
+#[test]
+fn a_gateway_that_stays_away_is_given_up_where_told_so() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", free.local_addr().unwrap());
+    drop(free);
+    let mut receiver = Running::start(&[
+        "receiver",
+        "--gateway",
+        &url,
+        "--to",
+        "http://127.0.0.1:9",
+        "--set",
+        "receiver.max_reconnect_attempts=1",
+        "--set",
+        "receiver.reconnect_delay=1ms",
+    ]);
+    receiver.logs("error: gave up on gateway");
+    assert_eq!(receiver.ends(), 1);
+}
+
+#[test]
+fn another_protocol_at_the_other_end_is_named() {
+    for (answer, expected) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "200"),
+        ("SSH-2.0-OpenSSH_9.9\r\n\r\n", "HTTP"),
+    ] {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}", other.local_addr().unwrap());
+        thread::spawn(move || {
+            for stream in other.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = [0; 4096];
+                // The receiver may be gone already.
+                let _ = stream.read(&mut head);
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        let receiver =
+            Running::start(&["receiver", "--gateway", &url, "--to", "http://127.0.0.1:9"]);
+        let line = receiver.logs("no tunnel");
+        assert!(line.contains(expected), "{line}");
+    }
+}

@@ -1,0 +1,256 @@
+//! Commands that end by themselves.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpListener,
+    process::Stdio,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use crate::child::{command, finished, run};
+
+/// A file that is gone when the test is over.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new(content: &[u8]) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("scratch-{}-{number}", std::process::id());
+        let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn wrong_configuration_ends_with_2_before_anything_starts() {
+    let file = Scratch::new(b"[gateway]\nlisen = \"127.0.0.1:0\"\n");
+    let (code, out, err) = run(&["gateway", "--config", file.path()]);
+    assert_eq!(code, 2);
+    assert_eq!(out, "");
+    let expected = "unknown key \"lisen\" in [gateway]; did you mean \"listen\"?";
+    assert_eq!(err, format!("error: {}:2:1: {expected}\n", file.path()));
+}
+
+#[test]
+fn each_wrong_start_says_why() {
+    for (args, expected) in [
+        (
+            &["gateway", "--listen", "8080"][..],
+            "error: --listen: gateway.listen: expected an IP address and a port, such as \"127.0.0.1:8080\", found \"8080\"",
+        ),
+        (
+            &["gateway", "--listen", "0.0.0.0:0"],
+            "error: --listen: gateway.listen: 0.0.0.0:0 can be reached by strangers",
+        ),
+        (
+            &[
+                "receiver",
+                "--gateway",
+                "127.0.0.1:1",
+                "--to",
+                "http://127.0.0.1:1",
+            ],
+            "error: --gateway: receiver.gateways[0]: \"127.0.0.1:1\" is not a gateway address",
+        ),
+        (
+            &["receiver", "--gateway", "ws://127.0.0.1:1"],
+            "error: configuration: receiver.to: expected at least one app URL",
+        ),
+        (
+            &["dev", "--to", "ftp://127.0.0.1"],
+            "error: --to: receiver.to[0]: \"ftp://127.0.0.1\" is not an app",
+        ),
+        (
+            &["gateway", "--set", "gateway.workers=many"],
+            "error: --set gateway.workers: gateway.workers: expected a whole number, found string \"many\"",
+        ),
+        (
+            &["demo", "--log-level", "=,="],
+            "error: --log-level: log.level: expected a level such as",
+        ),
+        (
+            &["inspect", "/nonexistent"],
+            "error: cannot read /nonexistent: ",
+        ),
+        (
+            &["gateway", "--lisen", "x"],
+            "error: unexpected argument '--lisen' found",
+        ),
+    ] {
+        let (code, out, err) = run(args);
+        assert_eq!((code, out.as_str()), (2, ""), "{args:?}: {err}");
+        assert!(err.starts_with(expected), "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn an_unknown_variable_is_named() {
+    let output = command(&["gateway"])
+        .env("ANP_GATEWAY__LISEN", "x")
+        .output();
+    let (code, _, err) = finished(output.unwrap());
+    assert_eq!(code, 2);
+    assert!(err.starts_with("error: environment variable ANP_GATEWAY__LISEN: unknown key"));
+}
+
+#[test]
+fn a_taken_port_ends_with_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (flag, key) in [("--listen", "listen"), ("--tunnel-listen", "tunnel_listen")] {
+        let other = ["--listen", "--tunnel-listen"]
+            .into_iter()
+            .find(|f| *f != flag);
+        let (code, out, err) = run(&["gateway", flag, &address, other.unwrap(), "127.0.0.1:0"]);
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        let expected = format!(
+            "error: cannot listen on {address} (gateway.{key}, from {flag}): another program listens there; stop it, or choose another address"
+        );
+        assert_eq!(err.trim_end(), expected);
+    }
+}
+
+#[test]
+fn config_check_tells_by_its_code() {
+    let good = Scratch::new(b"[gateway]\nlisten = \"127.0.0.1:0\"\n");
+    let (code, out, err) = run(&["config", "check", "--config", good.path()]);
+    assert_eq!(
+        (code, out.as_str(), err.as_str()),
+        (0, "configuration is valid\n", "")
+    );
+    let bad = Scratch::new(b"[gateway]\nlisen = 1\nmin_version = 9\nhead_timeout = 30\n");
+    let (code, out, err) = run(&["config", "check", "--config", bad.path()]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert_eq!(err.lines().count(), 2, "{err}");
+    let (code, _, err) = run(&["config", "check", "--set", "receiver.tunnels=0"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("receiver."), "{err}");
+}
+
+#[test]
+fn config_show_names_each_origin() {
+    let file = Scratch::new(b"[gateway]\nlisten = \"127.0.0.1:1\"\n");
+    let (code, out, _) = run(&[
+        "config",
+        "show",
+        "--config",
+        file.path(),
+        "--log-level",
+        "warn",
+    ]);
+    assert_eq!(code, 0);
+    let origin = |key: &str| {
+        let line = out
+            .lines()
+            .find(|line| line.starts_with(&format!("{key} = ")));
+        line.unwrap().split_once("  # ").unwrap().1.to_owned()
+    };
+    assert_eq!(origin("listen"), format!("{}:2:10", file.path()));
+    assert_eq!(origin("level"), "--log-level");
+    assert_eq!(origin("tunnel_listen"), "default");
+}
+
+#[test]
+fn every_example_is_valid() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+    let mut found = 0;
+    for entry in fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            let (code, _, err) = run(&["config", "check", "--config", path.to_str().unwrap()]);
+            assert_eq!(code, 0, "{err}");
+            found += 1;
+        }
+    }
+    assert!(found > 0);
+}
+
+#[test]
+fn inspect_tells_by_its_code() {
+    for (input, code, line) in [
+        // An empty SETTINGS frame of version 2.
+        (
+            "414e5058 02070000 00000018 b5afaf1c 00000000 00000000",
+            0,
+            "1 frame, all good",
+        ),
+        (
+            "414e5058 02070000 00000018 b5afaf1d 00000000 00000000",
+            1,
+            "1 frame, 1 bad",
+        ),
+        ("", 1, "no frames: the input is empty"),
+    ] {
+        let mut child = command(&["inspect", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        let (found, out, err) = finished(child.wait_with_output().unwrap());
+        assert_eq!((found, err.as_str()), (code, ""), "{out}");
+        assert_eq!(out.lines().last(), Some(line));
+    }
+    let text = Scratch::new(b"41 4e 50 5");
+    let (code, _, err) = run(&["inspect", text.path()]);
+    assert_eq!(code, 2);
+    assert!(
+        err.contains("line 1: ends in the middle of a byte"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    // More than a pipe holds, so that writing meets the closed end.
+    let mut input = Vec::new();
+    for _ in 0..5000 {
+        input.extend_from_slice(b"ANPX\x02\x07\0\0\0\0\0\x18\xb5\xaf\xaf\x1c\0\0\0\0\0\0\0\0");
+    }
+    let file = Scratch::new(&input);
+    let mut child = command(&["inspect", file.path()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
+fn help_shows_examples_and_exit_codes() {
+    let (code, out, _) = run(&["--help"]);
+    assert_eq!(code, 0);
+    for text in ["anp-proxy demo", "Exit codes:", "--config", "--set"] {
+        assert!(out.contains(text), "{text}");
+    }
+    for command in ["gateway", "receiver", "dev", "demo", "inspect"] {
+        let (code, out, _) = run(&[command, "--help"]);
+        assert_eq!(code, 0);
+        assert!(out.contains("Example"), "{command}");
+    }
+}
