@@ -1,0 +1,73 @@
+//! The documents that list things list all of them.
+
+use std::{fs, path::Path};
+
+use toml_edit::DocumentMut;
+
+fn read(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::read_to_string(root.join(path)).unwrap()
+}
+
+#[test]
+fn every_setting_is_in_the_configuration_reference() {
+    let document = read("docs/configuration.md");
+    let sources = [
+        ("gateway", read("crates/anp-gateway/src/config.rs")),
+        ("receiver", read("crates/anp-receiver/src/config.rs")),
+        ("log", read("crates/anp-proxy/src/logging.rs")),
+    ];
+    for (section, source) in sources {
+        let start = format!("## [{section}]\n");
+        let rest = document.split_once(&start).unwrap().1;
+        let described = rest.split("\n## ").next().unwrap();
+        let fields = source.lines().filter_map(|line| {
+            let field = line
+                .strip_prefix("    pub ")
+                .or(line.strip_prefix("    pub(crate) "))?;
+            let (name, _) = field.split_once(": ")?;
+            let plain = |b: u8| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit();
+            name.bytes().all(plain).then_some(name)
+        });
+        // Errors have fields, too, but none that a setting could be called.
+        for field in fields.filter(|f| !matches!(*f, "key" | "expected" | "message")) {
+            assert!(
+                described.contains(&format!("| `{field}` |")),
+                "[{section}] {field} is not in docs/configuration.md"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let document = read("docs/dependencies.md");
+    let workspace: DocumentMut = read("Cargo.toml").parse().unwrap();
+    let listed = |name: &str| {
+        let mut names = document.lines().filter_map(|line| {
+            let cell = line.strip_prefix("| ")?.split(" |").next()?;
+            Some(cell.split(", "))
+        });
+        names.any(|mut cell| cell.any(|listed| listed == name))
+    };
+    let dependencies = workspace["workspace"]["dependencies"].as_table().unwrap();
+    for (name, value) in dependencies {
+        let own = value
+            .as_inline_table()
+            .is_some_and(|table| table.contains_key("path"));
+        assert!(own || listed(name), "{name} is not in docs/dependencies.md");
+    }
+}
+
+#[test]
+fn the_readme_leads_to_files_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = read("README.md");
+    for link in text.split("](").skip(1) {
+        let target = link.split(')').next().unwrap();
+        assert!(
+            target.contains("://") || root.join(target).exists(),
+            "{target} is not there"
+        );
+    }
+}
