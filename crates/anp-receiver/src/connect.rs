@@ -3,28 +3,21 @@
 //! The handshake is ours, not a WebSocket library's: the answered subprotocol decides the wire
 //! version, a missing answer is allowed (ANPX section 1), and refusals carry meaning (ANPX 3.10).
 
-use std::{
-    io,
-    time::{Duration, SystemTime},
-};
+use std::{io, time::Duration};
 
 use anp_tunnel::{Version, handshake};
 use bytes::{Bytes, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
 use crate::{
     address::GatewayUrl,
+    answer::read_head,
     proxy::{Proxies, Proxy},
     reconnect::Severity,
 };
-
-/// Most bytes of a response head that is read before giving up.
-const MAX_HEAD: usize = 16 << 10;
-/// Most fields of a response head.
-const MAX_FIELDS: usize = 64;
 
 /// A connection on which the handshake is over.
 #[derive(Debug)]
@@ -204,147 +197,11 @@ async fn shake_hands<IO: AsyncRead + AsyncWrite + Unpin>(
     Ok((read.freeze(), version))
 }
 
-/// The parts of a response head that a handshake looks at.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    fields: Vec<(String, String)>,
-}
-
-/// Reads one response head and takes it off `read`.
-async fn read_head<IO: AsyncRead + Unpin>(
-    io: &mut IO,
-    read: &mut BytesMut,
-) -> Result<Answer, ConnectError> {
-    loop {
-        if let Some((answer, len)) = Answer::parse(read)? {
-            let _ = read.split_to(len);
-            return Ok(answer);
-        }
-        if read.len() >= MAX_HEAD {
-            return Err(ConnectError::NotAGateway(format!(
-                "the answer's head exceeds {MAX_HEAD} bytes: is this the tunnel address?"
-            )));
-        }
-        if io.read_buf(read).await? == 0 {
-            return Err(ConnectError::NotAGateway(match read.is_empty() {
-                true => "the other end closed the connection without an answer: is this the tunnel address?".into(),
-                false => "the other end closed the connection in the middle of its answer".into(),
-            }));
-        }
-    }
-}
-
-impl Answer {
-    /// The head at the start of `bytes` and its length; `None` while it is incomplete.
-    fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ConnectError> {
-        // A TLS alert record (RFC 8446 section 5.1) is what a TLS port says to plain HTTP.
-        if bytes.starts_with(&[0x15, 0x03]) {
-            return Err(ConnectError::NotAGateway(
-                "the other end speaks TLS, not plain HTTP: is this the tunnel address?".into(),
-            ));
-        }
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        let mut head = httparse::Response::new(&mut fields);
-        let len = match head.parse(bytes) {
-            Ok(httparse::Status::Complete(len)) => len,
-            Ok(httparse::Status::Partial) => return Ok(None),
-            Err(e) => {
-                return Err(ConnectError::NotAGateway(format!(
-                    "the other end did not answer with HTTP ({e}): is this the tunnel address?"
-                )));
-            }
-        };
-        let fields = head
-            .headers
-            .iter()
-            .map(|f| {
-                let value = String::from_utf8_lossy(f.value).trim().to_owned();
-                (f.name.to_ascii_lowercase(), value)
-            })
-            .collect();
-        let status = head.code.unwrap_or_default();
-        Ok(Some((Self { status, fields }, len)))
-    }
-
-    fn get<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.fields
-            .iter()
-            .filter(move |(n, _)| n == name)
-            .map(|(_, v)| v.as_str())
-    }
-
-    /// True where the comma-separated list `name` holds `token`, whatever its case.
-    fn lists(&self, name: &str, token: &str) -> bool {
-        self.get(name)
-            .flat_map(|value| value.split(','))
-            .any(|item| item.trim().eq_ignore_ascii_case(token))
-    }
-
-    /// Seconds or a date (RFC 9110 section 10.2.3).
-    fn retry_after(&self) -> Option<Duration> {
-        let value = self.get("retry-after").next()?;
-        match value.parse() {
-            Ok(secs) => Some(Duration::from_secs(secs)),
-            Err(_) => {
-                let at = httpdate::parse_http_date(value).ok()?;
-                Some(at.duration_since(SystemTime::now()).unwrap_or_default())
-            }
-        }
-    }
-
-    /// Checks a handshake's answer (RFC 6455 section 4.1) and gives the wire version.
-    fn check(&self, accept: &str) -> Result<Version, ConnectError> {
-        let not_a_gateway = |reason: String| Err(ConnectError::NotAGateway(reason));
-        let refused = |detail| {
-            Err(ConnectError::Refused {
-                status: self.status,
-                retry_after: self.retry_after(),
-                detail,
-            })
-        };
-        match self.status {
-            101 => {}
-            400 => return refused(" (it speaks no version of ours, or wants another path)"),
-            401 => return refused(" (it wants a proof of identity)"),
-            403 => return refused(" (this receiver may not serve here)"),
-            429 => return refused(" (too many tunnels or attempts)"),
-            503 => return refused(" (it takes no new tunnels now)"),
-            500..=599 => return refused(""),
-            status => {
-                return not_a_gateway(format!(
-                    "answered HTTP {status}: is this the tunnel address? \
-                     (a gateway's tunnel listener is apart from its public one)"
-                ));
-            }
-        }
-        if !self.lists("upgrade", "websocket") || !self.lists("connection", "upgrade") {
-            return not_a_gateway("answered 101 without upgrading to WebSocket".into());
-        }
-        if self.get("sec-websocket-accept").ne([accept]) {
-            return not_a_gateway("answered 101 with a wrong Sec-WebSocket-Accept".into());
-        }
-        if let Some(extension) = self.get("sec-websocket-extensions").next() {
-            return not_a_gateway(format!(
-                "turned on a WebSocket extension nobody offered: {extension:?}"
-            ));
-        }
-        let mut protocols = self.get("sec-websocket-protocol");
-        let protocol = protocols.next();
-        match handshake::answered(protocol) {
-            Some(version) if protocols.next().is_none() => Ok(version),
-            _ => not_a_gateway(format!(
-                "speaks another protocol over WebSocket: {:?}",
-                protocol.unwrap_or_default()
-            )),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::DuplexStream;
+    use crate::answer::MAX_HEAD;
+    use tokio::io::{AsyncReadExt, DuplexStream};
 
     /// Plays the other end: reads a request head, answers with what `answer` makes of it.
     async fn peer(mut io: DuplexStream, answer: impl FnOnce(&str) -> String) -> String {

@@ -34,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod answer;
 mod app;
 mod config;
 mod connect;
