@@ -18,7 +18,7 @@ use crate::{
 /// Serves `/healthz`, `/readyz` and `/metrics` until everything ends.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, metrics: Arc<Registry>) {
     let take = |socket, _| {
-        let (shared, metrics) = (shared.clone(), metrics.clone());
+        let (shared, stopping, metrics) = (shared.clone(), shared.clone(), metrics.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let response = answer(
                 &shared.stop,
@@ -32,8 +32,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, metrics: A
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .serve_connection(TokioIo::new(socket), service);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "admin connection ended");
+            tokio::select! {
+                result = connection => if let Err(error) = result {
+                    tracing::debug!(%error, "admin connection ended");
+                },
+                () = stopping.stop.reached(Step::Now) => {}
             }
         });
     };

@@ -18,7 +18,7 @@ pub(crate) struct Tunnels {
     routes: Arc<Routes>,
     registry: Arc<dyn Registry>,
     /// By endpoint.
-    queues: Vec<Queue>,
+    queues: Vec<Arc<Queue>>,
     workers: usize,
     limit: usize,
     table: Mutex<Table>,
@@ -75,11 +75,7 @@ impl Tunnels {
         limit: usize,
     ) -> Self {
         Self {
-            queues: routes
-                .endpoints()
-                .iter()
-                .map(|_| Queue::default())
-                .collect(),
+            queues: routes.endpoints().iter().map(|_| Arc::default()).collect(),
             routes,
             registry,
             workers,
@@ -168,6 +164,7 @@ impl Admission {
             id: self.id,
             receiver: self.receiver.clone(),
             tunnels: Arc::downgrade(&self.tunnels),
+            queues: self.queues().cloned().collect(),
             endpoints: self.endpoints.clone(),
         })
     }
@@ -192,6 +189,12 @@ impl Admission {
     }
 }
 
+impl Admission {
+    fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.endpoints.iter().map(|e| &self.tunnels.queues[*e])
+    }
+}
+
 impl Drop for Admission {
     fn drop(&mut self) {
         let tunnel = {
@@ -201,8 +204,8 @@ impl Drop for Admission {
         };
         for endpoint in &self.endpoints {
             self.tunnels.registry.leave(*endpoint, self.id);
-            self.tunnels.queues[*endpoint].wake_all();
         }
+        self.queues().for_each(|queue| queue.wake_all());
         // Last, outside the lock: it may be the last handle on the tunnel.
         drop(tunnel);
     }
@@ -214,38 +217,31 @@ struct Reporter {
     receiver: String,
     tunnels: Weak<Tunnels>,
     endpoints: Vec<EndpointId>,
+    queues: Vec<Arc<Queue>>,
 }
 
 impl Observer for Reporter {
     fn status(&self, status: Status) {
-        let Some(tunnels) = self.tunnels.upgrade() else {
-            return;
-        };
         match status {
             Status::Ready => {
                 tracing::info!(tunnel = %self.id, receiver = self.receiver, "tunnel ready");
-                for endpoint in &self.endpoints {
-                    tunnels.queues[*endpoint].wake_all();
-                }
             }
             // It takes nothing new, but its endpoint stays known until it is gone: a request waits
             // for the tunnel that follows it.
-            Status::Opening | Status::Draining => {}
+            Status::Opening | Status::Draining => return,
             Status::Closed => {
-                for endpoint in &self.endpoints {
-                    tunnels.registry.leave(*endpoint, self.id);
-                    tunnels.queues[*endpoint].wake_all();
+                if let Some(tunnels) = self.tunnels.upgrade() {
+                    for endpoint in &self.endpoints {
+                        tunnels.registry.leave(*endpoint, self.id);
+                    }
                 }
             }
         }
+        self.queues.iter().for_each(|queue| queue.wake_all());
     }
 
     fn capacity(&self) {
-        if let Some(tunnels) = self.tunnels.upgrade() {
-            for endpoint in &self.endpoints {
-                tunnels.queues[*endpoint].wake_one();
-            }
-        }
+        self.queues.iter().for_each(|queue| queue.wake_one());
     }
 }
 

@@ -187,6 +187,11 @@ pub(crate) fn start(shared: &Arc<Shared>, tunnel: Dealt) {
     tracing::debug!(tunnel = %admission.id, receiver = admission.receiver, %peer, ?version, "tunnel connected");
     tokio::spawn(async move {
         let closed = driver.await;
+        let event = if closed.was_ready {
+            "tunnel lost"
+        } else {
+            "tunnel ended before it was ready"
+        };
         tracing::info!(
             tunnel = %admission.id,
             receiver = admission.receiver,
@@ -194,7 +199,7 @@ pub(crate) fn start(shared: &Arc<Shared>, tunnel: Dealt) {
             code = closed.code.map(|c| c.0),
             reason = closed.reason,
             by_peer = closed.by_peer,
-            "tunnel lost"
+            "{event}"
         );
         drop((admission, life));
     });

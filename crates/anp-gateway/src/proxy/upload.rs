@@ -73,14 +73,8 @@ impl Upload {
         if self.body.is_none() || self.held {
             return Ok(());
         }
-        let mut asked = false;
+        // hyper reads the first piece of a body along with the head, so one look is enough.
         poll_fn(|cx| match self.poll_body(cx) {
-            // hyper reads a body only once it is asked for it, and then polls us again: the second
-            // answer is what had arrived.
-            Poll::Pending if !asked => {
-                asked = true;
-                Poll::Pending
-            }
             Poll::Pending => Poll::Ready(Ok(())),
             Poll::Ready(read) => Poll::Ready(read),
         })

@@ -223,3 +223,41 @@ async fn a_late_answer_is_504() {
     answer(&mut soon(receiver.accept()).await, 200, "ok");
     assert!(caller.head().await.starts_with("HTTP/1.1 200 "));
 }
+
+#[tokio::test]
+async fn a_version_1_receiver_serves_as_well() {
+    let gateway = start(config()).await;
+    let receiver = gateway.receiver_v1().await;
+    let mut caller = gateway.caller().await;
+    // The gateway says 100 itself: version 1 has no word for it.
+    caller
+        .send("POST /a%20b?x=1 HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
+        .await;
+    assert_eq!(caller.head().await, "HTTP/1.1 100 Continue\r\n\r\n");
+    caller.send("body").await;
+    let mut request = receiver.accept().await;
+    assert_eq!(&request.head.target[..], b"/a%20b?x=1");
+    assert_eq!(request.head.headers.get("expect"), None);
+    assert_eq!(body(&mut request.body).await.unwrap(), b"body");
+    answer(&mut request, 200, "ok");
+    caller.until("\r\n\r\nok").await;
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_503() {
+    let gateway = start(anp_gateway::Config {
+        max_connections: 1,
+        ..config()
+    })
+    .await;
+    let receiver = gateway.receiver().await;
+    let mut first = gateway.caller().await;
+    first.get("/").await;
+    answer(&mut receiver.accept().await, 200, "ok");
+    first.until("ok").await;
+    let response = gateway.caller().await.rest().await;
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    first.get("/").await;
+    answer(&mut receiver.accept().await, 200, "ok");
+    first.until("ok").await;
+}

@@ -77,7 +77,16 @@ impl Running {
         let head = caller.head().await;
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
         assert!(head.contains("sec-websocket-protocol: anpx.v2"), "{head}");
-        Receiver::on(caller, config).await
+        Receiver::on(caller, Version::V2, config).await
+    }
+
+    /// A receiver of version 1 whose tunnel is ready.
+    pub(crate) async fn receiver_v1(&self) -> Receiver {
+        let mut caller = Caller::connect(self.tunnel).await;
+        caller.handshake("/ws", &[]).await;
+        let head = caller.head().await;
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        Receiver::on(caller, Version::V1, TunnelConfig::new(Role::Receiver)).await
     }
 
     /// One whole exchange on a connection of its own, which the caller asks to be closed.
@@ -109,12 +118,12 @@ impl Observer for Ready {
 }
 
 impl Receiver {
-    async fn on(caller: Caller, config: TunnelConfig) -> Self {
+    async fn on(caller: Caller, version: Version, config: TunnelConfig) -> Self {
         let (status, mut ready) = watch::channel(Status::Opening);
         let (tunnel, driver) = Tunnel::new(
             caller.socket,
             Bytes::from(caller.read),
-            Version::V2,
+            version,
             config,
             Some(Arc::new(Ready(status))),
         );
@@ -125,7 +134,7 @@ impl Receiver {
 
     /// On a connection whose handshake is over.
     pub(crate) async fn on_default(caller: Caller) -> Self {
-        Self::on(caller, TunnelConfig::new(Role::Receiver)).await
+        Self::on(caller, Version::V2, TunnelConfig::new(Role::Receiver)).await
     }
 
     /// The next request.

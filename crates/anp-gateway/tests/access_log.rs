@@ -1,0 +1,73 @@
+//! The lines of the access log, from a process of their own: a subscriber is for all threads.
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::mpsc,
+        time::Duration,
+    };
+
+    use anp_gateway::{Config, Gateway, Shutdown};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+        sync::watch,
+    };
+
+    struct Lines(mpsc::Sender<Vec<u8>>);
+
+    impl Write for Lines {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            let _ = self.0.send(line.to_vec());
+            Ok(line.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_names_the_request_and_not_its_query() {
+        let (lines, read) = mpsc::channel();
+        tracing_subscriber::fmt()
+            .json()
+            .with_writer(move || Lines(lines.clone()))
+            .init();
+        let any = ([127, 0, 0, 1], 0).into();
+        let config = Config {
+            listen: any,
+            tunnel_listen: any,
+            ..Config::default()
+        };
+        let bound = Gateway::bind(config).await.unwrap();
+        let address = bound.public_addr();
+        let (_stop, stop) = watch::channel(Shutdown::No);
+        tokio::spawn(bound.run(stop));
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let request = "GET /a/b?token=secret HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        socket.read_to_string(&mut response).await.unwrap();
+        let body = response.split_once("\r\n\r\n").unwrap().1;
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+
+        let fields = loop {
+            let line = read.recv_timeout(Duration::from_secs(20)).unwrap();
+            assert!(!String::from_utf8_lossy(&line).contains("secret"));
+            let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            if line["target"] == "access" {
+                break line["fields"].clone();
+            }
+        };
+        assert_eq!(fields["method"], "GET");
+        assert_eq!(fields["path"], "/a/b");
+        assert_eq!(fields["status"], 503);
+        assert_eq!(fields["bytes"], body.len());
+        assert_eq!(fields["endpoint"], "open");
+        assert_eq!(fields["request_id"], problem["request_id"]);
+        assert_eq!(fields["outcome"], "complete");
+        assert_eq!(fields["cause"], "tunnel");
+        assert_eq!(fields["tunnel"], serde_json::Value::Null);
+    }
+}
