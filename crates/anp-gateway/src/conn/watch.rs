@@ -71,7 +71,7 @@ pub(crate) struct Watch {
     /// Milliseconds after `born`.
     deadline: AtomicU64,
     late: AtomicBool,
-    /// Halves of the request under way that are not over: response, and upload where there is one.
+    /// Halves of requests that are not over: response, and upload where there is one.
     halves: AtomicU8,
     /// The caller's next bytes are what the request under way waits for.
     awaits_caller: AtomicBool,
@@ -124,7 +124,8 @@ impl Watch {
     /// response (HTTP/1.0).
     pub(crate) fn request(&self, closes: bool) {
         self.late.store(false, Relaxed);
-        self.halves.store(1, Relaxed);
+        // Added to, not set: the upload of the request before may still be under way in the tunnel.
+        self.halves.fetch_add(1, Relaxed);
         self.awaits_caller.store(false, Relaxed);
         self.reset_if_broken.store(closes, Relaxed);
         self.enter(Phase::Waiting);
@@ -132,6 +133,7 @@ impl Watch {
 
     /// The response's head is there.
     pub(crate) fn response(&self) {
+        self.late.store(false, Relaxed);
         self.enter(Phase::Streaming);
     }
 
@@ -300,6 +302,10 @@ mod tests {
         watch.request(false);
         watch.add_half();
         watch.response();
+        watch.half_over();
+        assert!(!watch.is_idle());
+        // The next request may come before the upload has left the tunnel.
+        watch.request(false);
         watch.half_over();
         assert!(!watch.is_idle());
         watch.half_over();
