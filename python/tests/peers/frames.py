@@ -36,6 +36,8 @@ class Frame:
     total: int | None = None
     final: bool = False
     tags: list = field(default_factory=list)
+    extra: list = field(default_factory=list)
+    """More TLVs to write behind request_id, as (tag, value)."""
 
 
 def _to_json(meta):
@@ -60,6 +62,7 @@ def encode(frame, final_width=1):
     parts = []
     if frame.request_id is not None:
         parts.append(_tlv(REQUEST_ID, frame.request_id.encode()))
+    parts += [_tlv(tag, value) for tag, value in frame.extra]
     if frame.meta is not None:
         tag = HTTP_META if frame.kind == REQUEST else RESP_META
         parts.append(_tlv(tag, _to_json(frame.meta)))

@@ -143,6 +143,10 @@ class Gateway:
         return self
 
     async def __aexit__(self, *_):
+        await self.close()
+
+    async def close(self):
+        """Stop listening and close every tunnel; the port is free afterwards."""
         self._server.close()
         await self._server.wait_closed()
 

@@ -65,7 +65,8 @@ class Receiver:
     """`async with Receiver(url, handler)`; `handler` is an async function of a `Request`.
 
     `gateway_errors` is a queue of (request id, text) of error frames; `pongs` one of the
-    timestamps answered, as JSON source text; `faults` lists what the gateway did wrong.
+    timestamps answered, as JSON source text; `frames` holds what was read and `arrived` is set
+    at the first; `faults` lists what the gateway did wrong.
     """
 
     def __init__(self, url, handler, quirks=None, headers=None):
@@ -75,6 +76,7 @@ class Receiver:
         self.headers = headers
         self.faults = []
         self.frames = []
+        self.arrived = asyncio.Event()
         self.seen_ids = []
         self.gateway_errors = asyncio.Queue()
         self.broken = asyncio.Queue()
@@ -139,6 +141,7 @@ class Receiver:
             return
         self.faults += frames.faults(data, frame)
         self.frames.append(frame)
+        self.arrived.set()
         if frame.kind == frames.ERROR:
             self._reassembly.forget(frame.request_id)
             self.gateway_errors.put_nowait((frame.request_id, frame.body.decode()))
