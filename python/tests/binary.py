@@ -10,7 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATH = pathlib.Path(os.environ.get("ANP_PROXY_BIN") or ROOT / "target/debug/anp-proxy")
-PATIENCE = 30.0
+PATIENCE = 15.0
 """Seconds after which a wait counts as a failure; nothing is expected to take so long."""
 
 
