@@ -83,9 +83,17 @@ class Proxy:
         """Wait until a receiver has had a tunnel ready so many times."""
         await self.line(skip=times - 1, message="tunnel ready")
 
+    async def stopping(self):
+        """Wait until a receiver says that it stops."""
+        await self.line(message="receiver stopping")
+
     def stop(self):
         """Ask the process to stop, as a service manager does."""
         self.process.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        """End the process without a chance to say anything."""
+        self.process.kill()
 
     async def exit(self):
         """The exit code, once it has ended."""

@@ -397,20 +397,30 @@ async def test_a_hundred_at_once():
 
 
 async def test_more_callers_than_places_wait_their_turn():
-    inside, most = 0, 0
+    inside, most, full = 0, 0, asyncio.Event()
 
     async def handler(request):
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
-        await asyncio.sleep(0)
+        if inside == 100:
+            full.set()
+        await full.wait()
         inside -= 1
         return Response(200, [], request.body)
 
     async with served(handler) as (_, public, _peer):
-        answers = await asyncio.gather(*(call(public, "POST", "/", body=b"%d" % n) for n in range(150)))
+        answers = await soon(asyncio.gather(*(call(public, "POST", "/", body=b"%d" % n) for n in range(150))))
         assert [head.status for head, _ in answers] == [200] * 150
-        assert most <= 100
+        assert most == 100
+
+
+async def test_an_upgrade_is_an_ordinary_request():
+    async with served() as (_, public, peer):
+        asked = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
+        head, _ = await call(public, "GET", "/chat", [*asked, ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")])
+        assert head.status == 200
+        assert not {name.lower() for name, _ in peer.frames[0].meta["headers"]} & {"connection", "upgrade"}
 
 
 async def test_without_a_tunnel_it_is_503():

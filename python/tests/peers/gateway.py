@@ -178,12 +178,7 @@ class Gateway:
         `body` is bytes or an async iterator (streamed without chunk_tot). With `pause_after`,
         only so many chunks are sent and the request stays half sent.
         """
-        tunnel = next((t for t in self.tunnels if t.taken < self.quirks.places), None)
-        if tunnel is None:
-            raise NoPlace
-        exchange = Exchange(self, tunnel, method)
-        self._exchanges[exchange.request_id] = exchange
-        tunnel.taken += 1
+        exchange = self._exchange(method)
         meta = mapping.request_to_meta(method, target, fields)
         if not isinstance(body, bytes):
             await self._stream(exchange, meta, body)
@@ -194,6 +189,22 @@ class Gateway:
             parts = frames.split(body, self.quirks.chunk_size)
             for index, part in enumerate(parts[:pause_after]):
                 await self._chunk(exchange, meta, part, index, index == len(parts) - 1, len(parts))
+        return exchange
+
+    async def start_raw(self, meta):
+        """Send a request with this http_meta, whatever it holds, and return its `Exchange`."""
+        exchange = self._exchange("GET")
+        exchange.sent_all = True
+        await exchange.send(frames.Frame(frames.REQUEST, exchange.request_id, meta=meta))
+        return exchange
+
+    def _exchange(self, method):
+        tunnel = next((t for t in self.tunnels if t.taken < self.quirks.places), None)
+        if tunnel is None:
+            raise NoPlace
+        exchange = Exchange(self, tunnel, method)
+        self._exchanges[exchange.request_id] = exchange
+        tunnel.taken += 1
         return exchange
 
     async def _stream(self, exchange, meta, body):
