@@ -50,7 +50,8 @@ async def test_request_and_answer():
         headers = {name.lower(): value for name, value in meta["headers"]}
         assert headers["x-one"] == "1"
         assert headers["host"] == public
-        assert not set(headers) & {"content-length", "transfer-encoding", "connection"}
+        assert not set(headers) & {"transfer-encoding", "connection"}
+        assert headers.get("content-length", "5") == "5"
         assert peer.faults == []
 
 
