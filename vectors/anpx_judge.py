@@ -198,6 +198,9 @@ class Session:
             if frame["credit"] == 0:
                 raise Refused("session", "window")
         if state is None or state["closed"]:
+            # The late allowance is what the reader's own RESETs left, and here it sends none.
+            if frame.get("body"):
+                raise Refused("session", "late")
             return
         if kind == "window":
             state["send"] += frame["credit"]

@@ -53,6 +53,9 @@ pub enum MalformedFrame {
         /// The stream id it has.
         stream: u32,
     },
+    /// A header block whose lengths reach past its end.
+    #[error("tag headers: {}", FieldsError::Truncated)]
+    Fields,
     /// GOAWAY without a code.
     #[error("GOAWAY without tag code")]
     GoAwayCode,
@@ -85,7 +88,8 @@ pub enum StreamFault {
     /// Not an address and port.
     #[error("bad client_addr")]
     ClientAddr,
-    /// UPGRADE without a protocol token or the reverse, or with END_STREAM or a body.
+    /// UPGRADE without a protocol token or the reverse, with END_STREAM or a body, or for websocket
+    /// with another method than GET.
     #[error("bad upgrade")]
     Upgrade,
     /// Outside the range for this kind of head.
@@ -150,6 +154,9 @@ impl Frame {
                 })
             }
         };
+        if let Err(StreamFault::Fields(FieldsError::Truncated)) = payload {
+            return Err(MalformedFrame::Fields);
+        }
         let payload = payload.unwrap_or_else(|fault| Payload::Faulty(kind, fault));
         Ok(Self {
             stream,
@@ -264,7 +271,12 @@ pub(crate) fn check_request(head: &RequestHead) -> Result<(), StreamFault> {
     if !head.client_addr.as_ref().is_none_or(addr) {
         return Err(StreamFault::ClientAddr);
     }
-    if !head.protocol.as_ref().is_none_or(|p| is_token(p)) {
+    // A WebSocket handshake is a GET (RFC 6455 section 4.1).
+    let upgrades = |protocol: &Bytes| {
+        is_token(protocol)
+            && (head.method == b"GET"[..] || !protocol.eq_ignore_ascii_case(b"websocket"))
+    };
+    if !head.protocol.as_ref().is_none_or(upgrades) {
         return Err(StreamFault::Upgrade);
     }
     let optional = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);

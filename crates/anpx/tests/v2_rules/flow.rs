@@ -1,7 +1,7 @@
 //! Credit, late frames and useless frames (ANPX 3.4, 3.6).
 
 use anpx::{
-    CloseCode, ResetCode,
+    CloseCode, ResetCode, SessionError,
     session::{End, Event, Read, Role, config::V2Config},
     tlv,
     v2::{Kind, Payload, Settings, encode},
@@ -139,7 +139,8 @@ fn a_refused_request_that_was_whole_leaves_no_allowance() {
 
 #[test]
 fn useless_frames_have_an_allowance() {
-    let useless: [fn(&mut Dialogue) -> Result<(), anpx::SessionError>; 7] = [
+    type Says = fn(&mut Dialogue) -> Result<(), SessionError>;
+    let useless: [Says; 7] = [
         |d| d.session.handle_text(d.now, "{}"),
         |d| d.try_hears(raw(0x60, 0, 9, &[])),
         |d| d.try_hears(data(2, 0, false)),

@@ -162,6 +162,15 @@ fn malformed_frames_end_the_session() {
             bytes(&raw(2, 0, 1, &[(tlv::STATUS, &[0, 0, 0, 200])])),
         ),
         (
+            "a truncated header block",
+            bytes(&raw(
+                2,
+                0,
+                1,
+                &[(tlv::STATUS, &[0, 200]), (tlv::HEADERS, b"\0\x05ab")],
+            )),
+        ),
+        (
             "an empty setting",
             bytes(&raw(7, 0, 0, &[(tlv::ACCEPTING, &[])])),
         ),

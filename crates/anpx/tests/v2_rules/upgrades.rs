@@ -39,6 +39,12 @@ fn an_upgrade_has_neither_body_nor_end() {
         open(Bytes::from_static(b"x"), End::No),
         Err(OpenError::Invalid)
     );
+    let post = RequestHead {
+        method: "POST".into(),
+        ..upgrade()
+    };
+    let open = gateway.session.open(now, &post, Bytes::new(), End::No);
+    assert_eq!(open, Err(OpenError::Invalid));
 }
 
 #[test]
