@@ -5,7 +5,7 @@ use std::{io, rc::Rc, sync::Arc, thread};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::oneshot,
-    task::{JoinSet, spawn_local},
+    task::JoinSet,
 };
 
 use crate::{
@@ -58,7 +58,7 @@ pub(crate) fn start(
                 }
                 Ok(runtime) => {
                     let _ = started.send(Ok(()));
-                    runtime.block_on(run(number, places, shared));
+                    runtime.block_on(run(places, shared));
                     // Nobody waits where the receiver was dropped.
                     let _ = sender.send(());
                 }
@@ -73,7 +73,7 @@ pub(crate) fn start(
 }
 
 /// Runs every place until it is over.
-async fn run(number: usize, places: Places, shared: Shared) {
+async fn run(places: Places, shared: Shared) {
     let config = &shared.config;
     let apps = Rc::new(Apps::new(
         &config.to,
@@ -83,10 +83,6 @@ async fn run(number: usize, places: Places, shared: Shared) {
             idle_timeout: config.pool_idle_timeout.0,
         },
     ));
-    if number == 0 {
-        let apps = Rc::clone(&apps);
-        spawn_local(async move { apps.probe().await });
-    }
     let mut slots = JoinSet::new();
     for (gateway, index) in places {
         let slot = Slot {

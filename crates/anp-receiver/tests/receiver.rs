@@ -353,8 +353,6 @@ async fn a_draining_tunnel_is_replaced_while_it_serves() {
             .unwrap(),
     ];
     let mut running = Running::start(config);
-    // The start's probe of the app.
-    drop(app.accept().await.unwrap());
     let old = gateway.tunnel().await;
     assert_eq!(running.event().await, "ready 0 V2");
     let (_send, mut recv) = get(&old);
@@ -383,7 +381,6 @@ async fn a_stop_lets_requests_in_flight_end() {
             .unwrap(),
     ];
     let mut running = Running::start(config);
-    drop(app.accept().await.unwrap());
     let tunnel = gateway.tunnel().await;
     assert_eq!(running.event().await, "ready 0 V2");
     let (_send, mut recv) = get(&tunnel);
@@ -414,7 +411,6 @@ async fn a_stop_does_not_wait_beyond_its_deadline() {
     ];
     config.drain_timeout = Span::ZERO;
     let mut running = Running::start(config);
-    drop(app.accept().await.unwrap());
     let tunnel = gateway.tunnel().await;
     let (_send, mut recv) = get(&tunnel);
     let (io, _) = app.accept().await.unwrap();

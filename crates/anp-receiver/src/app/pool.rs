@@ -7,7 +7,6 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::{AppError, http::Connection, socket::Socket};
 use crate::address::AppUrl;
@@ -106,16 +105,6 @@ impl Apps {
                 app: app.url.to_string(),
                 after,
             }),
-        }
-    }
-
-    /// Says which apps cannot be reached. The connections are closed again: an app that serves one
-    /// connection at a time is not held up by one nobody uses.
-    pub(crate) async fn probe(&self) {
-        for app in &self.apps {
-            if let Err(error) = self.fresh(app).await {
-                warn!("{error}; requests get 502 until it answers");
-            }
         }
     }
 

@@ -126,6 +126,27 @@ fn the_body_can_wait_for_100_continue() {
 }
 
 #[test]
+fn an_app_that_knows_nothing_of_expect_gets_the_body_all_the_same() {
+    on_worker(async {
+        let app = App::listen().await;
+        let gateway = Gateway::before(&[&app.url()]).await;
+        let mut call = gateway.call("POST", &[("expect", "100-continue")], Some(("", End::No)));
+        let mut peer = app.accept().await;
+        peer.head().await;
+        // From here on only the clock moves.
+        tokio::time::pause();
+        assert!(
+            matches!(call.head().await.unwrap(), Head::Informational(head) if head.status == 100)
+        );
+        call.send("body", End::Yes).await.unwrap();
+        peer.until("4\r\nbody\r\n0\r\n\r\n").await;
+        peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            .await;
+        assert_eq!(call.status().await, Ok(200));
+    });
+}
+
+#[test]
 fn upgrades_are_answered_without_the_app() {
     on_worker(async {
         let app = App::listen().await;

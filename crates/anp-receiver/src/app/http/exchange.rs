@@ -1,9 +1,11 @@
 //! One request and its response over one connection, both directions at once.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
+    pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use anp_tunnel::{Incoming, Part, RecvStream, SendStream};
@@ -13,7 +15,10 @@ use anpx::{
     session::End,
 };
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Sleep, sleep},
+};
 
 use super::{
     Connection,
@@ -25,6 +30,10 @@ use crate::app::AppError;
 
 /// Chunks are joined into one frame up to this many bytes: below it a copy costs less than a frame.
 const JOINED: usize = 16 << 10;
+
+/// How long an app may take to ask for a body that waits for it. A client that sent
+/// `expect: 100-continue` should not wait for ever (RFC 9110 section 10.1.1).
+const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How an exchange ended that went well.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,6 +67,8 @@ pub(crate) async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(
         Poll::Pending => None,
     };
     let framing = encode_head(conn.begin(), head, prefix, whole)?;
+    let expects_continue = head.headers.get("expect").is_some();
+    let waits = expects_continue && framing != Framing::Empty && first.is_none();
     let mut exchange = Exchange {
         conn,
         request: &mut incoming.body,
@@ -71,9 +82,10 @@ pub(crate) async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(
         download: Download::Head,
         head: Asked {
             is_head: head.method == "HEAD",
-            expects_continue: head.headers.get("expect").is_some(),
+            expects_continue,
             may_repeat: whole && is_idempotent(head),
         },
+        patience: waits.then(|| Box::pin(sleep(CONTINUE_PATIENCE))),
         informed: 0,
         kept,
     };
@@ -97,6 +109,8 @@ struct Exchange<'a, IO> {
     taken: bool,
     download: Download,
     head: Asked,
+    /// Until when the caller's body waits for the app's 100.
+    patience: Option<Pin<Box<Sleep>>>,
     informed: u8,
     kept: bool,
 }
@@ -150,7 +164,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             return Poll::Ready(Err(error.into()));
         }
         self.poll_upload(cx)?;
+        self.poll_patience(cx)?;
         self.poll_download(cx)
+    }
+
+    /// Asks for the body in the app's place once the app had its time: many know nothing of
+    /// `expect` and wait for the body, for which the caller waits to be asked.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Result<(), AppError> {
+        let Some(patience) = &mut self.patience else {
+            return Ok(());
+        };
+        if self.taken || !matches!(self.download, Download::Head) {
+            self.patience = None;
+        } else if patience.as_mut().poll(cx).is_ready() {
+            self.patience = None;
+            let headers = Fields::default();
+            let status = 100;
+            self.response.inform(&ResponseHead { status, headers })?;
+        }
+        Ok(())
     }
 
     /// Moves what it can of the request. A write error is not the exchange's end: an app may have
@@ -273,6 +305,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
 
     /// Passes on an informational head, unless nobody waits for it or it exceeds a limit of the wire.
     fn inform(&mut self, head: &ResponseHead) -> Result<(), AppError> {
+        if head.status == 100 {
+            self.patience = None;
+        }
         self.informed = self.informed.saturating_add(1);
         let unwanted = head.status == 100 && !self.head.expects_continue;
         let fits = head.headers.block().len() + 64 <= MAX_INFORMATIONAL_HEAD;
