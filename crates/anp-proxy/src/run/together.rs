@@ -77,8 +77,8 @@ fn prepare(loaded: &mut Loaded) -> Result<(), Failure> {
     start_log(loaded)
 }
 
-/// Runs both, and says `ready` once requests get through. The gateway stops first, so that requests
-/// under way still have their receiver.
+/// Runs both, and says `ready` once requests get through. Both stop at the same signal: requests under
+/// way end, and the receiver does not look for another gateway.
 async fn both(
     bound: Bound,
     loaded: &Loaded,
@@ -95,22 +95,12 @@ async fn both(
                 said.call_once(|| stdout::say(&ready));
             }
         });
-    let (end_receiver, receiver_stop) = watch::channel(Stop::No);
-    let gateway = async {
-        let ended = run_gateway(bound, stop).await;
-        end_receiver.send_replace(Stop::Now);
-        ended
-    };
-    let receiver = run_receiver(receiver, receiver_stop);
-    tokio::pin!(gateway, receiver);
-    tokio::select! {
-        ended = &mut gateway => ended.and(receiver.await),
-        // It was not told to: without it nothing would be served.
-        ended = &mut receiver => match ended {
-            Ok(()) => gateway.await,
-            failed => failed,
-        },
-    }
+    // Either's failure ends the other: alone neither serves anything.
+    tokio::try_join!(
+        run_gateway(bound, stop.clone()),
+        run_receiver(receiver, stop)
+    )?;
+    Ok(())
 }
 
 /// An address to connect to for a listener at `address`.

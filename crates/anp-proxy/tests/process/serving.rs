@@ -46,18 +46,34 @@ fn the_demo_answers_and_ends_with_0() {
     assert_eq!(demo.ends(), 0);
 }
 
-#[test]
-fn the_first_signal_waits_for_requests_and_the_second_does_not() {
-    let (mut demo, address) = demo();
-    let mut waiting = send(&address, "/sse?pause_ms=60000");
+/// Asks for `target` and reads up to the first event of its body.
+fn first_event(address: &str, target: &str) -> TcpStream {
+    let mut stream = send(address, target);
     let (mut answer, mut some) = (Vec::new(), [0; 1024]);
     while !answer.windows(5).any(|bytes| bytes == b"data:") {
-        let read = waiting.read(&mut some).unwrap();
+        let read = stream.read(&mut some).unwrap();
         assert_ne!(read, 0);
         answer.extend_from_slice(&some[..read]);
     }
+    stream
+}
+
+#[test]
+fn the_first_signal_lets_requests_end() {
+    let (mut demo, address) = demo();
+    let mut stream = first_event(&address, "/sse?pause_ms=10");
     demo.signal("TERM");
-    demo.logs("once more to stop now");
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("data: [DONE]"), "{rest}");
+    assert_eq!(demo.ends(), 0);
+}
+
+#[test]
+fn the_second_signal_does_not_wait() {
+    let (mut demo, address) = demo();
+    let _waiting = first_event(&address, "/sse?pause_ms=60000");
+    demo.signal("TERM");
     demo.logs("draining");
     demo.signal("TERM");
     assert_eq!(demo.ends(), 0);
