@@ -88,7 +88,6 @@ async def test_a_ping_comes_at_once():
         assert await soon(tunnel.pings.get())
 
 
-@pytest.mark.xfail(strict=True, reason="a version-1 receiver sends its first JSON ping and no second one")
 async def test_pings_keep_a_tunnel_that_requires_them():
     async with behind(echo, gateway.Quirks(ping_required=12)) as (peer, tunnel, _, _):
         for _ in range(2):

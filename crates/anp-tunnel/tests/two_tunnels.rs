@@ -6,47 +6,68 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{future::poll_fn, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use anp_tunnel::{
-    Closed, Head, Incoming, Part, RecvStream, SendStream, Status, Tunnel, TunnelConfig, Version,
+    Closed, Head, Incoming, Observer, Part, RecvStream, SendStream, Status, Tunnel, TunnelConfig,
+    Version,
 };
 use anpx::{
     CloseCode, Fields, RequestHead, ResetCode, ResponseHead, StreamError,
     session::{End, Role},
 };
 use bytes::Bytes;
-use tokio::{io::DuplexStream, task::JoinHandle};
+use tokio::{io::DuplexStream, sync::watch, task::JoinHandle};
 
 struct Pair {
     gateway: Tunnel,
     receiver: Tunnel,
     gateway_driver: JoinHandle<Closed>,
     receiver_driver: JoinHandle<Closed>,
+    gateway_status: watch::Receiver<Status>,
 }
 
 fn config(role: Role) -> TunnelConfig {
     TunnelConfig::new(role)
 }
 
-fn spawn(io: DuplexStream, version: Version, config: TunnelConfig) -> (Tunnel, JoinHandle<Closed>) {
-    let (tunnel, driver) = Tunnel::new(io, Bytes::new(), version, config, None);
-    (tunnel, tokio::spawn(driver))
+/// Lets a test wait for a status.
+struct Watch(watch::Sender<Status>);
+
+impl Observer for Watch {
+    fn status(&self, status: Status) {
+        self.0.send_replace(status);
+    }
+    fn capacity(&self) {}
 }
 
-/// Two tunnels over a connection that buffers `buffer` bytes, once SETTINGS were exchanged.
+type Spawned = (Tunnel, JoinHandle<Closed>, watch::Receiver<Status>);
+
+fn spawn(io: DuplexStream, version: Version, config: TunnelConfig) -> Spawned {
+    let (sender, status) = watch::channel(Status::Opening);
+    let observer = Arc::new(Watch(sender));
+    let (tunnel, driver) = Tunnel::new(io, Bytes::new(), version, config, Some(observer));
+    (tunnel, tokio::spawn(driver), status)
+}
+
+/// Two tunnels over a connection that buffers `buffer` bytes, once each knows the other.
 async fn pair(buffer: usize, receiver_version: Version) -> Pair {
+    pair_of(buffer, Version::V2, receiver_version).await
+}
+
+async fn pair_of(buffer: usize, version: Version, receiver_version: Version) -> Pair {
     let (a, b) = tokio::io::duplex(buffer);
-    let (gateway, gateway_driver) = spawn(a, Version::V2, config(Role::Gateway));
-    let (receiver, receiver_driver) = spawn(b, receiver_version, config(Role::Receiver));
-    while gateway.status() == Status::Opening || receiver.status() == Status::Opening {
-        tokio::task::yield_now().await;
-    }
+    let (gateway, gateway_driver, mut status) = spawn(a, version, config(Role::Gateway));
+    let (receiver, receiver_driver, mut other) = spawn(b, receiver_version, config(Role::Receiver));
+    let ready = |status: &Status| *status >= Status::Ready;
+    status.wait_for(ready).await.unwrap();
+    other.wait_for(ready).await.unwrap();
     Pair {
         gateway,
         receiver,
         gateway_driver,
         receiver_driver,
+        gateway_status: status,
     }
 }
 
@@ -200,16 +221,17 @@ async fn a_reset_reaches_the_other_side_and_a_dropped_reader_cancels() {
 
 #[tokio::test]
 async fn a_receiver_that_drains_serves_what_was_opened_and_then_closes() {
-    let pair = pair(64 << 10, Version::V2).await;
+    let mut pair = pair(64 << 10, Version::V2).await;
     let (_tx, mut rx) = pair
         .gateway
         .open(&request("GET"), Bytes::new(), End::Yes)
         .unwrap();
     let mut incoming = accept(&pair.receiver).await;
     pair.receiver.drain();
-    while pair.gateway.status() != Status::Draining {
-        tokio::task::yield_now().await;
-    }
+    pair.gateway_status
+        .wait_for(|status| *status == Status::Draining)
+        .await
+        .unwrap();
     assert!(
         pair.gateway
             .open(&request("GET"), Bytes::new(), End::Yes)
@@ -276,12 +298,23 @@ async fn a_driver_that_is_dropped_ends_its_streams() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_found_dead_within_two_ping_intervals() {
     let (a, _held_open) = tokio::io::duplex(64 << 10);
-    let (_gateway, driver) = spawn(a, Version::V2, config(Role::Gateway));
+    let (_gateway, driver, _status) = spawn(a, Version::V2, config(Role::Gateway));
     let closed = tokio::time::timeout(Duration::from_secs(21), driver)
         .await
         .unwrap()
         .unwrap();
     assert!(!closed.was_ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_tunnel_of_version_1_sleeps_between_its_pings() {
+    for receiver_version in [Version::V1, Version::Undecided] {
+        let pair = pair_of(64 << 10, Version::V1, receiver_version).await;
+        // A driver that is never idle would keep the paused time from moving at all.
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(pair.receiver.version(), Version::V1);
+        assert_eq!(pair.receiver.status(), Status::Ready);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -164,10 +164,7 @@ impl Session {
 
     /// False where [`Session::poll_transmit`] would surely give nothing.
     pub fn wants_transmit(&self) -> bool {
-        match self {
-            Self::V1(_) => true,
-            Self::V2(s) => s.wants_transmit(),
-        }
+        delegate!(self, s => s.wants_transmit())
     }
 
     /// The next thing the owner should know.

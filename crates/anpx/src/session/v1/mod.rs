@@ -253,6 +253,11 @@ impl Session {
         None
     }
 
+    /// False where [`Session::poll_transmit`] would surely give nothing.
+    pub fn wants_transmit(&self) -> bool {
+        !self.over && (self.pong.is_some() || self.ping || !self.turns.is_empty())
+    }
+
     /// The next thing the owner should know. Version 1 has no word for [`Event::Draining`].
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop(&mut self.streams)
