@@ -17,7 +17,7 @@ help:
 
 # Optimised a little: a tunnel worth trying after a short build.
 demo:
-	$(CARGO) run --locked --quiet --profile demo -p anp-proxy -- demo
+	$(CARGO) run --locked --profile demo -p anp-proxy -- demo
 
 build:
 	$(CARGO) build --locked -p anp-proxy

@@ -153,10 +153,16 @@ impl Loaded {
     /// # Errors
     /// The first setting that cannot be, with its place.
     pub(crate) fn check_receiver(&self) -> Result<(), Problem> {
-        self.config
-            .receiver
-            .validate()
-            .map_err(|error| self.problem("receiver", error.key, &error.message))
+        self.config.receiver.validate().map_err(|error| {
+            let flag = match error.key {
+                "to" => " (--to)",
+                "gateways" => " (--gateway)",
+                _ => "",
+            };
+            let written = self.origin("receiver", error.key).is_some();
+            let flag = if written { "" } else { flag };
+            self.problem("receiver", error.key, &format!("{}{flag}", error.message))
+        })
     }
 
     /// A problem with `key` of `section`, such as `endpoints[0].path`.

@@ -67,7 +67,7 @@ fn each_wrong_start_says_why() {
         ),
         (
             &["receiver", "--gateway", "ws://127.0.0.1:1"],
-            "error: configuration: receiver.to: expected at least one app URL",
+            "error: configuration: receiver.to: expected at least one app URL, such as \"http://127.0.0.1:8000\" (--to)",
         ),
         (
             &["dev", "--to", "ftp://127.0.0.1"],
