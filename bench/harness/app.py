@@ -131,16 +131,20 @@ class App:
             self._open += 1
             record.arrivals += 1
         record.arrived.set()
+        left = False
         try:
-            if not self._answer(connection, reader, parts.path, query, headers):
-                raise wire.Broken("the caller left")
+            left = not self._answer(connection, reader, parts.path, query, headers)
         except (OSError, wire.Broken):
-            record.left_at = time.monotonic()
-            record.left.set()
+            left = True
             raise
         finally:
             with self._lock:
                 self._open -= 1
+            if left:
+                record.left_at = time.monotonic()
+                record.left.set()
+        if left:
+            raise wire.Broken("the caller left")
 
     def _answer(
         self,
