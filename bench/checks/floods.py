@@ -54,7 +54,7 @@ def _floods(bench: Bench, floods: Mapping[str, Iterable[bytes]], limit_mib: int,
     tunnel.gateway.wait_until("an answer after the floods", tunnel.answers)
     still = f", not closed: {', '.join(open_ones)}" if open_ones else ""
     return Finding(
-        f"closed within {slowest:.3f} s{still}, +{added / 1024:.2f} MiB",
+        f"closed within {slowest:.3f} s{still}, {added / 1024:+.2f} MiB",
         f"{seconds:g} s, +{limit_mib} MiB",
         not open_ones and slowest <= seconds and added <= limit_mib * 1024,
     )
@@ -87,7 +87,7 @@ def _pings(bench: Bench) -> Finding:
     peer.close()
     tunnel.gateway.wait_until("an answer after the pings", tunnel.answers)
     note = f"closed with {ending.code}" if ending.closed else "left open"
-    return Finding(f"+{added / 1024:.2f} MiB, {note}", "+1 MiB", added <= 1024)
+    return Finding(f"{added / 1024:+.2f} MiB, {note}", "+1 MiB", added <= 1024)
 
 
 PROMISES = [

@@ -117,7 +117,7 @@ def receiver_args() -> list[str]:
 
 def growth(kib: int, limit_mib: int, note: str = "") -> Finding:
     """A finding about memory: what was added, in MiB."""
-    return Finding(f"+{kib / 1024:.2f} MiB{note}", f"+{limit_mib} MiB", kib <= limit_mib * 1024)
+    return Finding(f"{kib / 1024:+.2f} MiB{note}", f"+{limit_mib} MiB", kib <= limit_mib * 1024)
 
 
 def within(seconds: float, limit: float, note: str = "") -> Finding:
