@@ -160,3 +160,15 @@ fn growth_is_returned_however_the_stream_ends() {
         assert_eq!(budget.left(), 1 << 30, "{i}");
     }
 }
+
+#[test]
+fn growth_is_returned_by_a_session_that_is_dropped() {
+    let budget = Budget::new(1 << 30);
+    let mut gateway = gateway(64 << 20, &budget);
+    gateway.session.handle_round_trip(ROUND_TRIP);
+    let id = open(&mut gateway);
+    window_taken_after(&mut gateway, id, WINDOW, ROUND_TRIP);
+    assert!(budget.left() < 1 << 30);
+    drop(gateway);
+    assert_eq!(budget.left(), 1 << 30);
+}

@@ -282,3 +282,12 @@ impl Session {
         }
     }
 }
+
+impl Drop for Session {
+    /// Growth is charged to a budget that outlives the session.
+    fn drop(&mut self) {
+        for stream in self.streams.values_mut() {
+            self.growth.refund(&mut stream.recv.flow);
+        }
+    }
+}
