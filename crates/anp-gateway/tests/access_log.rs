@@ -38,6 +38,7 @@ mod tests {
         let config = Config {
             listen: any,
             tunnel_listen: any,
+            access_log: true,
             ..Config::default()
         };
         let bound = Gateway::bind(config).await.unwrap();

@@ -67,7 +67,10 @@ pub(crate) fn demo(mut loaded: Loaded) -> Result<ExitCode, Failure> {
 /// Checks everything before a port opens. Where the receiver connects is known only afterwards;
 /// what the configuration says of gateways is meant for the `receiver` command.
 fn prepare(loaded: &mut Loaded) -> Result<(), Failure> {
+    // Who runs both in a terminal wants to see requests pass.
+    let log_requests = loaded.origin("gateway", "access_log").is_none();
     let gateway = &mut loaded.config.gateway;
+    gateway.access_log |= log_requests;
     if gateway.endpoints.is_empty() {
         gateway.open.get_or_insert(true);
     }
