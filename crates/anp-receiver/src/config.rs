@@ -35,7 +35,7 @@ pub struct Config {
     pub handshake_timeout: Span,
     /// How long connecting to an app may take. Default 5s.
     pub app_connect_timeout: Span,
-    /// Idle connections kept to each app by each worker; 0 opens one for every request. Default 64.
+    /// Idle connections kept to each app by each worker; 0 opens one for every request. Default 512, so that as many requests at once open no new connections.
     pub pool_max_idle: usize,
     /// How long an idle connection is kept. Default 60s; should be below the app's own limit.
     pub pool_idle_timeout: Span,
@@ -71,7 +71,7 @@ impl Default for Config {
             max_reconnect_attempts: None,
             handshake_timeout: Span::from_secs(15),
             app_connect_timeout: Span::from_secs(5),
-            pool_max_idle: 64,
+            pool_max_idle: 512,
             pool_idle_timeout: Span::from_secs(60),
             max_streams: 1024,
             drain_timeout: Span::from_secs(30),

@@ -59,25 +59,40 @@ pub fn is_forbidden(name: &[u8]) -> bool {
     }
 }
 
-/// True for a byte of a lower-case token (RFC 9110 section 5.6.2).
-fn is_name_byte(b: u8) -> bool {
-    matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+/// Which bytes a lower-case token may hold (RFC 9110 section 5.6.2). A table, since every byte of
+/// every name passes here, twice a tunnel.
+const NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let allowed = b"abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~";
+    let mut i = 0;
+    while i < allowed.len() {
+        table[allowed[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
+
+fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|b| NAME_BYTES[usize::from(*b)])
 }
 
-/// True for a byte allowed in a field value (RFC 9110 section 5.5): no control character but TAB.
-fn is_value_byte(b: u8) -> bool {
-    b >= 0x20 && b != 0x7f || b == b'\t'
+/// True where every byte may stand in a field value (RFC 9110 section 5.5): no control character
+/// but TAB. Without an early end, so that it is done many bytes at once.
+fn is_value(value: &[u8]) -> bool {
+    let padded = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
+    let allowed = |b: u8| (b >= 0x20) & (b != 0x7f) | (b == b'\t');
+    let bad = value.iter().fold(0, |bad, b| bad | u8::from(!allowed(*b)));
+    bad == 0 && !padded(value.first()) && !padded(value.last())
 }
 
 fn check(name: &[u8], value: &[u8]) -> Result<(), FieldsError> {
-    if name.is_empty() || !name.iter().all(|b| is_name_byte(*b)) {
+    if !is_name(name) {
         return Err(FieldsError::BadName);
     }
     if is_forbidden(name) {
         return Err(FieldsError::Forbidden);
     }
-    let padded = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
-    if !value.iter().all(|b| is_value_byte(*b)) || padded(value.first()) || padded(value.last()) {
+    if !is_value(value) {
         return Err(FieldsError::BadValue);
     }
     Ok(())
@@ -220,5 +235,28 @@ impl FieldsBuilder {
         Fields {
             block: self.block.freeze(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_judged_by_the_grammar() {
+        for byte in 0..=u8::MAX {
+            let token = byte.is_ascii_lowercase()
+                || byte.is_ascii_digit()
+                || b"!#$%&'*+-.^_`|~".contains(&byte);
+            assert_eq!(is_name(&[b'x', byte]), token, "name byte {byte:#04x}");
+            let value = byte == b'\t' || byte == b' ' || byte > b' ' && byte != 0x7f;
+            assert_eq!(
+                is_value(&[b'x', byte, b'x']),
+                value,
+                "value byte {byte:#04x}"
+            );
+        }
+        assert!(!is_name(b"") && is_value(b""));
+        assert!(!is_value(b" x") && !is_value(b"x\t"));
     }
 }
