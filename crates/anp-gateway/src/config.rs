@@ -21,8 +21,8 @@ pub struct Config {
     /// Where `/healthz`, `/readyz` and `/metrics` are served; loopback only. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_listen: Option<SocketAddr>,
-    /// Threads that serve callers and tunnels, each with an event loop of its own. Default: as many
-    /// as the machine runs at once.
+    /// Threads that serve callers and tunnels, each with an event loop of its own. More of them serve
+    /// more callers at once and batch less. Default: half the processors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workers: Option<usize>,
     /// Any receiver serves every path. Default: true where there are no endpoints and both
@@ -146,8 +146,9 @@ impl Config {
 
     /// How many workers to start.
     pub fn worker_count(&self) -> usize {
-        self.workers
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+        // Half of what a request costs is the kernel's work, which runs on the other half.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.workers.unwrap_or_else(|| cores.div_ceil(2))
     }
 
     /// Checks every value and their combinations.
