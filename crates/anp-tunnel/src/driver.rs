@@ -6,28 +6,22 @@ use std::{
     future::Future,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use anpx::{
-    CloseCode, SessionError,
-    header::Header,
-    limits::MAX_UNWRITTEN,
-    session::{Role, Session, Transmit},
-};
+use anpx::{CloseCode, limits::MAX_UNWRITTEN, session::Session};
 use bytes::{BufMut, Bytes};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    time::Sleep,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::{
-    Closed, Status, TunnelConfig, Version,
-    keepalive::{Keepalive, Verdict},
-    shared::{Shared, State, set},
+    Closed, Status, TunnelConfig,
+    keepalive::Verdict,
+    shared::{Shared, State},
+    timer::Timer,
     tunnel::now,
-    websocket::{Message, Reader, Side, WebSocketError, Writer},
+    websocket::Message,
+    wire::{Ending, Wire},
 };
 
 /// Bytes asked of the socket at once.
@@ -38,10 +32,6 @@ const READS_A_PASS: usize = 8;
 const PASSES: usize = 4;
 /// How long the peer's Close is awaited.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// A receiver that does not know the version yet shows a version-1 gateway that it lives
-/// (ANPX section 1), first after this long.
-const UNDECIDED_PING: Duration = Duration::from_secs(5);
-
 thread_local! {
     /// Where a worker's tunnels read what is not a large body: an idle tunnel holds no buffer.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into_boxed_slice());
@@ -61,19 +51,6 @@ pub struct Driver<IO> {
     write_timeout: Duration,
 }
 
-/// Everything between the socket and the session that has no I/O.
-#[derive(Debug)]
-struct Wire {
-    reader: Reader,
-    writer: Writer,
-    keepalive: Keepalive,
-    /// The payload of the last ping, to be answered.
-    pong: Option<Bytes>,
-    config: TunnelConfig,
-    /// Receiver without a version: when the next sign of life is due.
-    undecided_ping: Option<Instant>,
-}
-
 /// A connection that is ending.
 #[derive(Debug)]
 struct Closing {
@@ -81,27 +58,6 @@ struct Closing {
     deadline: Instant,
     /// The peer's Close was read, or the connection broke: nothing more is to be read.
     read_over: bool,
-}
-
-/// Why the connection ends.
-#[derive(Debug)]
-enum Ending {
-    Ours(CloseCode, Cow<'static, str>),
-    Peer(Option<CloseCode>, String),
-    /// No byte can be exchanged any more.
-    Broken(String),
-}
-
-impl From<SessionError> for Ending {
-    fn from(error: SessionError) -> Self {
-        Self::Ours(error.code, error.reason)
-    }
-}
-
-impl From<WebSocketError> for Ending {
-    fn from(error: WebSocketError) -> Self {
-        Self::Ours(error.code, Cow::Borrowed(error.reason))
-    }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
@@ -112,22 +68,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         config: TunnelConfig,
         now: Instant,
     ) -> Self {
-        let side = match config.v2.role {
-            Role::Gateway => Side::Server,
-            Role::Receiver => Side::Client,
-        };
         let version = shared.with(|state| state.version);
         let mut driver = Self {
             io,
             shared,
-            wire: Wire {
-                reader: Reader::new(side, config.message_limit(version)),
-                writer: Writer::new(side),
-                keepalive: Keepalive::new(config.ping_interval, now),
-                pong: None,
-                undecided_ping: (version == Version::Undecided).then(|| now + UNDECIDED_PING),
-                config: config.clone(),
-            },
+            wire: Wire::new(&config, version, now),
             closing: None,
             stalled: None,
             timer: Timer::default(),
@@ -430,134 +375,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
     }
 }
 
-impl Wire {
-    /// Takes one message of the peer.
-    fn handle(&mut self, state: &mut State, message: Message, now: Instant) -> Result<(), Ending> {
-        match message {
-            Message::Binary(frame) => {
-                if state.session.is_none() {
-                    // A header's version byte says which version speaks (ANPX section 1).
-                    let v2 = frame.len() >= Header::LEN && frame[4] == 2;
-                    self.decide(state, if v2 { Version::V2 } else { Version::V1 }, now);
-                }
-                if let Some(session) = &mut state.session {
-                    session.handle_binary(now, frame)?;
-                }
-            }
-            Message::Text(text) => {
-                // Only a version-1 gateway says anything in text.
-                if state.session.is_none() {
-                    self.decide(state, Version::V1, now);
-                }
-                if let Some(session) = &mut state.session {
-                    session.handle_text(now, &String::from_utf8_lossy(&text))?;
-                }
-            }
-            Message::Ping(payload) => {
-                if self.keepalive.handle_ping(now) {
-                    return Err(SessionError::limit("too many pings").into());
-                }
-                self.pong = Some(payload);
-            }
-            Message::Pong(payload) => {
-                if let Some(sample) = self.keepalive.handle_pong(now, &payload) {
-                    state.round_trip = Some(state.round_trip.map_or(sample, |r| r.min(sample)));
-                    if let Some(session) = &mut state.session {
-                        session.handle_round_trip(sample);
-                    }
-                }
-            }
-            Message::Close(Some((code, reason))) => {
-                let reason = String::from_utf8_lossy(&reason).into_owned();
-                return Err(Ending::Peer(Some(CloseCode(code)), reason));
-            }
-            Message::Close(None) => return Err(Ending::Peer(None, "closed without a code".into())),
-        }
-        Ok(())
-    }
-
-    fn decide(&mut self, state: &mut State, version: Version, now: Instant) {
-        state.version = version;
-        state.session = self.config.session(version, now);
-        if let (Some(session), Some(sample)) = (&mut state.session, state.round_trip) {
-            session.handle_round_trip(sample);
-        }
-        self.undecided_ping = None;
-        self.reader.set_limit(self.config.message_limit(version));
-    }
-
-    /// Encodes everything that is ready, pings and pongs first.
-    fn fill(&mut self, state: &mut State, now: Instant) -> Result<(), Ending> {
-        let mut first = true;
-        if let Some(payload) = self.pong.take() {
-            self.writer.pong(&payload);
-        }
-        if self.undecided_ping.is_some_and(|due| now >= due) {
-            self.undecided_ping = Some(now + self.config.v1.ping_interval);
-            self.writer.text(r#"{"type":"ping","timestamp":0}"#);
-        }
-        let Some(session) = &mut state.session else {
-            return Ok(());
-        };
-        loop {
-            match session.poll_transmit(now, self.writer.unwritten().len()) {
-                Some(Transmit::Frame(frame)) => self.writer.frame(&frame),
-                Some(Transmit::Text(text)) => self.writer.text(&text),
-                None => break,
-            }
-            // The session's SETTINGS come first, the ping right behind them (ANPX 3.4).
-            if std::mem::take(&mut first) {
-                self.ping(now);
-            }
-        }
-        self.ping(now);
-        Ok(())
-    }
-
-    fn ping(&mut self, now: Instant) {
-        if let Some(payload) = self.keepalive.take_ping(now) {
-            self.writer.ping(&payload);
-        }
-    }
-}
-
 fn broken(error: std::io::Error) -> Ending {
     Ending::Broken(error.to_string())
-}
-
-/// The one timer of a driver, armed anew only where its deadline would come too late.
-#[derive(Debug, Default)]
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    armed: Option<Instant>,
-    waker: Option<Waker>,
-}
-
-impl Timer {
-    fn has_fired(&self, now: Instant) -> bool {
-        self.armed.is_some_and(|armed| now >= armed)
-    }
-
-    fn arm(&mut self, cx: &mut Context<'_>, deadline: Instant, now: Instant) {
-        let same_task = self
-            .waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()));
-        let in_time = self
-            .armed
-            .is_some_and(|armed| armed <= deadline && armed > now);
-        if same_task && in_time {
-            return;
-        }
-        let at = tokio::time::Instant::from_std(deadline);
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        sleep.as_mut().reset(at);
-        self.armed = Some(deadline);
-        set(&mut self.waker, cx.waker());
-        if sleep.as_mut().poll(cx).is_ready() {
-            cx.waker().wake_by_ref();
-        }
-    }
 }

@@ -24,9 +24,11 @@ pub mod handshake;
 mod keepalive;
 mod shared;
 mod stream;
+mod timer;
 mod tunnel;
 pub mod units;
 mod websocket;
+mod wire;
 
 pub use driver::Driver;
 pub use stream::{Head, Part, RecvStream, SendStream};

@@ -1,0 +1,49 @@
+//! The one timer of a driver.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Waker},
+    time::Instant,
+};
+
+use tokio::time::Sleep;
+
+use crate::shared::set;
+
+/// The one timer of a driver, armed anew only where its deadline would come too late.
+#[derive(Debug, Default)]
+pub(crate) struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    armed: Option<Instant>,
+    waker: Option<Waker>,
+}
+
+impl Timer {
+    pub(crate) fn has_fired(&self, now: Instant) -> bool {
+        self.armed.is_some_and(|armed| now >= armed)
+    }
+
+    pub(crate) fn arm(&mut self, cx: &mut Context<'_>, deadline: Instant, now: Instant) {
+        let same_task = self
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
+        let in_time = self
+            .armed
+            .is_some_and(|armed| armed <= deadline && armed > now);
+        if same_task && in_time {
+            return;
+        }
+        let at = tokio::time::Instant::from_std(deadline);
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        sleep.as_mut().reset(at);
+        self.armed = Some(deadline);
+        set(&mut self.waker, cx.waker());
+        if sleep.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
