@@ -90,6 +90,7 @@ pub(crate) async fn accept(
             None => return,
             Some(Ok((socket, peer))) => {
                 let _ = socket.set_nodelay(true);
+                hold_little(&socket);
                 take(socket, peer);
             }
             Some(Err(error)) if is_of_one(&error) => {}
@@ -99,6 +100,15 @@ pub(crate) async fn accept(
             }
         }
     }
+}
+
+/// Lets little wait unsent in the system: on a tunnel it could not be overtaken (ANPX 3.5), and
+/// toward a caller who does not read it would pass for bytes that were taken, and windows grow.
+fn hold_little(socket: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(128 << 10);
+    #[cfg(not(target_os = "linux"))]
+    let _ = socket;
 }
 
 /// True for errors of one connection, which say nothing about the next.

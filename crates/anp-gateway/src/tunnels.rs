@@ -164,9 +164,6 @@ pub(crate) fn start(shared: &Arc<Shared>, tunnel: Dealt) {
         version,
         admission,
     } = tunnel;
-    // ANPX 3.5: what waits in the system cannot be overtaken, so little may wait there.
-    #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(&socket).set_tcp_notsent_lowat(NOTSENT_LOWAT);
     let socket = match TcpStream::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => {
@@ -204,9 +201,6 @@ pub(crate) fn start(shared: &Arc<Shared>, tunnel: Dealt) {
         drop((admission, life));
     });
 }
-
-#[cfg(target_os = "linux")]
-const NOTSENT_LOWAT: u32 = 128 << 10;
 
 /// A handshake that is not accepted.
 #[derive(Debug)]

@@ -123,12 +123,19 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
         .await
         .map_err(unreachable)?;
     io.set_nodelay(true).map_err(unreachable)?;
-    // What the kernel holds unsent can no longer be overtaken by a frame of a higher class (ANPX 3.5).
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket2::SockRef::from(&io)
-        .set_tcp_notsent_lowat(128 << 10)
-        .map_err(unreachable)?;
+    hold_little(&io).map_err(unreachable)?;
     Ok(io)
+}
+
+/// Lets little wait unsent in the system: on a tunnel it could not be overtaken by a frame of a
+/// higher class (ANPX 3.5), and toward an app that does not read it would pass for bytes that were
+/// taken, and windows grow.
+pub(crate) fn hold_little(io: &TcpStream) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket2::SockRef::from(io).set_tcp_notsent_lowat(128 << 10)?;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = io;
+    Ok(())
 }
 
 /// Asks a proxy for a way to the gateway (RFC 9110 section 9.3.6). Gives the bytes read past its answer.

@@ -11,7 +11,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::address::AppPlace;
+use crate::{address::AppPlace, connect::hold_little};
 
 /// A stream socket to an app.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ impl Socket {
             AppPlace::Tcp { host, port } => {
                 let io = TcpStream::connect((host.as_str(), *port)).await?;
                 io.set_nodelay(true)?;
+                hold_little(&io)?;
                 Ok(Self::Tcp(io))
             }
             AppPlace::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
