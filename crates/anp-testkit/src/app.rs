@@ -5,7 +5,7 @@ use std::{future::Future, net::SocketAddr};
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::mpsc,
     task::JoinHandle,
 };
@@ -51,6 +51,23 @@ impl App {
             }
         });
         Self { addr, task }
+    }
+
+    /// An app that refuses connections: its port is taken, and nobody listens.
+    ///
+    /// # Panics
+    /// No port is free.
+    pub fn refusing() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(free).expect("a free port");
+        Self {
+            addr: socket.local_addr().expect("a bound port"),
+            task: tokio::spawn(async move {
+                let _held = socket;
+                std::future::pending().await
+            }),
+        }
     }
 
     /// An app that gives its connections to the test.
@@ -108,10 +125,13 @@ impl Connection {
 
     /// Waits until the caller closes the connection, whatever it still sends.
     pub async fn closed(&mut self) {
-        self.read.clear();
-        while matches!(self.socket.read_buf(&mut self.read).await, Ok(n) if n > 0) {
-            self.read.clear();
-        }
+        self.rest().await;
+    }
+
+    /// Everything the caller still sends before it closes the connection.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        while matches!(self.socket.read_buf(&mut self.read).await, Ok(n) if n > 0) {}
+        self.read.split().into()
     }
 
     /// Ends the connection with a reset.

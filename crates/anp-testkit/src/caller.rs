@@ -74,18 +74,26 @@ impl Caller {
     /// # Panics
     /// The connection ended before one was whole.
     pub async fn head(&mut self) -> ResponseHead {
-        let end = loop {
-            if let Some(end) = self.read.windows(4).position(|w| w == b"\r\n\r\n") {
-                break end + 4;
-            }
-            assert!(self.fill().await, "no response head: {:?}", self.read);
-        };
-        let text = String::from_utf8_lossy(&self.read.split_to(end)).into_owned();
+        let text = self.text_block().await;
         let status = text.get(9..12).and_then(|s| s.parse().ok());
         ResponseHead {
             status: status.expect("a status line"),
             text,
         }
+    }
+
+    /// Everything to the next empty line.
+    ///
+    /// # Panics
+    /// The connection ended before.
+    async fn text_block(&mut self) -> String {
+        let end = loop {
+            if let Some(end) = self.read.windows(4).position(|w| w == b"\r\n\r\n") {
+                break end + 4;
+            }
+            assert!(self.fill().await, "no empty line: {:?}", self.read);
+        };
+        String::from_utf8_lossy(&self.read.split_to(end)).into_owned()
     }
 
     /// The next chunk of a chunked body; empty at its end, `None` where the connection ended.
@@ -134,11 +142,6 @@ impl Caller {
         let (body, end) = self.sized(len.expect("a content-length")).await;
         assert_eq!(end, BodyEnd::Whole);
         (head, body)
-    }
-
-    /// True where the gateway closes the connection without another byte.
-    pub async fn is_closed(&mut self) -> bool {
-        self.read.is_empty() && !self.fill().await
     }
 
     async fn exactly(&mut self, len: usize) -> Option<Bytes> {

@@ -11,7 +11,9 @@
 pub mod app;
 pub mod caller;
 pub mod peer;
+pub mod rig;
 
 pub use app::App;
 pub use caller::{BodyEnd, Caller};
 pub use peer::{Peer, Said};
+pub use rig::{Rig, RunningGateway, RunningReceiver, soon};

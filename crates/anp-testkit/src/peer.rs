@@ -72,13 +72,21 @@ impl Peer {
         Self { socket, read }
     }
 
-    /// Connects on version 2 and exchanges SETTINGS.
+    /// Connects on version 2; ready once both sides have read the other's SETTINGS.
     pub async fn ready(gateway: SocketAddr, path: &str) -> Self {
         let mut peer = Self::connect(gateway, path, "anpx.v2").await;
         peer.send(&v2::encode::settings(&v2::Settings::default()))
             .await;
         assert!(matches!(peer.frame().await.payload, Payload::Settings(_)));
-        peer
+        // What answers this ping has read what came before it.
+        peer.send_raw(&message(0x89, b"")).await;
+        loop {
+            match peer.read().await {
+                Said::Control(10) => return peer,
+                Said::Control(_) | Said::Binary(_) => {}
+                other => panic!("{other:?} in place of a pong"),
+            }
+        }
     }
 
     /// Sends bytes as they are. False where the gateway has closed the connection.

@@ -1,0 +1,14 @@
+//! A real gateway and a real receiver between raw callers, raw apps and hostile peers.
+
+#[cfg(test)]
+mod bodies;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod heads;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod leaving;
+#[cfg(test)]
+mod restarts;
