@@ -5,7 +5,7 @@ PYTHON ?= python3
 # Tests of the Python side start this binary.
 BINARY = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/anp-proxy
 
-.PHONY: help demo build test test-rust test-python lint bench promises guard
+.PHONY: help demo build test test-rust test-python lint bench promises guard fuzz
 
 help:
 	@echo "make demo       build and run gateway, receiver and a sample app; prints what to try"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint       format, clippy, documentation, licences of dependencies"
 	@echo "make bench      us beside our peers on this machine"
 	@echo "make promises   times, memory and long runs beside their limits"
+	@echo "make fuzz       each fuzz target for FUZZ_SECONDS (12); needs nightly Rust and cargo-fuzz"
 	@echo "make guard      instruction counts of codec and session against the recorded ones"
 
 # Optimised a little: a tunnel worth trying after a short build.
@@ -60,3 +61,16 @@ promises:
 
 guard:
 	bench/guard
+
+FUZZ_SECONDS ?= 12
+FUZZ_TARGETS = decode round_trip reassembly session_ops hostile_peer
+
+fuzz:
+	@if $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
+	  set -ex; \
+	  for target in $(FUZZ_TARGETS); do \
+	    $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -verbosity=0; \
+	  done; \
+	else \
+	  echo "skipped: fuzzing (nightly Rust and cargo install cargo-fuzz --locked)"; \
+	fi
