@@ -3,41 +3,13 @@
 use std::time::Duration;
 
 use anpx::{
-    ResetCode, StreamError,
-    session::{End, Event, Read, Role, StreamId},
+    ResetCode,
+    session::{End, Event, Read, Role},
     v1::codec::Kind,
 };
 use bytes::Bytes;
 
-use crate::pair::{ID, One, at, frame, request};
-
-const OK: &str = r#"{"status":200,"headers":{"X-App":"yes"}}"#;
-
-fn reset(code: ResetCode) -> StreamError {
-    StreamError::Reset(code)
-}
-
-/// Reads the stream to its end: status, content-length, body.
-fn whole(one: &mut One, id: StreamId) -> (u16, Option<Vec<u8>>, Vec<u8>) {
-    let Ok(Read::Head(head, end)) = one.read(id) else {
-        panic!("no head");
-    };
-    let length = head.headers.get("content-length").map(<[u8]>::to_vec);
-    let mut body = Vec::new();
-    let mut over = end.is_end();
-    while !over {
-        match one.read(id).unwrap() {
-            Read::Data(data, end) => {
-                body.extend_from_slice(&data);
-                over = end.is_end();
-            }
-            Read::End => over = true,
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!(one.read(id), Ok(Read::Pending));
-    (head.status, length, body)
-}
+use crate::pair::{ID, OK, One, at, frame, request, reset, whole};
 
 #[test]
 fn resp_meta_may_be_in_the_first_chunk_the_last_or_every_one() {

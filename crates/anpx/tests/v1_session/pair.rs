@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anpx::{
-    Fields, RequestHead, ResponseHead, StreamError,
+    Fields, RequestHead, ResetCode, ResponseHead, StreamError,
     frame::Frame,
     session::{End, Event, Read, Role, StreamId, Transmit, config::V1Config, v1::Session},
     v1::codec::{self, Decoded, Kind, Position},
@@ -124,4 +124,34 @@ impl One {
     pub(crate) fn read(&mut self, id: StreamId) -> Result<Read, StreamError> {
         self.session.read(self.now, id)
     }
+}
+
+/// The meta of a plain answer.
+pub(crate) const OK: &str = r#"{"status":200,"headers":{"X-App":"yes"}}"#;
+
+/// A reset, as a reader sees it.
+pub(crate) fn reset(code: ResetCode) -> StreamError {
+    StreamError::Reset(code)
+}
+
+/// Reads the stream to its end: status, content-length, body.
+pub(crate) fn whole(one: &mut One, id: StreamId) -> (u16, Option<Vec<u8>>, Vec<u8>) {
+    let Ok(Read::Head(head, end)) = one.read(id) else {
+        panic!("no head");
+    };
+    let length = head.headers.get("content-length").map(<[u8]>::to_vec);
+    let mut body = Vec::new();
+    let mut over = end.is_end();
+    while !over {
+        match one.read(id).unwrap() {
+            Read::Data(data, end) => {
+                body.extend_from_slice(&data);
+                over = end.is_end();
+            }
+            Read::End => over = true,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(one.read(id), Ok(Read::Pending));
+    (head.status, length, body)
 }
