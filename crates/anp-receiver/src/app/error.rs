@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use anp_http1::BodyError;
 use anpx::{FieldsError, ResetCode, StreamError};
 
 /// Why an exchange with an app did not end well.
@@ -62,6 +63,15 @@ impl AppError {
             FieldsError::TooLarge => Self::TooLarge("header fields"),
             FieldsError::BadName => Self::Malformed("bad field name"),
             _ => Self::Malformed("bad field value"),
+        }
+    }
+}
+
+impl From<BodyError> for AppError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Malformed(what) => Self::Malformed(what),
+            BodyError::TooLarge(what) => Self::TooLarge(what),
         }
     }
 }

@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
+use anp_http1::Connection;
+use bytes::BytesMut;
 use tokio::time::Instant;
 
-use super::{AppError, http::Connection, socket::Socket};
+use super::{AppError, socket::Socket};
 use crate::address::AppUrl;
 
 /// How connections are made and kept.
@@ -96,7 +98,7 @@ impl Apps {
     pub(crate) async fn fresh(&self, app: &App) -> Result<Connection<Socket>, AppError> {
         let after = self.config.connect_timeout;
         match tokio::time::timeout(after, Socket::connect(app.url.place())).await {
-            Ok(Ok(socket)) => Ok(Connection::new(socket)),
+            Ok(Ok(socket)) => Ok(Connection::new(socket, BytesMut::new())),
             Ok(Err(source)) => Err(AppError::Unreachable {
                 app: app.url.to_string(),
                 source,

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use anp_http1::{Connection, Decoded, Decoder, fields::put_trailers};
 use anp_tunnel::{Incoming, Part, RecvStream, SendStream};
 use anpx::{
     Fields, RequestHead, ResponseHead,
@@ -21,9 +22,7 @@ use tokio::{
 };
 
 use super::{
-    Connection,
-    body::{Decoded, Decoder},
-    request::{Framing, encode_head, encode_trailers},
+    request::{Framing, encode_head},
     response,
 };
 use crate::app::AppError;
@@ -189,8 +188,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     /// answered and closed without reading.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), AppError> {
         while !matches!(self.upload, Upload::Broken) {
-            // The first part is taken before the head is written, so that both go out in one call.
-            let waiting = self.conn.has_room() && !self.take_part(cx)?;
+            // Parts at hand are taken before the head is written, so that they go out in one call.
+            let mut waiting = false;
+            while self.conn.has_room() && !waiting {
+                waiting = !self.take_part(cx)?;
+            }
             match self.conn.poll_flush(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(())) if waiting => break,
@@ -234,7 +236,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
                 let head = self.conn.head();
                 let tail = match (data.is_empty(), end) {
                     (true, _) => {
-                        encode_trailers(head, &trailers.unwrap_or_default());
+                        put_trailers(head, &trailers.unwrap_or_default());
                         &b""[..]
                     }
                     (false, false) => {

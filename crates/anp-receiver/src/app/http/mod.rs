@@ -6,11 +6,8 @@
 //! and URIs in between, hands messages between tasks, and gives up a response when the request
 //! can no longer be written.
 
-mod body;
-mod connection;
 mod exchange;
 mod request;
 mod response;
 
-pub(crate) use connection::Connection;
 pub(crate) use exchange::{Ended, exchange};

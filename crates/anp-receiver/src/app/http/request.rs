@@ -1,6 +1,7 @@
-//! Writes a request's head and trailers (RFC 9112 sections 3 and 7.1).
+//! Writes a request's head (RFC 9112 section 3).
 
-use anpx::{Fields, RequestHead};
+use anp_http1::fields;
+use anpx::RequestHead;
 use bytes::{BufMut, BytesMut};
 
 use crate::app::AppError;
@@ -46,7 +47,8 @@ pub(crate) fn encode_head(
     let mut length = None;
     for (name, value) in &head.headers {
         if name == b"content-length" {
-            let value = parse_length(value).ok_or(AppError::BadRequest("bad content-length"))?;
+            let value =
+                fields::parse_length(value).ok_or(AppError::BadRequest("bad content-length"))?;
             match length {
                 None => length = Some(value),
                 // The same length twice says nothing new (RFC 9110 section 8.6).
@@ -54,7 +56,7 @@ pub(crate) fn encode_head(
                 Some(_) => return Err(AppError::BadRequest("two content-lengths")),
             }
         }
-        put_field(out, name, value);
+        fields::put(out, name, value);
     }
     let framing = match (length, whole) {
         (Some(0), _) | (None, true) => Framing::Empty,
@@ -69,32 +71,6 @@ pub(crate) fn encode_head(
     Ok(framing)
 }
 
-/// Appends the last chunk with `trailers` behind it.
-pub(crate) fn encode_trailers(out: &mut BytesMut, trailers: &Fields) {
-    out.put_slice(b"0\r\n");
-    for (name, value) in trailers {
-        // Framing fields are never merged from trailers (RFC 9110 section 6.5.1).
-        if name != b"content-length" {
-            put_field(out, name, value);
-        }
-    }
-    out.put_slice(b"\r\n");
-}
-
-fn put_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
-    out.put_slice(name);
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
-}
-
-/// A `Content-Length` value: digits only, and they fit.
-pub(crate) fn parse_length(value: &[u8]) -> Option<u64> {
-    let digits = std::str::from_utf8(value).ok()?;
-    let all_digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    all_digits.then(|| digits.parse().ok()).flatten()
-}
-
 /// RFC 9110 section 5.6.2.
 fn is_token_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
@@ -103,6 +79,7 @@ fn is_token_byte(b: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anpx::Fields;
     use bytes::Bytes;
 
     fn head(method: &'static str, target: &'static str, fields: &[(&str, &str)]) -> RequestHead {

@@ -2,6 +2,10 @@
 
 use std::mem::MaybeUninit;
 
+use anp_http1::{
+    Decoder,
+    fields::{lower_case, parse_length, tokens},
+};
 use anpx::{
     Fields, ResponseHead,
     fields::{FieldsBuilder, is_forbidden},
@@ -9,7 +13,6 @@ use anpx::{
 };
 use bytes::{Buf, BytesMut};
 
-use super::{body::Decoder, request::parse_length};
 use crate::app::AppError;
 
 /// Most bytes of a head as the app writes it: its fields and a little for the line above them.
@@ -133,11 +136,6 @@ impl Framing {
     }
 }
 
-/// The members of a comma-separated list.
-fn tokens(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    list.split(|b| *b == b',').map(<[u8]>::trim_ascii)
-}
-
 /// The end-to-end fields: without hop-by-hop ones and those that `Connection` names.
 fn collect(
     fields: &[httparse::Header<'_>],
@@ -172,36 +170,10 @@ fn collect(
     Ok(builder.build())
 }
 
-/// Trailer fields of a chunked body, without those that a trailer cannot change.
-pub(crate) fn collect_trailers(fields: &[httparse::Header<'_>]) -> Result<Fields, AppError> {
-    let mut builder = Fields::builder(64);
-    for field in fields {
-        let mut lower = [0; 64];
-        let name = lower_case(field.name.as_bytes(), &mut lower);
-        let name = name.as_ref();
-        if !is_forbidden(name) && name != b"content-length" {
-            push(&mut builder, name, field.value)?;
-        }
-    }
-    Ok(builder.build())
-}
-
 fn push(builder: &mut FieldsBuilder, name: &[u8], value: &[u8]) -> Result<(), AppError> {
     builder
         .push(name, value.trim_ascii())
         .map_err(AppError::from_field)
-}
-
-/// `name` in lower case: in `scratch` where it fits, which nearly every name does.
-fn lower_case<'a>(name: &[u8], scratch: &'a mut [u8; 64]) -> std::borrow::Cow<'a, [u8]> {
-    match scratch.get_mut(..name.len()) {
-        Some(place) => {
-            place.copy_from_slice(name);
-            place.make_ascii_lowercase();
-            std::borrow::Cow::Borrowed(place)
-        }
-        None => std::borrow::Cow::Owned(name.to_ascii_lowercase()),
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,144 @@
+//! Header sections: what both ends do the same way when they write and read them.
+
+use std::borrow::Cow;
+
+use anpx::Fields;
+use bytes::{BufMut, BytesMut};
+
+/// Appends one field line, `name: value` and CRLF (RFC 9112 section 5). The two are written as
+/// they are: what comes from [`Fields`] is safe.
+pub fn put(out: &mut BytesMut, name: &[u8], value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.put_slice(name);
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
+/// Appends the last chunk with `trailers` behind it (RFC 9112 section 7.1.2).
+pub fn put_trailers(out: &mut BytesMut, trailers: &Fields) {
+    out.put_slice(b"0\r\n");
+    for (name, value) in trailers {
+        // Framing fields are never merged from trailers (RFC 9110 section 6.5.1).
+        if name != b"content-length" {
+            put(out, name, value);
+        }
+    }
+    out.put_slice(b"\r\n");
+}
+
+/// The members of a comma-separated list without the white space around them, empty ones included
+/// (RFC 9110 section 5.6.1).
+pub fn tokens(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|b| *b == b',').map(<[u8]>::trim_ascii)
+}
+
+/// A `Content-Length` value: digits only, and they fit (RFC 9110 section 8.6).
+pub fn parse_length(value: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(value).ok()?;
+    let all_digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok()).flatten()
+}
+
+/// `name` in lower case, as [`Fields`] wants it: in `scratch` where it fits, which nearly every
+/// name does.
+pub fn lower_case<'a>(name: &[u8], scratch: &'a mut [u8; 64]) -> Cow<'a, [u8]> {
+    match scratch.get_mut(..name.len()) {
+        Some(place) => {
+            place.copy_from_slice(name);
+            place.make_ascii_lowercase();
+            Cow::Borrowed(place)
+        }
+        None => Cow::Owned(name.to_ascii_lowercase()),
+    }
+}
+
+/// True where every LF of `head` has a CR before it and every CR an LF behind it. Lines that end
+/// otherwise are read differently by different parsers (RFC 9112 section 2.2).
+pub fn lines_end_in_crlf(head: &[u8]) -> bool {
+    let mut after_cr = false;
+    for b in head {
+        if after_cr != (*b == b'\n') {
+            return false;
+        }
+        after_cr = *b == b'\r';
+    }
+    !after_cr
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_and_trailers_are_written_as_they_are() {
+        let mut out = BytesMut::new();
+        put(&mut out, b"x-a", b"b c");
+        assert_eq!(&out[..], b"x-a: b c\r\n");
+        let trailers = Fields::from_pairs([
+            ("grpc-status", "0"),
+            ("content-length", "9"),
+            ("x-sum", "\u{e9}"),
+        ])
+        .unwrap();
+        let mut out = BytesMut::new();
+        put_trailers(&mut out, &trailers);
+        assert_eq!(
+            &out[..],
+            "0\r\ngrpc-status: 0\r\nx-sum: \u{e9}\r\n\r\n".as_bytes()
+        );
+        let mut out = BytesMut::new();
+        put_trailers(&mut out, &Fields::default());
+        assert_eq!(&out[..], b"0\r\n\r\n");
+    }
+
+    #[test]
+    fn lists_are_split_and_trimmed() {
+        let members: Vec<_> = tokens(b"close , X-Hop,\tkeep-alive,").collect();
+        let expected: [&[u8]; 4] = [b"close", b"X-Hop", b"keep-alive", b""];
+        assert_eq!(members, expected);
+    }
+
+    #[test]
+    fn lengths_are_digits_that_fit() {
+        assert_eq!(parse_length(b"0"), Some(0));
+        assert_eq!(parse_length(b"0012"), Some(12));
+        assert_eq!(parse_length(b"18446744073709551615"), Some(u64::MAX));
+        for bad in [
+            "",
+            "+1",
+            "-1",
+            " 1",
+            "1 ",
+            "1,1",
+            "0x1",
+            "18446744073709551616",
+            "\u{661}",
+        ] {
+            assert_eq!(parse_length(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_any_length_come_in_lower_case() {
+        for len in [0, 1, 63, 64, 65, 300] {
+            let name = "Aa".repeat(len)[..len].to_owned();
+            assert_eq!(
+                lower_case(name.as_bytes(), &mut [0; 64]),
+                name.to_lowercase().as_bytes()
+            );
+        }
+    }
+
+    #[test]
+    fn only_crlf_ends_a_line() {
+        for head in ["", "a: b\r\n", "a: b\r\n\r\n", "ab"] {
+            assert!(lines_end_in_crlf(head.as_bytes()), "{head:?}");
+        }
+        for head in [
+            "\n", "\r", "a\nb\r\n", "a\rb\r\n", "\r\r\n", "\r\n\n", "a\r\n\r",
+        ] {
+            assert!(!lines_end_in_crlf(head.as_bytes()), "{head:?}");
+        }
+    }
+}
