@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 
 use crate::app::{
     AppError, Apps,
-    http::{Ended, exchange},
+    http1::{Ended, exchange},
 };
 
 /// Accepts the tunnel's requests until it ends. Must run where `spawn_local` works.

@@ -1,7 +1,7 @@
 //! The ways to call an app. There is one so far: HTTP/1.1 over TCP or a Unix socket.
 
 mod error;
-pub(crate) mod http;
+pub(crate) mod http1;
 mod pool;
 mod socket;
 

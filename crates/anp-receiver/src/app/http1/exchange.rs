@@ -2,13 +2,12 @@
 
 use std::{
     future::{Future, poll_fn},
-    io,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use anp_http1::{Connection, Decoded, Decoder, fields::put_trailers};
+use anp_http1::{Connection, Decoder, fields::put_trailers};
 use anp_tunnel::{Incoming, Part, RecvStream, SendStream};
 use anpx::{
     Fields, RequestHead, ResponseHead,
@@ -22,13 +21,11 @@ use tokio::{
 };
 
 use super::{
+    gather::{Gathered, Tail, broken, poll_gather},
     request::{Framing, encode_head},
     response,
 };
 use crate::app::AppError;
-
-/// Chunks are joined into one frame up to this many bytes: below it a copy costs less than a frame.
-const JOINED: usize = 16 << 10;
 
 /// How long an app may take to ask for a body that waits for it. A client that sent
 /// `expect: 100-continue` should not wait for ever (RFC 9110 section 10.1.1).
@@ -135,26 +132,6 @@ enum Download {
     Head,
     /// The head was sent on.
     Body { body: Decoder, keep_alive: bool },
-}
-
-/// Body bytes at hand, and the end where that was seen with them.
-struct Gathered {
-    data: Bytes,
-    tail: Option<Tail>,
-}
-
-impl Gathered {
-    fn nothing() -> Self {
-        Self {
-            data: Bytes::new(),
-            tail: None,
-        }
-    }
-}
-
-enum Tail {
-    End,
-    Trailers(Fields),
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
@@ -369,13 +346,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     }
 }
 
-fn broken(closed: Option<io::ErrorKind>, when: &'static str) -> AppError {
-    AppError::Broken {
-        when,
-        source: closed.unwrap_or(io::ErrorKind::UnexpectedEof).into(),
-    }
-}
-
 fn put_chunk_size(out: &mut BytesMut, size: usize) {
     let mut digits = [0; 16];
     let mut left = size;
@@ -390,75 +360,4 @@ fn put_chunk_size(out: &mut BytesMut, size: usize) {
     }
     out.put_slice(digits.get(start..).unwrap_or_default());
     out.put_slice(b"\r\n");
-}
-
-/// Ready with at most `room` bytes of body, more than none unless the body ended.
-fn poll_gather<IO: AsyncRead + AsyncWrite + Unpin>(
-    conn: &mut Connection<IO>,
-    body: &mut Decoder,
-    cx: &mut Context<'_>,
-    room: usize,
-) -> Poll<Result<Gathered, AppError>> {
-    loop {
-        // Reads go on while bytes are there at once, so that a body that came in pieces leaves in
-        // as few frames as it can. One that fills the frame anyway is not read ahead of.
-        let mut open = true;
-        let mut drained = false;
-        while conn.read.len() < room && !drained && open {
-            match conn.poll_read(cx) {
-                Poll::Ready(more) => open = more,
-                Poll::Pending => drained = true,
-            }
-        }
-        if let Some(gathered) = decode(conn, body, room)? {
-            return Poll::Ready(Ok(gathered));
-        }
-        if let Some(closed) = conn.closed {
-            // An orderly end may be the body's too; a reset never is.
-            if closed != io::ErrorKind::UnexpectedEof || !body.close() {
-                return Poll::Ready(Err(broken(conn.closed, "in the middle of its response")));
-            }
-        } else if drained {
-            return Poll::Pending;
-        } else {
-            // Bytes were at hand, but only framing and not the whole of it.
-            ready!(conn.poll_read(cx));
-        }
-    }
-}
-
-/// Decodes what was read; `None` where that is no part of the body yet.
-fn decode<IO>(
-    conn: &mut Connection<IO>,
-    body: &mut Decoder,
-    room: usize,
-) -> Result<Option<Gathered>, AppError> {
-    let mut first = Bytes::new();
-    let mut joined = BytesMut::new();
-    let tail = loop {
-        let held = first.len() + joined.len();
-        // Past the joining limit only the end is looked for, which needs no room.
-        let max = match held {
-            0 => room,
-            _ => JOINED.min(room).saturating_sub(held),
-        };
-        match body.next(&mut conn.read, max)? {
-            Decoded::Data(data) if held == 0 => first = data,
-            Decoded::Data(data) => {
-                if joined.is_empty() {
-                    joined.reserve(JOINED);
-                    joined.put_slice(&std::mem::take(&mut first));
-                }
-                joined.put_slice(&data);
-            }
-            Decoded::End => break Some(Tail::End),
-            Decoded::Trailers(trailers) => break Some(Tail::Trailers(trailers)),
-            Decoded::More => break None,
-        }
-    };
-    let data = match joined.is_empty() {
-        true => first,
-        false => joined.freeze(),
-    };
-    Ok((!data.is_empty() || tail.is_some()).then_some(Gathered { data, tail }))
 }

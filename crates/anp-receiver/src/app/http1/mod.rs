@@ -7,6 +7,7 @@
 //! can no longer be written.
 
 mod exchange;
+mod gather;
 mod request;
 mod response;
 
