@@ -8,7 +8,10 @@ use anpx::session::{
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-use crate::address::{AppUrl, GatewayUrl};
+use crate::{
+    address::{AppUrl, GatewayUrl},
+    coding::ContentCoding,
+};
 
 /// Settings of a [`Receiver`](crate::Receiver). [`Config::default`] holds the documented defaults.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +42,9 @@ pub struct Config {
     pub pool_max_idle: usize,
     /// How long an idle connection is kept. Default 60s; should be below the app's own limit.
     pub pool_idle_timeout: Span,
+    /// Content codings that responses may be given, the preferred first, for callers that take
+    /// them and where the app did not code itself. Read docs/security.md before. Default: none.
+    pub compress: Vec<ContentCoding>,
     /// Streams at once on one tunnel, 1 to 1024. Each may hold a 64 KiB window. Default 1024.
     pub max_streams: u32,
     /// How long a graceful stop waits for requests in flight. `"0"` does not wait. Default 30s.
@@ -73,6 +79,7 @@ impl Default for Config {
             app_connect_timeout: Span::from_secs(5),
             pool_max_idle: 512,
             pool_idle_timeout: Span::from_secs(60),
+            compress: Vec::new(),
             max_streams: 1024,
             drain_timeout: Span::from_secs(30),
             ping_interval: Span::from_secs(10),
@@ -114,6 +121,18 @@ impl Config {
                     format!("expected 1 to 64 letters, digits, '.', '_' or '-', got {name:?}"),
                 );
             }
+        }
+        let twice = self.compress.iter().enumerate().find(|(i, coding)| {
+            self.compress
+                .iter()
+                .take(*i)
+                .any(|before| before == *coding)
+        });
+        if let Some((_, coding)) = twice {
+            return fail(
+                "compress",
+                format!("expected each coding once, got {:?} twice", coding.name()),
+            );
         }
         for (key, value, most) in [
             ("tunnels", u32::from(self.tunnels), 64),
@@ -190,12 +209,15 @@ mod tests {
     #[test]
     fn every_refusal_names_its_key() {
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 9] = [
+        let cases: [(&str, Spoil); 10] = [
             ("gateways", |c| {
                 c.gateways.push("wss://gate.example".parse().unwrap())
             }),
             ("to", |c| c.to.clear()),
             ("name", |c| c.name = Some("two words".into())),
+            ("compress", |c| {
+                c.compress = vec![ContentCoding::Gzip, ContentCoding::Br, ContentCoding::Gzip]
+            }),
             ("tunnels", |c| c.tunnels = 0),
             ("max_streams", |c| c.max_streams = 1025),
             ("workers", |c| c.workers = 257),

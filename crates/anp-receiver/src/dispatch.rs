@@ -44,11 +44,12 @@ async fn answer(apps: Rc<Apps>, mut incoming: Incoming) {
 /// Calls the first app that can be reached. Nothing of a request goes to a second app once any
 /// of it may have reached one.
 async fn call(apps: &Apps, incoming: &mut Incoming) -> Result<(), AppError> {
+    let codings = apps.codings();
     let mut unreachable = None;
     for app in apps.in_order() {
         let _in_flight = app.enter();
         if let Some(mut conn) = apps.kept(app) {
-            match exchange(&mut conn, incoming, app.prefix(), true).await {
+            match exchange(&mut conn, incoming, app.prefix(), codings, true).await {
                 Ok(Ended::Reusable) => {
                     apps.keep(app, conn);
                     return Ok(());
@@ -67,7 +68,8 @@ async fn call(apps: &Apps, incoming: &mut Incoming) -> Result<(), AppError> {
                 continue;
             }
         };
-        if let Ended::Reusable = exchange(&mut conn, incoming, app.prefix(), false).await? {
+        if let Ended::Reusable = exchange(&mut conn, incoming, app.prefix(), codings, false).await?
+        {
             apps.keep(app, conn);
         }
         return Ok(());

@@ -36,6 +36,7 @@
 mod address;
 mod answer;
 mod app;
+mod coding;
 mod config;
 mod connect;
 mod dispatch;
@@ -51,6 +52,7 @@ mod tests;
 mod worker;
 
 pub use address::{AddressError, AppPlace, AppUrl, GatewayUrl};
+pub use coding::ContentCoding;
 pub use config::{Config, ConfigError};
 pub use connect::ConnectError;
 pub use error::{Error, Failure};

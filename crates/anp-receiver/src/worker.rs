@@ -10,6 +10,7 @@ use tokio::{
 
 use crate::{
     app::{Apps, PoolConfig},
+    coding::Codings,
     error::Error,
     gateway::Gateway,
     slot::{Shared, Slot},
@@ -75,14 +76,15 @@ pub(crate) fn start(
 /// Runs every place until it is over.
 async fn run(places: Places, shared: Shared) {
     let config = &shared.config;
-    let apps = Rc::new(Apps::new(
+    let apps = Apps::new(
         &config.to,
         PoolConfig {
             connect_timeout: config.app_connect_timeout.0,
             max_idle: config.pool_max_idle,
             idle_timeout: config.pool_idle_timeout.0,
         },
-    ));
+    );
+    let apps = Rc::new(apps.coded(Codings::new(&config.compress)));
     let mut slots = JoinSet::new();
     for (gateway, index) in places {
         let slot = Slot {

@@ -36,6 +36,9 @@ pub(crate) enum AppError {
     /// The request cannot be written as HTTP/1.1.
     #[error("the request cannot be passed on: {0}")]
     BadRequest(&'static str),
+    /// The response could not be coded (`receiver.compress`).
+    #[error("the response could not be compressed: {0}")]
+    Coding(io::Error),
     /// The caller or the tunnel went away.
     #[error("{0}")]
     Gone(#[from] StreamError),
@@ -53,6 +56,7 @@ impl AppError {
             }
             Self::TooLarge(_) => Some(ResetCode::TOO_LARGE),
             Self::BadRequest(_) => Some(ResetCode::PROTOCOL),
+            Self::Coding(_) => Some(ResetCode::INTERNAL),
             Self::Gone(_) => None,
         }
     }

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::{AppError, socket::Socket};
-use crate::address::AppUrl;
+use crate::{address::AppUrl, coding::Codings};
 
 /// How connections are made and kept.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,7 @@ pub(crate) struct Apps {
     /// Where the search for the least busy app starts; moves on, so that equals take turns.
     turn: Cell<usize>,
     config: PoolConfig,
+    codings: Codings,
 }
 
 /// One app.
@@ -66,7 +67,19 @@ impl Apps {
             apps: urls.iter().map(app).collect(),
             turn: Cell::new(0),
             config,
+            codings: Codings::default(),
         }
+    }
+
+    /// Responses may be coded with `codings`.
+    pub(crate) fn coded(mut self, codings: Codings) -> Self {
+        self.codings = codings;
+        self
+    }
+
+    /// What responses may be coded with.
+    pub(crate) fn codings(&self) -> &Codings {
+        &self.codings
     }
 
     /// The apps in the order in which they should be tried: the least busy first.

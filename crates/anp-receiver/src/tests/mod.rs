@@ -1,6 +1,7 @@
 //! Requests through two real tunnels to scripted apps that speak raw TCP.
 
 mod bodies;
+mod coded;
 mod failures;
 mod heads;
 
@@ -21,6 +22,7 @@ use tokio::{
 
 use crate::{
     app::{Apps, PoolConfig},
+    coding::Codings,
     dispatch::dispatch,
 };
 
@@ -116,12 +118,16 @@ struct Call {
 impl Gateway {
     /// A tunnel to a receiver that calls `apps`.
     async fn before(apps: &[&str]) -> Self {
+        Self::with(apps, Version::V2, Codings::default()).await
+    }
+
+    async fn with(apps: &[&str], version: Version, codings: Codings) -> Self {
         let (ours, theirs) = tokio::io::duplex(256 << 10);
         let config = TunnelConfig::new(Role::Gateway);
-        let (tunnel, driver) = Tunnel::new(ours, Bytes::new(), Version::V2, config, None);
+        let (tunnel, driver) = Tunnel::new(ours, Bytes::new(), version, config, None);
         spawn_local(driver);
         let config = TunnelConfig::new(Role::Receiver);
-        let (receiver, driver) = Tunnel::new(theirs, Bytes::new(), Version::V2, config, None);
+        let (receiver, driver) = Tunnel::new(theirs, Bytes::new(), version, config, None);
         spawn_local(driver);
         let urls: Vec<_> = apps.iter().map(|url| url.parse().unwrap()).collect();
         let config = PoolConfig {
@@ -129,7 +135,7 @@ impl Gateway {
             max_idle: 64,
             idle_timeout: Duration::from_secs(60),
         };
-        let apps = Rc::new(Apps::new(&urls, config));
+        let apps = Rc::new(Apps::new(&urls, config).coded(codings));
         spawn_local(async move { dispatch(&receiver, &apps).await });
         while tunnel.status() == Status::Opening {
             tokio::task::yield_now().await;

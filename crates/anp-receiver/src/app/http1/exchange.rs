@@ -8,7 +8,7 @@ use std::{
 };
 
 use anp_http1::{Connection, Decoder, fields::put_trailers};
-use anp_tunnel::{Incoming, Part, RecvStream, SendStream};
+use anp_tunnel::{Incoming, Part, RecvStream};
 use anpx::{
     Fields, RequestHead, ResponseHead,
     limits::{MAX_INFORMATIONAL, MAX_INFORMATIONAL_HEAD},
@@ -25,7 +25,10 @@ use super::{
     request::{Framing, encode_head},
     response,
 };
-use crate::app::AppError;
+use crate::{
+    app::AppError,
+    coding::{Codings, Outgoing},
+};
 
 /// How long an app may take to ask for a body that waits for it. A client that sent
 /// `expect: 100-continue` should not wait for ever (RFC 9110 section 10.1.1).
@@ -40,8 +43,9 @@ pub(crate) enum Ended {
     Spent,
 }
 
-/// Sends `incoming` to the app behind `conn` and its answer back. `prefix` goes before the target;
-/// `kept` says that the connection served another exchange before.
+/// Sends `incoming` to the app behind `conn` and its answer back. `prefix` goes before the target,
+/// `codings` are what the response may be coded with, `kept` says that the connection served
+/// another exchange before.
 ///
 /// # Errors
 /// The stream has to be reset, or is over; [`AppError::Stale`] where the request may be sent again.
@@ -49,6 +53,7 @@ pub(crate) async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(
     conn: &mut Connection<IO>,
     incoming: &mut Incoming,
     prefix: &[u8],
+    codings: &Codings,
     kept: bool,
 ) -> Result<Ended, AppError> {
     let head = &incoming.head;
@@ -68,7 +73,7 @@ pub(crate) async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(
     let mut exchange = Exchange {
         conn,
         request: &mut incoming.body,
-        response: &mut incoming.response,
+        response: Outgoing::new(&mut incoming.response, head, codings),
         upload: match framing {
             Framing::Empty => Upload::Done,
             _ => Upload::Sending(framing),
@@ -97,7 +102,7 @@ fn is_idempotent(head: &RequestHead) -> bool {
 struct Exchange<'a, IO> {
     conn: &'a mut Connection<IO>,
     request: &'a mut RecvStream,
-    response: &'a mut SendStream,
+    response: Outgoing<'a>,
     upload: Upload,
     /// The first part of the body, where it came with the head.
     first: Option<Part>,
@@ -136,7 +141,7 @@ enum Download {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ended, AppError>> {
-        if let Poll::Ready(error) = self.response.poll_error(cx) {
+        if let Poll::Ready(error) = self.response.stream().poll_error(cx) {
             return Poll::Ready(Err(error.into()));
         }
         self.poll_upload(cx)?;
@@ -156,7 +161,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             self.patience = None;
             let headers = Fields::default();
             let status = 100;
-            self.response.inform(&ResponseHead { status, headers })?;
+            self.response
+                .stream()
+                .inform(&ResponseHead { status, headers })?;
         }
         Ok(())
     }
@@ -245,10 +252,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
                 Download::Body { body, keep_alive } => (body, *keep_alive),
             };
             if body.is_done() {
+                ready!(self.response.poll_done(cx))?;
                 return Poll::Ready(Ok(self.finish(keep_alive)));
             }
             let room = ready!(self.response.poll_capacity(cx))?;
-            let gathered = ready!(poll_gather(self.conn, body, cx, room))?;
+            let Poll::Ready(gathered) = poll_gather(self.conn, body, cx, room)? else {
+                let _ = self.response.poll_flush(cx)?;
+                return Poll::Pending;
+            };
             match gathered.tail {
                 Some(Tail::End) => self.response.send_data(gathered.data, End::Yes)?,
                 Some(Tail::Trailers(trailers)) => {
@@ -293,7 +304,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         if unwanted || !fits || self.informed > MAX_INFORMATIONAL {
             return Ok(());
         }
-        Ok(self.response.inform(head)?)
+        Ok(self.response.stream().inform(head)?)
     }
 
     /// Sends the final head, with the body or as much of it as is at hand.
