@@ -130,8 +130,11 @@ fn large_bodies_are_coded_through_narrow_windows() {
                 let getting = async {
                     let fields = fields(&mut call).await;
                     assert_eq!(value(&fields, "content-encoding"), Some(coding.name()));
-                    assert_eq!(value(&fields, "content-length"), None);
-                    rest(&mut call).await
+                    let (coded, end) = rest(&mut call).await;
+                    // A message of version 1 is held whole, so its length is known after all.
+                    let length = (version == Version::V1).then(|| coded.len().to_string());
+                    assert_eq!(value(&fields, "content-length"), length.as_deref());
+                    (coded, end)
                 };
                 let ((), (coded, end)) = tokio::join!(sending, getting);
                 assert_eq!(end, Ok(Vec::new()));
