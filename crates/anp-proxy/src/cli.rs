@@ -130,6 +130,10 @@ pub(crate) struct ReceiverArgs {
     /// Name of this receiver, by which a gateway's endpoints know it
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// Compress text for callers that take it, where the app did not: zstd, br or gzip, the
+    /// preferred first. Not for secrets beside text of strangers (docs/security.md) [default: off]
+    #[arg(long, value_name = "CODING,...")]
+    pub(crate) compress: Option<String>,
 }
 
 /// Flags of `dev`.
@@ -196,6 +200,7 @@ impl Cli {
             }
             Command::Receiver(args) => {
                 flag("receiver.name", "--name", &args.name);
+                flag("receiver.compress", "--compress", &args.compress);
                 flags.extend(many("receiver.gateways", "--gateway", &args.gateway));
                 flags.extend(many("receiver.to", "--to", &args.to));
             }
@@ -266,10 +271,13 @@ mod tests {
             ["gateway.listen", "gateway.tunnel_listen"]
         );
         assert_eq!(
-            keys("anp-proxy receiver --gateway a --gateway b --to c --name d --log-level debug"),
+            keys(
+                "anp-proxy receiver --gateway a --gateway b --to c --name d --compress br --log-level debug"
+            ),
             [
                 "log.level",
                 "receiver.name",
+                "receiver.compress",
                 "receiver.gateways",
                 "receiver.to"
             ]

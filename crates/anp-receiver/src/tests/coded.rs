@@ -115,7 +115,7 @@ fn each_event_can_be_decoded_before_the_next_is_made() {
 
 #[test]
 fn large_bodies_are_coded_through_narrow_windows() {
-    const LEN: usize = 3 << 20;
+    const LEN: usize = 1 << 20;
     on_worker(async {
         for version in [Version::V1, Version::V2] {
             for coding in ALL {
