@@ -169,6 +169,16 @@ pub(crate) mod tests {
         text
     }
 
+    /// Bytes that no coding makes smaller.
+    pub(crate) fn noise(len: usize) -> Vec<u8> {
+        let mut seed = 1_u64;
+        let next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            seed.to_be_bytes()[0]
+        };
+        std::iter::repeat_with(next).take(len).collect()
+    }
+
     #[test]
     fn bodies_come_back_whole_in_any_pieces_and_are_smaller() {
         let body = text(100_000);
@@ -208,13 +218,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_cannot_be_made_smaller_grows_by_little() {
-        let mut seed = 1_u64;
-        let noise: Vec<u8> = std::iter::repeat_with(|| {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            seed.to_be_bytes()[0]
-        })
-        .take(256 << 10)
-        .collect();
+        let noise = noise(256 << 10);
         for coding in ALL {
             let mut encoder = Encoder::new(coding, None).unwrap();
             let mut coded = encoder.push(&noise).unwrap().to_vec();

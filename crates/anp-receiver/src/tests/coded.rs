@@ -8,7 +8,7 @@ use super::{Answer, App, Call, Gateway, Peer, on_worker, texts};
 use crate::coding::{
     Codings,
     ContentCoding::{self, Br, Gzip, Zstd},
-    encoder_tests::{ALL, decode, text},
+    encoder_tests::{ALL, decode, noise, text},
 };
 
 const TEXT: &str = "content-type: text/plain\r\n";
@@ -260,15 +260,22 @@ fn what_must_not_be_coded_is_not_touched() {
 }
 
 #[test]
-fn a_small_body_of_unknown_length_stays_and_caches_are_told() {
+fn a_body_at_hand_that_is_small_or_would_grow_stays_and_caches_are_told() {
     on_worker(async {
-        let response = format!(
-            "HTTP/1.1 200 OK\r\n{TEXT}transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
-        );
-        let answer = through(&[Gzip], "GET", &[GZIP], &response).await;
-        assert_eq!(answer.body, "hello");
-        assert_eq!(value(&answer.fields, "content-encoding"), None);
-        assert_eq!(value(&answer.fields, "vary"), Some("accept-encoding"));
+        for body in [text(1_024), noise(1_100)] {
+            let app = App::listen().await;
+            let (_gateway, mut call, mut peer) = asked(&app, Version::V2, Gzip).await;
+            let head = format!(
+                "HTTP/1.1 200 OK\r\n{TEXT}transfer-encoding: chunked\r\n\r\n{:x}\r\n",
+                body.len()
+            );
+            let whole = [head.as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+            peer.io.write_all(&whole).await.unwrap();
+            let fields = fields(&mut call).await;
+            assert_eq!(value(&fields, "content-encoding"), None);
+            assert_eq!(value(&fields, "vary"), Some("accept-encoding"));
+            assert_eq!(rest(&mut call).await, (body, Ok(Vec::new())));
+        }
     });
 }
 
