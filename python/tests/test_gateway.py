@@ -1,6 +1,7 @@
 """Our gateway with an independent version-1 receiver behind it (protocol.md, section 2)."""
 
 import asyncio
+import json
 import contextlib
 import hashlib
 
@@ -416,12 +417,12 @@ async def test_more_callers_than_places_wait_their_turn():
         assert most == 100
 
 
-async def test_an_upgrade_is_an_ordinary_request():
+async def test_an_upgrade_is_refused():
     async with served() as (_, public, peer):
         asked = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
-        head, _ = await call(public, "GET", "/chat", [*asked, ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")])
-        assert head.status == 200
-        assert not {name.lower() for name, _ in peer.frames[0].meta["headers"]} & {"connection", "upgrade"}
+        head, body = await call(public, "GET", "/chat", [*asked, ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")])
+        assert (head.status, json.loads(body)["detail"]) == (502, "the receiver cannot carry this request")
+        assert peer.frames == []
 
 
 async def test_without_a_tunnel_it_is_503():

@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use crate::{error::Cause, proxy::Outcome, registry::TunnelId};
 
-/// What a line holds. The query is left out: people put secrets there.
+/// What a line holds. The path is without the query.
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
-    pub(crate) method: &'a str,
+    pub(crate) method: &'a [u8],
     pub(crate) path: &'a [u8],
     pub(crate) status: Option<u16>,
     pub(crate) bytes: u64,
@@ -30,7 +30,7 @@ pub(crate) fn enabled() -> bool {
 pub(crate) fn write(line: &Line<'_>) {
     tracing::info!(
         target: "access",
-        method = line.method,
+        method = %line.method.escape_ascii(),
         path = %line.path.escape_ascii(),
         status = line.status,
         bytes = line.bytes,

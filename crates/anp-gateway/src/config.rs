@@ -68,6 +68,9 @@ pub struct Config {
     /// Requests at once on a version-2 tunnel, where the receiver allows as many: 1 to 1024, since
     /// each may hold a window of 64 KiB. Default 1024.
     pub max_streams: u32,
+    /// What callers may upgrade a connection to, by the tokens of `Upgrade`. `h2c` cannot be among
+    /// them. Default `["websocket"]`.
+    pub upgrades: Vec<String>,
     /// Writes a line of the log for every request, which costs about as much as the request itself.
     /// Default false.
     pub access_log: bool,
@@ -129,6 +132,7 @@ impl Default for Config {
             max_tunnels: 10_000,
             v1_max_streams: 100,
             max_streams: 1024,
+            upgrades: vec!["websocket".to_owned()],
             access_log: false,
         }
     }
@@ -168,7 +172,22 @@ impl Config {
                 );
             }
         }
+        self.check_upgrades()?;
         self.check_endpoints()
+    }
+
+    fn check_upgrades(&self) -> Result<(), ConfigError> {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&b);
+        for (index, protocol) in self.upgrades.iter().enumerate() {
+            let key = format!("upgrades[{index}]");
+            if !(1..=64).contains(&protocol.len()) || !protocol.bytes().all(token) {
+                return fail(key, format!("{protocol:?} is no token of Upgrade"));
+            }
+            if protocol.eq_ignore_ascii_case("h2c") {
+                return fail(key, "h2c speaks of one connection and cannot be passed on");
+            }
+        }
+        Ok(())
     }
 
     fn check_addresses(&self) -> Result<(), ConfigError> {

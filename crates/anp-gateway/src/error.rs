@@ -65,9 +65,11 @@ pub(crate) enum ProxyError {
     Connect,
     #[error("nothing is served under this host and path")]
     NoEndpoint,
+    #[error("the gateway speaks HTTP/1.0, HTTP/1.1 and HTTP/2")]
+    HttpVersion,
     #[error("the request target exceeds 16 KiB")]
     TargetTooLong,
-    #[error("the header fields exceed 64 KiB or 256 fields")]
+    #[error("the header fields exceed the limit of their size or 256 fields")]
     HeadersTooLarge,
     #[error("the request did not arrive in time")]
     RequestTimeout,
@@ -99,6 +101,7 @@ impl ProxyError {
         match self {
             Self::BadRequest(_)
             | Self::Connect
+            | Self::HttpVersion
             | Self::NoEndpoint
             | Self::TargetTooLong
             | Self::HeadersTooLarge

@@ -17,6 +17,7 @@ impl ProxyError {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::NoEndpoint => StatusCode::NOT_FOUND,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -71,6 +72,7 @@ mod tests {
         let errors = [
             ProxyError::BadRequest("the Host header is missing"),
             ProxyError::Connect,
+            ProxyError::HttpVersion,
             ProxyError::NoEndpoint,
             ProxyError::TargetTooLong,
             ProxyError::HeadersTooLarge,

@@ -1,20 +1,18 @@
 //! Takes tunnels: the WebSocket handshake (RFC 6455 section 4.2), admission, and the hand-over to a
 //! worker (ANPX sections 1 and 3.10).
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anp_tunnel::{Tunnel, Version, handshake as ws};
 use anpx::CloseCode;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
+    HeaderValue, Response, StatusCode,
     header::{
-        CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+        CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_VERSION, UPGRADE,
     },
-    request::Parts,
 };
-use hyper::service::service_fn;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -23,16 +21,18 @@ use tokio::{
 use crate::{
     admission::{Admission, NotAdmitted},
     config::is_name,
-    conn::{self, Ended, Watched},
+    conn::{
+        Metered,
+        http1::{self, Finished, Head},
+    },
     listener,
-    proxy::Body,
     respond::RETRY_AFTER_SECS,
     stop::Step,
-    workers::{Caller, Dealt, Shared, Worker, max_header_size},
+    workers::{Caller, Dealt, Listener, Shared, Worker},
 };
 
 /// The header in which a receiver names itself; `receiver` in the query does as well.
-const RECEIVER: HeaderName = HeaderName::from_static("anp-receiver");
+const RECEIVER: &str = "anp-receiver";
 
 /// What a receiver is called that gives no name.
 const UNNAMED: &str = "unnamed";
@@ -49,13 +49,16 @@ pub(crate) enum Becomes {
     Closed(CloseCode, String),
 }
 
-/// True for requests on the path of the public listener that takes tunnels.
-pub(crate) fn is_for_us(shared: &Shared, uri: &Uri) -> bool {
-    shared
-        .config
-        .tunnel_path
-        .as_deref()
-        .is_some_and(|path| path == uri.path())
+/// True for requests that are handshakes of tunnels: all on the tunnel listener, and those for the
+/// path of the public listener that takes tunnels.
+pub(crate) fn is_for_us(caller: &Caller, target: &str) -> bool {
+    match caller.listener {
+        Listener::Tunnel => true,
+        Listener::Public => {
+            let path = caller.worker.shared.config.tunnel_path.as_deref();
+            path.is_some() && path == target.split('?').next()
+        }
+    }
 }
 
 /// Serves the tunnel listener until everything ends, so that who comes during a stop is told.
@@ -70,51 +73,44 @@ async fn serve_one(worker: Arc<Worker>, socket: TcpStream, peer: SocketAddr) {
     let Ok(local) = socket.local_addr() else {
         return;
     };
-    let caller = Arc::new(Caller::new(worker.clone(), peer, local));
-    let io = Watched::new(socket, caller.watch.clone(), worker.metrics.clone());
-    let service = {
-        let caller = caller.clone();
-        service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            let (parts, _) = request.into_parts();
-            std::future::ready(Ok::<_, Infallible>(handshake(&caller, &parts)))
-        })
-    };
-    let shared = &worker.shared;
-    let connection = conn::serve(io, max_header_size(&shared.config), service);
-    let ended = conn::drive(connection, caller.watch.clone(), &shared.stop).await;
-    let becomes = caller.becomes.lock().take();
-    if let (Some(ended), Some(becomes)) = (ended, becomes) {
-        take_over(shared, ended, becomes, peer).await;
+    let caller = Arc::new(Caller::new(worker.clone(), Listener::Tunnel, peer, local));
+    let io = Metered::new(socket, worker.metrics.clone());
+    let finished = http1::serve(&caller, io, BytesMut::new()).await;
+    if let Finished::Becomes(socket, read, becomes) = finished {
+        take_over(&worker.shared, socket, read, becomes, peer).await;
     }
 }
 
-/// Answers a handshake. With 101 it leaves on `caller` what the connection becomes.
-pub(crate) fn handshake(caller: &Caller, parts: &Parts) -> Response<Body> {
-    let key = match check(parts) {
-        Ok(key) => key,
-        Err(refusal) => return refusal.into_response(),
-    };
+/// Answers a handshake: with 101, and what the connection becomes, or with a refusal.
+pub(crate) fn handshake(caller: &Caller, head: &Head<'_>) -> (Response<Bytes>, Option<Becomes>) {
+    match accept(caller, head) {
+        Ok((response, becomes)) => (response, Some(becomes)),
+        Err(refusal) => (refusal.into_response(), None),
+    }
+}
+
+fn accept(caller: &Caller, head: &Head<'_>) -> Result<(Response<Bytes>, Becomes), Refusal> {
+    let key = check(head)?;
     let shared = &caller.worker.shared;
-    let offer = parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL);
-    let offer = offer.iter().filter_map(|v| v.to_str().ok());
+    let offer = head.values("sec-websocket-protocol");
+    let offer = offer.filter_map(|v| std::str::from_utf8(v).ok());
     let Some(choice) = ws::choose(offer, shared.config.min_version) else {
         let text = match shared.config.min_version {
             2 => "this gateway speaks anpx.v2 only; offer it in Sec-WebSocket-Protocol",
             _ => "this gateway speaks anpx.v2 and anpx.v1; offer one in Sec-WebSocket-Protocol",
         };
-        return Refusal::new(StatusCode::BAD_REQUEST, text).into_response();
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
     };
-    let admitted = receiver_name(parts).and_then(|name| {
+    let admitted = receiver_name(head).and_then(|name| {
         let admission = shared.tunnels.admit(&name);
         admission.map_err(|error| Refusal::not_admitted(error, &name))
     });
     let becomes = match admitted {
         Ok(admission) => Becomes::Tunnel(choice.version, admission),
-        Err(refusal) if choice.offered_v2 => return refusal.into_response(),
+        Err(refusal) if choice.offered_v2 => return Err(refusal),
         Err(refusal) => Becomes::Closed(refusal.code, refusal.text),
     };
-    *caller.becomes.lock() = Some(becomes);
-    let mut response = Response::new(Body::own(Bytes::new(), None));
+    let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -125,15 +121,21 @@ pub(crate) fn handshake(caller: &Caller, parts: &Parts) -> Response<Body> {
     if let Some(version) = choice.answer {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(version));
     }
-    response
+    Ok((response, becomes))
 }
 
 /// Makes of a connection what its handshake said.
-pub(crate) async fn take_over(shared: &Shared, ended: Ended, becomes: Becomes, peer: SocketAddr) {
+pub(crate) async fn take_over(
+    shared: &Shared,
+    socket: TcpStream,
+    read: Bytes,
+    becomes: Becomes,
+    peer: SocketAddr,
+) {
     match becomes {
         Becomes::Tunnel(version, admission) => {
             let worker = admission.worker;
-            let socket = match ended.socket.into_std() {
+            let socket = match socket.into_std() {
                 Ok(socket) => socket,
                 Err(error) => {
                     tracing::warn!(%error, "a tunnel's socket was lost");
@@ -143,14 +145,14 @@ pub(crate) async fn take_over(shared: &Shared, ended: Ended, becomes: Becomes, p
             let _ = shared.dealt[worker].send(Dealt {
                 socket,
                 peer,
-                read: ended.read,
+                read,
                 version,
                 admission,
             });
         }
         Becomes::Closed(code, reason) => {
             tracing::warn!(%peer, code = code.0, reason, "tunnel refused");
-            close(ended.socket, code, &reason).await;
+            close(socket, code, &reason).await;
         }
     }
 }
@@ -233,9 +235,8 @@ impl Refusal {
         }
     }
 
-    fn into_response(self) -> Response<Body> {
-        let text = Bytes::from(self.text + "\n");
-        let mut response = Response::new(Body::own(text, None));
+    fn into_response(self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from(self.text + "\n"));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
@@ -255,24 +256,22 @@ impl Refusal {
 }
 
 /// The key of a well-formed handshake.
-fn check(parts: &Parts) -> Result<&[u8], Refusal> {
-    let headers = &parts.headers;
-    let upgrade =
-        has_token(headers, &UPGRADE, "websocket") && has_token(headers, &CONNECTION, "upgrade");
-    if parts.method != Method::GET || !upgrade || parts.version < http::Version::HTTP_11 {
+fn check<'a>(head: &'a Head<'_>) -> Result<&'a [u8], Refusal> {
+    let upgrade = head.has_token("upgrade", "websocket") && head.has_token("connection", "upgrade");
+    if head.method != "GET" || !upgrade || head.is_old {
         return Err(Refusal::new(
             StatusCode::UPGRADE_REQUIRED,
             "this address takes tunnels of ANP receivers: WebSocket only. Apps are served on the \
              gateway's other address",
         ));
     }
-    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
+    if head.values("sec-websocket-version").next() != Some(b"13") {
         return Err(Refusal::new(
             StatusCode::UPGRADE_REQUIRED,
             "Sec-WebSocket-Version is not 13",
         ));
     }
-    match headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes) {
+    match head.values("sec-websocket-key").next() {
         // Base64 of 16 bytes.
         Some(key) if key.len() == 24 && key.ends_with(b"==") => Ok(key),
         _ => Err(Refusal::new(
@@ -282,21 +281,13 @@ fn check(parts: &Parts) -> Result<&[u8], Refusal> {
     }
 }
 
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|v| v.as_bytes().split(|b| *b == b','))
-        .any(|t| t.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
-}
-
 /// What the receiver calls itself.
-fn receiver_name(parts: &Parts) -> Result<String, Refusal> {
-    let header = parts
-        .headers
-        .get(RECEIVER)
-        .map(|v| v.to_str().unwrap_or_default());
-    let query = parts.uri.query().unwrap_or_default();
+fn receiver_name(head: &Head<'_>) -> Result<String, Refusal> {
+    let header = head
+        .values(RECEIVER)
+        .next()
+        .map(|v| std::str::from_utf8(v).unwrap_or_default());
+    let query = head.target.split_once('?').map_or("", |(_, query)| query);
     let query = query.split('&').find_map(|p| p.strip_prefix("receiver="));
     let name = header.or(query).unwrap_or(UNNAMED);
     if is_name(name) {

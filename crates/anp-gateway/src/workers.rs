@@ -10,9 +10,7 @@ use std::{
 };
 
 use anp_tunnel::{TunnelConfig, Version};
-use bytes::Bytes;
-use hyper::service::service_fn;
-use parking_lot::Mutex;
+use bytes::{Bytes, BytesMut};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
@@ -22,11 +20,14 @@ use crate::{
     admission::{Admission, Tunnels},
     alive::Alive,
     config::Config,
-    conn::{self, Limits, Watch, Watched},
+    conn::{
+        Limits, Metered,
+        http1::{self, Finished},
+    },
     error::GatewayError,
     listener,
     metrics::WorkerMetrics,
-    proxy::{self, Origin},
+    proxy::Origin,
     route::Routes,
     stop::{Step, Stop},
     tunnels,
@@ -85,24 +86,35 @@ impl Worker {
     }
 }
 
+/// Which of the gateway's listeners took a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// That of callers.
+    Public,
+    /// That of receivers.
+    Tunnel,
+}
+
 /// A connection of a caller.
 #[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) worker: Arc<Worker>,
-    pub(crate) watch: Arc<Watch>,
+    pub(crate) listener: Listener,
     pub(crate) origin: Origin,
-    /// What the connection becomes once 101 was answered.
-    pub(crate) becomes: Mutex<Option<tunnels::Becomes>>,
 }
 
 impl Caller {
-    /// A connection from `peer` to `local`, accepted now.
-    pub(crate) fn new(worker: Arc<Worker>, peer: SocketAddr, local: SocketAddr) -> Self {
+    /// A connection from `peer` to `local`.
+    pub(crate) fn new(
+        worker: Arc<Worker>,
+        listener: Listener,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> Self {
         Self {
-            watch: Arc::new(Watch::new(worker.shared.limits)),
             worker,
+            listener,
             origin: Origin::new(peer, local),
-            becomes: Mutex::default(),
         }
     }
 }
@@ -195,20 +207,19 @@ async fn serve(worker: Arc<Worker>, socket: TcpStream, peer: SocketAddr) {
     let Ok(local) = socket.local_addr() else {
         return;
     };
-    let caller = Arc::new(Caller::new(worker.clone(), peer, local));
+    let caller = Arc::new(Caller::new(worker.clone(), Listener::Public, peer, local));
     worker.metrics.connections.fetch_add(1, Relaxed);
-    let io = Watched::new(socket, caller.watch.clone(), worker.metrics.clone());
-    let service = {
-        let caller = caller.clone();
-        service_fn(move |request| proxy::handle(caller.clone(), request))
-    };
-    let max_header_size = max_header_size(&worker.shared.config);
-    let connection = conn::serve(io, max_header_size, service);
-    let ended = conn::drive(connection, caller.watch.clone(), &worker.shared.stop).await;
+    let io = Metered::new(socket, worker.metrics.clone());
+    let finished = http1::serve(&caller, io, BytesMut::new()).await;
     worker.metrics.connections.fetch_sub(1, Relaxed);
-    let becomes = caller.becomes.lock().take();
-    if let (Some(ended), Some(becomes)) = (ended, becomes) {
-        tunnels::take_over(&worker.shared, ended, becomes, peer).await;
+    match finished {
+        Finished::Closed => {}
+        Finished::Broken(socket) => {
+            let _ = socket.set_zero_linger();
+        }
+        Finished::Becomes(socket, read, becomes) => {
+            tunnels::take_over(&worker.shared, socket, read, becomes, peer).await;
+        }
     }
 }
 

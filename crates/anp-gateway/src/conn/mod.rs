@@ -1,9 +1,10 @@
-//! One accepted connection: its socket, its deadlines, and the future that drives both.
+//! One accepted connection: its socket, its deadline, and the HTTP spoken on it.
 
-mod drive;
-mod io;
-mod watch;
+mod deadline;
+pub(crate) mod http1;
+mod limits;
+mod metered;
 
-pub(crate) use drive::{Ended, drive, serve};
-pub(crate) use io::Watched;
-pub(crate) use watch::{Expired, Limits, Watch};
+pub(crate) use deadline::Deadline;
+pub(crate) use limits::{LINGER, Limits};
+pub(crate) use metered::Metered;

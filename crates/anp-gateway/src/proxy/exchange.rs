@@ -3,7 +3,6 @@
 use std::{sync::Arc, sync::atomic::Ordering::Relaxed, time::Instant};
 
 use bytes::Bytes;
-use http::{Method, request::Parts};
 use uuid::Uuid;
 
 use crate::{
@@ -45,13 +44,14 @@ pub(crate) struct Exchange {
 /// What only the access log needs.
 #[derive(Debug)]
 struct Request {
-    method: Method,
-    target: Bytes,
+    method: Bytes,
+    /// Without the query: people put secrets there.
+    path: Bytes,
 }
 
 impl Exchange {
-    /// A request whose head is complete.
-    pub(crate) fn begin(caller: &Arc<Caller>, parts: &Parts) -> Self {
+    /// A request of `method` for `target`, as far as they could be read.
+    pub(crate) fn begin(caller: &Arc<Caller>, method: &[u8], target: &[u8]) -> Self {
         caller.worker.metrics.in_flight.fetch_add(1, Relaxed);
         let log = caller.worker.shared.config.access_log && access_log::enabled();
         Self {
@@ -63,17 +63,12 @@ impl Exchange {
             outcome: Outcome::Cancelled,
             bytes: 0,
             log: log.then(|| Request {
-                method: parts.method.clone(),
-                target: Bytes::copy_from_slice(parts.uri.path().as_bytes()),
+                method: Bytes::copy_from_slice(method),
+                path: Bytes::copy_from_slice(target.split(|b| *b == b'?').next().unwrap_or(target)),
             }),
             endpoint: None,
             tunnel: None,
         }
-    }
-
-    /// The connection the request came on.
-    pub(crate) fn caller(&self) -> &Caller {
-        &self.caller
     }
 
     /// The request's id.
@@ -102,14 +97,13 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let worker = &self.caller.worker;
-        self.caller.watch.half_over();
         worker.metrics.in_flight.fetch_sub(1, Relaxed);
         worker.metrics.request(self.endpoint, self.status);
         if let Some(request) = &self.log {
             let endpoints = worker.shared.routes.endpoints();
             access_log::write(&Line {
-                method: request.method.as_str(),
-                path: &request.target,
+                method: &request.method,
+                path: &request.path,
                 status: self.status,
                 bytes: self.bytes,
                 took: self.started.elapsed(),

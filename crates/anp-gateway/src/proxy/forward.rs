@@ -1,102 +1,76 @@
-//! The road of one request.
+//! From a request's head to the final head of its response.
 
 use std::{
-    convert::Infallible,
-    future::poll_fn,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::atomic::Ordering::Relaxed,
     task::{Context, Poll},
 };
 
 use anp_tunnel::{Head, RecvStream, Version};
-use anpx::{OpenError, RequestHead, ResponseHead, session::End};
-use http::{HeaderValue, Request, Response, header};
-use hyper::body::Incoming;
+use anpx::{Fields, OpenError, RequestHead, ResponseHead, StreamError, session::End};
 
 use super::{
+    Downstream,
     exchange::Exchange,
-    request,
-    response::{self, Body},
-    upload::{Running, Upload, UploadError},
+    upload::{Upload, UploadError},
 };
 use crate::{
     error::ProxyError,
     pick::pick,
     registry::{Member, TunnelId},
-    respond,
     route::EndpointId,
-    stop::Step,
-    tunnels,
-    workers::{Caller, Worker},
+    workers::Worker,
 };
 
 /// Most tunnels a request is tried on, each once (ANPX 3.8).
 const TRIES: usize = 3;
 
-/// Answers a request.
-pub(crate) async fn handle(
-    caller: Arc<Caller>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
-    let (parts, body) = request.into_parts();
-    caller.watch.request(parts.version < http::Version::HTTP_11);
-    if tunnels::is_for_us(&caller.worker.shared, &parts.uri) {
-        let response = tunnels::handshake(&caller, &parts);
-        caller.watch.half_over();
-        return Ok(response);
+/// Why a request got no answer from behind the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The caller left: there is nobody to answer.
+    Gone,
+    /// The caller is told.
+    Refused(ProxyError),
+}
+
+impl From<ProxyError> for Failure {
+    fn from(error: ProxyError) -> Self {
+        Self::Refused(error)
     }
-    let mut exchange = Exchange::begin(&caller, &parts);
-    let mut answer = match forward(&caller, &parts, body, &mut exchange).await {
-        Ok(answer) => {
-            exchange.answered(answer.head.status().as_u16(), None);
-            answer.into_response(exchange)
-        }
-        Err(error) => {
-            let id = exchange.id().hyphenated().to_string();
-            let response = respond::problem(error, &id);
-            exchange.answered(response.status().as_u16(), Some(error));
-            response.map(|bytes| Body::own(bytes, Some(exchange)))
-        }
-    };
-    if caller.worker.shared.stop.is(Step::Draining) || caller.watch.is_unread() {
-        let close = HeaderValue::from_static("close");
-        answer.headers_mut().insert(header::CONNECTION, close);
+}
+
+impl From<StreamError> for Failure {
+    fn from(error: StreamError) -> Self {
+        Self::Refused(error.into())
     }
-    caller.watch.response();
-    Ok(answer)
 }
 
 /// A final head, and what follows it.
-struct Answer {
-    head: Response<()>,
-    end: End,
-    recv: RecvStream,
-    upload: Option<Upload>,
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Not judged yet: see [`super::response::judge`].
+    pub(crate) head: ResponseHead,
+    /// Whether the head is all there is.
+    pub(crate) end: End,
+    /// Where the rest comes from.
+    pub(crate) recv: RecvStream,
+    /// What is left of the request's body.
+    pub(crate) upload: Upload,
 }
 
-impl Answer {
-    fn into_response(self, exchange: Exchange) -> Response<Body> {
-        // A body nobody asked for stays with the caller: hyper closes the connection.
-        let upload = self
-            .upload
-            .filter(|u| !u.is_done() && !u.is_held())
-            .map(Running::start);
-        let body = match self.end {
-            End::Yes => Body::ended(&self.head, self.recv, upload, exchange),
-            End::No => Body::stream(self.recv, upload, exchange),
-        };
-        self.head.map(|()| body)
-    }
-}
-
-async fn forward(
-    caller: &Arc<Caller>,
-    parts: &http::request::Parts,
-    body: Incoming,
+/// Sends a request to a receiver of its endpoint, and to another where the first did not take it.
+///
+/// # Errors
+/// The caller left, or must be told what [`ProxyError`] says.
+pub(crate) async fn forward<D: Downstream>(
+    worker: &Worker,
+    head: RequestHead,
+    upload: Upload,
+    down: &mut D,
     exchange: &mut Exchange,
-) -> Result<Answer, ProxyError> {
-    let worker = &caller.worker;
-    let upload = Upload::new(caller.watch.clone(), body, expects_continue(parts));
-    let head = request::head(&caller.origin, parts, exchange.id())?;
+) -> Result<Answer, Failure> {
     // Both are ASCII by their grammar; anything else routes nowhere.
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     let endpoint = worker
@@ -110,37 +84,30 @@ async fn forward(
         upload,
         tried: [None; TRIES],
     };
-    request.upload.prefetch().await?;
+    request.upload.prefetch(down).await?;
     for _ in 0..TRIES {
-        let (member, mut recv) = open(worker, endpoint, &mut request).await?;
+        let (member, mut recv) = open(worker, endpoint, &mut request, down).await?;
         exchange.tunnel = Some(member.id);
-        let error = match answer(caller, &mut request.upload, &mut recv).await {
+        let failure = match answer(down, &mut request.upload, &mut recv).await {
             Ok((head, end)) => {
-                let head = response::head(&head, end, &parts.method)?;
-                let upload = Some(request.upload);
+                request.upload.forget();
                 return Ok(Answer {
                     head,
                     end,
                     recv,
-                    upload,
+                    upload: request.upload,
                 });
             }
-            Err(error) => error,
+            Err(failure) => failure,
         };
-        if !error.is_retry_safe() || !request.upload.rewind() {
-            return Err(error);
+        let safe = matches!(failure, Failure::Refused(error) if error.is_retry_safe());
+        // Upgrades are never retried (ANPX 3.7).
+        if !safe || request.is_upgrade() || !request.upload.rewind() {
+            return Err(failure);
         }
         worker.metrics.retries.fetch_add(1, Relaxed);
     }
-    Err(ProxyError::Refused)
-}
-
-fn expects_continue(parts: &http::request::Parts) -> bool {
-    parts.version >= http::Version::HTTP_11
-        && parts
-            .headers
-            .get(header::EXPECT)
-            .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    Err(ProxyError::Refused.into())
 }
 
 /// A request while it looks for a tunnel that takes it.
@@ -151,29 +118,56 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    fn has_tried(&self, tunnel: TunnelId) -> bool {
-        self.tried.contains(&Some(tunnel))
+    fn is_upgrade(&self) -> bool {
+        self.head.protocol.is_some()
+    }
+
+    /// Whether this tunnel may still be asked. Version 1 carries no upgrades.
+    fn may_ask(&self, member: &Member) -> bool {
+        let carries = !self.is_upgrade() || member.tunnel.version() != Version::V1;
+        carries && !self.tried.contains(&Some(member.id))
     }
 }
 
 /// Opens a stream on the best tunnel, waiting for one where all are full.
-async fn open(
+async fn open<D: Downstream>(
     worker: &Worker,
     endpoint: EndpointId,
     request: &mut Outgoing,
-) -> Result<(Member, RecvStream), ProxyError> {
-    match try_open(worker, endpoint, request) {
-        Err(ProxyError::Full) => {}
-        decided => return decided,
+    down: &mut D,
+) -> Result<(Member, RecvStream), Failure> {
+    let opened = match try_open(worker, endpoint, request) {
+        Err(ProxyError::Full) => wait_open(worker, endpoint, request, down).await?,
+        decided => decided?,
+    };
+    if request.upload.is_held() && !request.is_upgrade() && opened.0.tunnel.version() == Version::V1
+    {
+        // Version 1 has no word for 100 (ANPX 2.3): the gateway says it.
+        request.upload.release();
+        down.inform(&ResponseHead {
+            status: 100,
+            headers: Fields::default(),
+        });
     }
+    Ok(opened)
+}
+
+async fn wait_open<D: Downstream>(
+    worker: &Worker,
+    endpoint: EndpointId,
+    request: &mut Outgoing,
+    down: &mut D,
+) -> Result<(Member, RecvStream), Failure> {
     worker.metrics.queued.fetch_add(1, Relaxed);
     let config = &worker.shared.config;
     let queue = worker.shared.tunnels.queue(endpoint);
-    queue
-        .wait(config.queue_size, config.queue_timeout.0, || {
-            try_open(worker, endpoint, request)
-        })
-        .await
+    let attempt = || try_open(worker, endpoint, request);
+    let mut place = pin!(queue.wait(config.queue_size, config.queue_timeout.0, attempt));
+    poll_fn(|cx| match place.as_mut().poll(cx) {
+        Poll::Ready(opened) => Poll::Ready(opened.map_err(Failure::from)),
+        Poll::Pending => down.poll_gone(cx).map(|()| Err(Failure::Gone)),
+    })
+    .await
 }
 
 fn try_open(
@@ -191,10 +185,6 @@ fn try_open(
                     *place = Some(member.id);
                 }
                 request.upload.attach(send, end);
-                if request.upload.is_held() && member.tunnel.version() == Version::V1 {
-                    // Version 1 has no word for 100 (ANPX 2.3): the gateway says it.
-                    request.upload.release();
-                }
                 return Ok((member, recv));
             }
             Err(error) => {
@@ -216,58 +206,65 @@ fn choose(worker: &Worker, endpoint: EndpointId, request: &Outgoing) -> Result<M
         .tunnels
         .registry()
         .members(endpoint, &mut |members| {
-            chosen = match pick(members, worker.index, turn, |m| !request.has_tried(m.id)) {
+            chosen = match pick(members, worker.index, turn, |m| request.may_ask(m)) {
                 Some(member) => Ok(member.clone()),
                 None if members.is_empty() => Err(ProxyError::NoTunnel),
-                None if members.iter().all(|m| request.has_tried(m.id)) => Err(ProxyError::Refused),
-                None => Err(ProxyError::Full),
+                None if members.iter().any(|m| request.may_ask(m)) => Err(ProxyError::Full),
+                None if request.tried.iter().all(Option::is_none) => Err(ProxyError::Unsupported),
+                None => Err(ProxyError::Refused),
             };
         });
     chosen
 }
 
 /// Pumps the body until the final head is there.
-async fn answer(
-    caller: &Caller,
+async fn answer<D: Downstream>(
+    down: &mut D,
     upload: &mut Upload,
     recv: &mut RecvStream,
-) -> Result<(ResponseHead, End), ProxyError> {
+) -> Result<(ResponseHead, End), Failure> {
     poll_fn(|cx| {
-        match poll_upload(upload, cx) {
-            Ok(()) => {}
-            Err(error) => return Poll::Ready(Err(error)),
+        if let Err(failure) = poll_upload(upload, down, cx) {
+            return Poll::Ready(Err(failure));
         }
         loop {
             match recv.poll_head(cx) {
                 Poll::Ready(Ok(Head::Final(head, end))) => return Poll::Ready(Ok((head, end))),
                 Poll::Ready(Ok(Head::Informational(head))) => {
-                    // Others than 100 cannot be passed on over HTTP/1.1 with this server.
+                    down.inform(&head);
                     if head.status == 100 {
                         upload.release();
-                        if let Err(error) = poll_upload(upload, cx) {
-                            return Poll::Ready(Err(error));
+                        if let Err(failure) = poll_upload(upload, down, cx) {
+                            return Poll::Ready(Err(failure));
                         }
                     }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
-                Poll::Pending if caller.watch.is_late() => {
-                    return Poll::Ready(Err(if caller.watch.awaits_caller() {
-                        ProxyError::RequestTimeout
-                    } else {
-                        ProxyError::ResponseTimeout
-                    }));
-                }
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => break,
             }
         }
+        if down.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Failure::Gone));
+        }
+        down.poll_late(cx).map(|()| {
+            Err(Failure::Refused(if upload.awaits_caller() {
+                ProxyError::RequestTimeout
+            } else {
+                ProxyError::ResponseTimeout
+            }))
+        })
     })
     .await
 }
 
 /// Only the caller's faults end a request here: what happens to the stream, its other half tells.
-fn poll_upload(upload: &mut Upload, cx: &mut Context<'_>) -> Result<(), ProxyError> {
-    match upload.poll(cx) {
-        Poll::Ready(Err(UploadError::Caller(error))) => Err(error),
+fn poll_upload<D: Downstream>(
+    upload: &mut Upload,
+    down: &mut D,
+    cx: &mut Context<'_>,
+) -> Result<(), Failure> {
+    match upload.poll(down, cx) {
+        Poll::Ready(Err(UploadError::Caller(failure))) => Err(failure),
         Poll::Ready(_) | Poll::Pending => Ok(()),
     }
 }

@@ -1,13 +1,17 @@
-//! A request on its way: head mapped, tunnel picked, body pumped, response streamed back.
+//! The road of a request: head mapped, tunnel picked, body pumped, response handed back.
+//!
+//! Nothing here knows which HTTP the caller speaks: that is behind [`Downstream`].
 
+mod downstream;
 mod exchange;
 mod forward;
 mod replay;
-mod request;
-mod response;
+pub(crate) mod request;
+pub(crate) mod response;
 mod upload;
 
-pub(crate) use exchange::Outcome;
-pub(crate) use forward::handle;
+pub(crate) use downstream::{Downstream, Piece};
+pub(crate) use exchange::{Exchange, Outcome};
+pub(crate) use forward::{Answer, Failure, forward};
 pub(crate) use request::Origin;
-pub(crate) use response::Body;
+pub(crate) use upload::{Upload, UploadError};

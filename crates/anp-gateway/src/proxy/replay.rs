@@ -21,6 +21,11 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
+    /// How many bytes are held.
+    pub(crate) fn len(&self) -> usize {
+        self.kept
+    }
+
     /// Appends bytes that are yet to be sent.
     pub(crate) fn push(&mut self, piece: Bytes) {
         if piece.is_empty() {

@@ -2,31 +2,28 @@
 
 use std::{
     future::poll_fn,
-    pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use anp_tunnel::{SendStream, Tunnel};
 use anpx::{Fields, ResetCode, StreamError, session::End};
 use bytes::Bytes;
-use http_body::{Body as _, Frame};
-use hyper::body::Incoming;
 
-use super::{replay::Replay, request};
-use crate::{conn::Watch, error::ProxyError};
+use super::{Downstream, Failure, Piece, replay::Replay};
+
+/// So much of a body travels with its head, where it came with it.
+const FIRST: usize = 16 << 10;
 
 /// Why an upload ended early.
 #[derive(Debug)]
 pub(crate) enum UploadError {
-    /// The caller broke off, or sent what is no valid body.
-    Caller(ProxyError),
-    /// The stream is over.
+    /// The caller left, or sent what is no valid body.
+    Caller(Failure),
+    /// The stream is over; its other half says why.
     Stream,
 }
 
 impl From<StreamError> for UploadError {
-    /// The stream's other half says why.
     fn from(_: StreamError) -> Self {
         Self::Stream
     }
@@ -38,45 +35,51 @@ impl From<StreamError> for UploadError {
 /// stays with the caller.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    watch: Arc<Watch>,
-    /// `None` once all of it was read.
-    body: Option<Incoming>,
+    /// Nothing is left to read.
+    whole: bool,
     replay: Replay,
     trailers: Option<Fields>,
-    /// The caller waits for 100 (Continue), which only the app can give.
+    /// The caller waits: for 100 (Continue), which only the app can give, or for 101.
     held: bool,
     send: Option<SendStream>,
     /// The stream's half has its end.
     done: bool,
+    /// The caller's next bytes are what everything waits for.
+    awaits_caller: bool,
 }
 
 impl Upload {
-    /// The body of a request. `held` keeps it with the caller until [`Upload::release`].
-    pub(crate) fn new(watch: Arc<Watch>, body: Incoming, held: bool) -> Self {
-        let whole = body.is_end_stream();
+    /// The body of a request. `whole` where it has none; `held` keeps it with the caller until
+    /// [`Upload::release`].
+    pub(crate) fn new(whole: bool, held: bool) -> Self {
         Self {
-            watch,
-            body: (!whole).then_some(body),
+            whole,
             replay: Replay::default(),
             trailers: None,
             held: held && !whole,
             send: None,
             done: false,
+            awaits_caller: false,
         }
     }
 
     /// Takes what the caller has sent already, so that a small body travels with its head.
     ///
     /// # Errors
-    /// The caller broke off.
-    pub(crate) async fn prefetch(&mut self) -> Result<(), ProxyError> {
-        if self.body.is_none() || self.held {
+    /// The caller left, or sent what is no valid body.
+    pub(crate) async fn prefetch<D: Downstream>(&mut self, down: &mut D) -> Result<(), Failure> {
+        if self.whole || self.held {
             return Ok(());
         }
-        // hyper reads the first piece of a body along with the head, so one look is enough.
-        poll_fn(|cx| match self.poll_body(cx) {
-            Poll::Pending => Poll::Ready(Ok(())),
-            Poll::Ready(read) => Poll::Ready(read),
+        poll_fn(|cx| {
+            while !self.whole && self.replay.len() < FIRST {
+                match self.poll_body(down, cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => break,
+                }
+            }
+            Poll::Ready(Ok(()))
         })
         .await
     }
@@ -84,7 +87,7 @@ impl Upload {
     /// The first bytes of the body, as many as go with the head, and whether they are all of it.
     pub(crate) fn first(&mut self, tunnel: &Tunnel) -> (Bytes, End) {
         if self.replay.is_sent() {
-            return (Bytes::new(), End::from(self.is_whole()));
+            return (Bytes::new(), End::from(self.is_sent()));
         }
         self.next(tunnel.first_capacity())
     }
@@ -105,9 +108,20 @@ impl Upload {
         true
     }
 
-    /// The app asks for the body.
+    /// The app asks for the body, or accepted the upgrade.
     pub(crate) fn release(&mut self) {
         self.held = false;
+    }
+
+    /// Ends the half without what the caller has not sent: an upgrade that was not accepted.
+    pub(crate) fn end(&mut self) {
+        self.held = false;
+        self.whole = true;
+    }
+
+    /// No byte is needed twice once a response was read.
+    pub(crate) fn forget(&mut self) {
+        self.replay.forget();
     }
 
     /// True while the caller waits to be asked.
@@ -120,15 +134,30 @@ impl Upload {
         self.done
     }
 
+    /// True where the caller's next bytes are what the request waits for.
+    pub(crate) fn awaits_caller(&self) -> bool {
+        self.awaits_caller
+    }
+
+    /// The caller left: tells the app.
+    pub(crate) fn cancel(&mut self) {
+        if let Some(send) = &mut self.send {
+            send.reset(ResetCode::CANCELLED);
+        }
+    }
+
     /// Sends as much as can be sent. Ready once all was.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadError>> {
+    pub(crate) fn poll<D: Downstream>(
+        &mut self,
+        down: &mut D,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), UploadError>> {
         loop {
-            if self.done || self.held {
-                return if self.done {
-                    Poll::Ready(Ok(()))
-                } else {
-                    Poll::Pending
-                };
+            if self.done {
+                return Poll::Ready(Ok(()));
+            }
+            if self.held {
+                return Poll::Pending;
             }
             let Some(send) = &mut self.send else {
                 return Poll::Ready(Err(UploadError::Stream));
@@ -137,12 +166,12 @@ impl Upload {
                 let most = ready!(send.poll_capacity(cx))?;
                 let (data, end) = self.next(most);
                 self.send_data(data, end)?;
-            } else if self.body.is_some() {
+            } else if !self.whole {
                 ready!(send.poll_capacity(cx))?;
                 if send.is_committed() {
                     self.replay.forget();
                 }
-                ready!(self.poll_body(cx)).map_err(UploadError::Caller)?;
+                ready!(self.poll_body(down, cx)).map_err(UploadError::Caller)?;
             } else if let Some(trailers) = self.trailers.clone() {
                 send.send_trailers(trailers)?;
                 self.done = true;
@@ -152,24 +181,14 @@ impl Upload {
         }
     }
 
-    /// Pumps to the end, after the response's head.
-    pub(crate) async fn run(mut self) {
-        // No byte is needed twice once a response was read.
-        self.replay.forget();
-        let ended = poll_fn(|cx| self.poll(cx)).await;
-        if let (Err(UploadError::Caller(_)), Some(send)) = (ended, &mut self.send) {
-            send.reset(ResetCode::CANCELLED);
-        }
-    }
-
     fn next(&mut self, most: usize) -> (Bytes, End) {
         let data = self.replay.take(most);
-        (data, End::from(self.is_whole()))
+        (data, End::from(self.is_sent()))
     }
 
     /// True where nothing follows what was sent.
-    fn is_whole(&self) -> bool {
-        self.body.is_none() && self.trailers.is_none() && self.replay.is_sent()
+    fn is_sent(&self) -> bool {
+        self.whole && self.trailers.is_none() && self.replay.is_sent()
     }
 
     fn send_data(&mut self, data: Bytes, end: End) -> Result<(), StreamError> {
@@ -180,79 +199,26 @@ impl Upload {
         Ok(())
     }
 
-    /// Reads the next frame of the body.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
-        let Some(body) = &mut self.body else {
-            return Poll::Ready(Ok(()));
-        };
-        self.watch.set_awaits_caller(true);
-        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
-        self.watch.set_awaits_caller(false);
-        let Some(frame) = frame else {
-            self.body = None;
-            return Poll::Ready(Ok(()));
-        };
-        let broken = |_| ProxyError::BadRequest("the request's body is broken");
-        let frame = frame.map_err(broken)?;
-        if body.is_end_stream() {
-            self.body = None;
-        }
-        Poll::Ready(self.take(frame))
-    }
-
-    fn take(&mut self, frame: Frame<Bytes>) -> Result<(), ProxyError> {
-        match frame.into_data() {
-            Ok(data) => self.replay.push(data),
-            Err(frame) => {
-                if let Ok(trailers) = frame.into_trailers() {
-                    self.trailers = Some(request::trailers(&trailers)?);
-                }
+    /// Reads the next piece of the body.
+    fn poll_body<D: Downstream>(
+        &mut self,
+        down: &mut D,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Failure>> {
+        self.awaits_caller = true;
+        let piece = ready!(down.poll_body(cx))?;
+        self.awaits_caller = false;
+        match piece {
+            Piece::Data(data) => {
+                self.replay.push(data);
+                self.whole = down.is_body_whole();
             }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if self.body.is_some() {
-            self.watch.set_unread();
-        }
-    }
-}
-
-/// An upload that goes on while the response is sent. Dropped, it ends.
-#[derive(Debug)]
-pub(crate) struct Running(Option<tokio::task::JoinHandle<()>>);
-
-impl Running {
-    /// Lets `upload` go on by itself.
-    pub(crate) fn start(upload: Upload) -> Self {
-        struct Half(Arc<Watch>);
-        impl Drop for Half {
-            fn drop(&mut self) {
-                self.0.half_over();
+            Piece::Trailers(trailers) => {
+                self.trailers = (!trailers.is_empty()).then_some(trailers);
+                self.whole = true;
             }
+            Piece::End => self.whole = true,
         }
-        let watch = upload.watch.clone();
-        watch.add_half();
-        let half = Half(watch);
-        Self(Some(tokio::spawn(async move {
-            let _half = half;
-            upload.run().await;
-        })))
-    }
-
-    /// The response is whole: the upload ends when the app has what it wants.
-    pub(crate) fn detach(&mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
+        Poll::Ready(Ok(()))
     }
 }

@@ -276,4 +276,25 @@ impl Caller {
         while let Ok(1..) = soon(self.socket.read_buf(&mut self.read)).await {}
         String::from_utf8(std::mem::take(&mut self.read)).unwrap()
     }
+
+    /// Ends what is sent; the answer can still be read.
+    pub(crate) async fn finish(&mut self) {
+        soon(self.socket.shutdown()).await.unwrap();
+    }
+
+    /// Leaves with a reset.
+    pub(crate) fn reset(self) {
+        self.socket.set_zero_linger().unwrap();
+    }
+
+    /// True where the connection ends with a reset, false where it ends plainly.
+    pub(crate) async fn is_reset(&mut self) -> bool {
+        loop {
+            match soon(self.socket.read_buf(&mut self.read)).await {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+            }
+        }
+    }
 }

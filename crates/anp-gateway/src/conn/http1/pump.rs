@@ -1,0 +1,220 @@
+//! Moves the two bodies of an exchange, each as fast as its reader takes it.
+
+use std::{
+    future::poll_fn,
+    io::Write as _,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use anp_http1::fields::put_trailers;
+use anp_tunnel::{Part, RecvStream};
+use anpx::{Fields, session::End};
+use bytes::{BufMut, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{caller::Http1, response::Framing};
+use crate::proxy::{Downstream, Exchange, Failure, Upload, UploadError};
+
+/// How an exchange went on after its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// The response is whole and went out.
+    Complete,
+    /// The caller left.
+    Gone,
+    /// What was sent is not whole, and must not look so.
+    Broken,
+}
+
+/// What became of an upload when it was last looked at.
+enum Up {
+    GoesOn,
+    Over,
+    Failed(Over),
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
+    /// Sends what is queued and then what `recv` has, while `upload` goes on.
+    pub(super) async fn pump(
+        &mut self,
+        mut recv: Option<RecvStream>,
+        upload: &mut Upload,
+        framing: Framing,
+        exchange: &mut Exchange,
+    ) -> Over {
+        let mut uploading = !upload.is_done() && !upload.is_held();
+        poll_fn(|cx| {
+            if uploading {
+                match self.poll_upload(upload, cx) {
+                    Up::GoesOn => {}
+                    Up::Over => uploading = false,
+                    Up::Failed(over) => return Poll::Ready(over),
+                }
+            }
+            loop {
+                let mut waits = false;
+                while let Some(from) = &mut recv
+                    && self.conn.has_room()
+                {
+                    match from.poll_part(cx) {
+                        Poll::Ready(Some(Ok(Part::Data(data, end)))) => {
+                            exchange.sent(data.len());
+                            self.put_data(data, end, framing);
+                            if end.is_end() {
+                                recv = None;
+                            }
+                        }
+                        Poll::Ready(Some(Ok(Part::Trailers(trailers)))) => {
+                            self.put_end(&trailers, framing);
+                            recv = None;
+                        }
+                        Poll::Ready(None) => {
+                            self.put_end(&Fields::default(), framing);
+                            recv = None;
+                        }
+                        Poll::Ready(Some(Err(_))) => return Poll::Ready(Over::Broken),
+                        Poll::Pending => {
+                            waits = true;
+                            break;
+                        }
+                    }
+                }
+                match self.conn.poll_flush(cx) {
+                    Poll::Ready(Ok(())) if recv.is_none() => return Poll::Ready(Over::Complete),
+                    Poll::Ready(Ok(())) if waits => break,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Over::Gone),
+                    Poll::Pending => break,
+                }
+            }
+            self.poll_ends(cx)
+        })
+        .await
+    }
+
+    /// Goes on with an upload after its response. True where the connection can take another
+    /// request.
+    pub(super) async fn finish_upload(&mut self, upload: &mut Upload) -> bool {
+        if !upload.is_done() && !upload.is_held() {
+            let over = poll_fn(|cx| match self.poll_upload(upload, cx) {
+                Up::GoesOn => self.poll_ends(cx),
+                Up::Over => Poll::Ready(Over::Complete),
+                Up::Failed(over) => Poll::Ready(over),
+            })
+            .await;
+            if over != Over::Complete {
+                return false;
+            }
+        }
+        self.is_body_whole()
+    }
+
+    /// Moves raw bytes both ways until both are over.
+    pub(super) async fn pump_raw(
+        &mut self,
+        recv: RecvStream,
+        upload: &mut Upload,
+        exchange: &mut Exchange,
+    ) -> Over {
+        let mut recv = Some(recv);
+        let (mut uploading, mut shut) = (true, false);
+        poll_fn(|cx| {
+            if uploading {
+                match self.poll_upload(upload, cx) {
+                    Up::GoesOn => {}
+                    Up::Over => uploading = false,
+                    Up::Failed(over) => return Poll::Ready(over),
+                }
+            }
+            loop {
+                let mut waits = false;
+                while let Some(from) = &mut recv
+                    && self.conn.has_room()
+                {
+                    match from.poll_part(cx) {
+                        Poll::Ready(Some(Ok(Part::Data(data, end)))) => {
+                            exchange.sent(data.len());
+                            self.conn.queue(data, b"");
+                            if end.is_end() {
+                                recv = None;
+                            }
+                        }
+                        Poll::Ready(None) => recv = None,
+                        Poll::Ready(Some(Ok(Part::Trailers(_)) | Err(_))) => {
+                            upload.cancel();
+                            return Poll::Ready(Over::Broken);
+                        }
+                        Poll::Pending => {
+                            waits = true;
+                            break;
+                        }
+                    }
+                }
+                match self.conn.poll_flush(cx) {
+                    Poll::Ready(Ok(())) if recv.is_none() && !shut => {
+                        match Pin::new(self.conn.io_mut()).poll_shutdown(cx) {
+                            Poll::Ready(Ok(())) => shut = true,
+                            Poll::Ready(Err(_)) => return Poll::Ready(Over::Gone),
+                            Poll::Pending => break,
+                        }
+                    }
+                    Poll::Ready(Ok(())) if waits || shut => break,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Over::Gone),
+                    Poll::Pending => break,
+                }
+            }
+            if shut && !uploading {
+                return Poll::Ready(Over::Complete);
+            }
+            self.poll_late(cx).map(|()| {
+                upload.cancel();
+                Over::Broken
+            })
+        })
+        .await
+    }
+
+    fn poll_upload(&mut self, upload: &mut Upload, cx: &mut Context<'_>) -> Up {
+        match upload.poll(self, cx) {
+            Poll::Pending => Up::GoesOn,
+            // The stream's other half says why it is over.
+            Poll::Ready(Ok(()) | Err(UploadError::Stream)) => Up::Over,
+            Poll::Ready(Err(UploadError::Caller(failure))) => {
+                upload.cancel();
+                Up::Failed(match failure {
+                    Failure::Gone => Over::Gone,
+                    Failure::Refused(_) => Over::Broken,
+                })
+            }
+        }
+    }
+
+    /// Ready where the caller left or nothing moved too long.
+    fn poll_ends(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        if self.poll_gone(cx).is_ready() {
+            return Poll::Ready(Over::Gone);
+        }
+        self.poll_late(cx).map(|()| Over::Broken)
+    }
+
+    fn put_data(&mut self, data: Bytes, end: End, framing: Framing) {
+        if framing != Framing::Chunked {
+            return self.conn.queue(data, b"");
+        }
+        // A write to memory does not fail.
+        let _ = write!(self.conn.head().writer(), "{:x}\r\n", data.len());
+        let tail: &[u8] = match end {
+            End::Yes => b"\r\n0\r\n\r\n",
+            End::No => b"\r\n",
+        };
+        self.conn.queue(data, tail);
+    }
+
+    fn put_end(&mut self, trailers: &Fields, framing: Framing) {
+        if framing == Framing::Chunked {
+            put_trailers(self.conn.head(), trailers);
+        }
+    }
+}

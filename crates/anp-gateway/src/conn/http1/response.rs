@@ -1,0 +1,259 @@
+//! The head of a response as it goes to an HTTP/1 caller (RFC 9112 section 4).
+
+use std::{
+    cell::RefCell,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anp_http1::fields::put;
+use bytes::BytesMut;
+use http::StatusCode;
+
+use crate::proxy::response::Follows;
+
+/// How the end of a message is marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// By a length, or by there being no body.
+    Length,
+    /// By a last chunk.
+    Chunked,
+    /// By the connection's end (HTTP/1.0).
+    Close,
+}
+
+impl Framing {
+    /// The framing of what follows a head.
+    pub(crate) fn of(follows: Follows, is_old: bool) -> Self {
+        match follows {
+            Follows::Nothing | Follows::Sized(_) | Follows::Raw => Self::Length,
+            Follows::Streamed if is_old => Self::Close,
+            Follows::Streamed => Self::Chunked,
+        }
+    }
+}
+
+/// What a head says of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Persistence<'a> {
+    /// Another request may follow, as HTTP/1.1 has it.
+    Keep,
+    /// Another request may follow, which an HTTP/1.0 caller must be told.
+    KeepOld,
+    /// No other request is read.
+    Close,
+    /// The connection becomes something else.
+    Upgrade(&'a [u8]),
+}
+
+/// Appends the head of a final response, or of 101.
+pub(crate) fn put_head<'a>(
+    out: &mut BytesMut,
+    status: u16,
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    follows: Follows,
+    framing: Framing,
+    persistence: Persistence<'_>,
+) {
+    put_status(out, status);
+    let (mut has_length, mut has_date) = (false, false);
+    for (name, value) in fields {
+        match name {
+            // RFC 9110 section 8.6: a 204 has none, whatever the app says.
+            b"content-length" if status == 204 || follows == Follows::Raw => continue,
+            b"content-length" => has_length = true,
+            b"date" => has_date = true,
+            _ => {}
+        }
+        put(out, name, value);
+    }
+    if !has_date {
+        put_date(out);
+    }
+    if let Follows::Sized(length) = follows
+        && !has_length
+    {
+        put(out, b"content-length", length.to_string().as_bytes());
+    }
+    if framing == Framing::Chunked {
+        put(out, b"transfer-encoding", b"chunked");
+    }
+    match persistence {
+        Persistence::Keep => {}
+        Persistence::KeepOld => put(out, b"connection", b"keep-alive"),
+        Persistence::Close => put(out, b"connection", b"close"),
+        Persistence::Upgrade(protocol) => {
+            put(out, b"connection", b"Upgrade");
+            put(out, b"upgrade", protocol);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends an informational head (RFC 9110 section 15.2).
+pub(crate) fn put_informational<'a>(
+    out: &mut BytesMut,
+    status: u16,
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) {
+    put_status(out, status);
+    for (name, value) in fields {
+        put(out, name, value);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `HTTP/1.1`, the status and its usual reason: nobody should read another into it (RFC 9112
+/// section 4), and the tunnel carries none.
+fn put_status(out: &mut BytesMut, status: u16) {
+    if status == 200 {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    let reason = StatusCode::from_u16(status)
+        .ok()
+        .and_then(|s| s.canonical_reason());
+    let digits = [100, 10, 1].map(|unit| b'0' + u8::try_from(status / unit % 10).unwrap_or(0));
+    for part in [
+        b"HTTP/1.1 ",
+        &digits[..],
+        b" ",
+        reason.unwrap_or_default().as_bytes(),
+        b"\r\n",
+    ] {
+        out.extend_from_slice(part);
+    }
+}
+
+/// Appends `Date` (RFC 9110 section 6.6.1), made once a second and thread.
+fn put_date(out: &mut BytesMut) {
+    thread_local! {
+        static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    DATE.with_borrow_mut(|(second, text)| {
+        if *second != now || text.is_empty() {
+            *second = now;
+            *text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now));
+        }
+        put(out, b"date", text.as_bytes());
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Field<'a> = (&'a str, &'a str);
+
+    fn head(
+        status: u16,
+        fields: &[Field<'_>],
+        follows: Follows,
+        is_old: bool,
+        persistence: Persistence<'_>,
+    ) -> String {
+        let mut out = BytesMut::new();
+        let fields = [&[("date", "today")], fields].concat();
+        let fields = fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
+        let framing = Framing::of(follows, is_old);
+        put_head(&mut out, status, fields, follows, framing, persistence);
+        let text = String::from_utf8(out.to_vec()).unwrap();
+        let text = text.strip_prefix("HTTP/1.1 ").unwrap();
+        let text = text.strip_suffix("\r\n\r\n").unwrap();
+        text.replace("\r\ndate: today", "").replace("\r\n", "|")
+    }
+
+    #[test]
+    fn heads() {
+        use Follows::{Nothing, Raw, Sized, Streamed};
+        use Persistence::{Close, Keep, KeepOld, Upgrade};
+        let length = [("content-length", "5")];
+        for (status, fields, follows, is_old, persistence, text) in [
+            (
+                200,
+                &length[..],
+                Sized(5),
+                false,
+                Keep,
+                "200 OK|content-length: 5",
+            ),
+            (200, &[], Sized(0), false, Keep, "200 OK|content-length: 0"),
+            (
+                299,
+                &[],
+                Streamed,
+                false,
+                Keep,
+                "299 |transfer-encoding: chunked",
+            ),
+            (
+                404,
+                &[],
+                Streamed,
+                true,
+                Close,
+                "404 Not Found|connection: close",
+            ),
+            (
+                200,
+                &[],
+                Sized(0),
+                true,
+                KeepOld,
+                "200 OK|content-length: 0|connection: keep-alive",
+            ),
+            (
+                304,
+                &length,
+                Nothing,
+                false,
+                Keep,
+                "304 Not Modified|content-length: 5",
+            ),
+            (204, &length, Nothing, false, Keep, "204 No Content"),
+            (
+                101,
+                &length,
+                Raw,
+                false,
+                Upgrade(b"echo"),
+                "101 Switching Protocols|connection: Upgrade|upgrade: echo",
+            ),
+        ] {
+            assert_eq!(head(status, fields, follows, is_old, persistence), text);
+        }
+        let cookies = [("set-cookie", "a"), ("x", "y"), ("set-cookie", "b")];
+        assert_eq!(
+            head(200, &cookies, Streamed, false, Keep),
+            "200 OK|set-cookie: a|x: y|set-cookie: b|transfer-encoding: chunked"
+        );
+    }
+
+    #[test]
+    fn a_date_is_added_where_there_is_none() {
+        let mut out = BytesMut::new();
+        let none = std::iter::empty();
+        put_head(
+            &mut out,
+            204,
+            none,
+            Follows::Nothing,
+            Framing::Length,
+            Persistence::Keep,
+        );
+        let text = String::from_utf8(out.to_vec()).unwrap();
+        let date = text.split("date: ").nth(1).unwrap();
+        assert!(httpdate::parse_http_date(date.trim_end()).is_ok(), "{text}");
+    }
+
+    #[test]
+    fn informational_heads_have_no_date() {
+        let mut out = BytesMut::new();
+        let link = [(&b"link"[..], &b"</a>"[..])];
+        put_informational(&mut out, 103, link.into_iter());
+        assert_eq!(&out[..], b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n");
+    }
+}

@@ -1,0 +1,450 @@
+//! A connection from its first request to its end.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
+
+use anp_http1::Decoder;
+use anpx::RequestHead;
+use bytes::{Buf, Bytes, BytesMut};
+use http::Response;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    caller::Http1,
+    head::{self, Head, Scan},
+    pump::Over,
+    response::{Framing, Persistence, put_head},
+};
+use crate::{
+    conn::Metered,
+    error::ProxyError,
+    proxy::{
+        Answer, Exchange, Failure, Outcome, Upload, forward,
+        request::{self, Asked},
+        response::{Follows, judge},
+    },
+    respond,
+    stop::{Step, Stop},
+    tunnels::{self, Becomes},
+    workers::{Caller, max_header_size},
+};
+
+/// What is left of a connection whose HTTP is over.
+#[derive(Debug)]
+pub(crate) enum Finished<IO> {
+    /// Nothing: it was closed.
+    Closed,
+    /// A socket to be reset. A message on it had no end but the connection's, and a plain end would
+    /// make the part that came look whole.
+    Broken(IO),
+    /// A socket with another purpose, and what was read of it ahead.
+    Becomes(IO, Bytes, Becomes),
+}
+
+/// Serves HTTP/1 on `io`, of which `read` was read already.
+pub(crate) async fn serve<IO>(caller: &Arc<Caller>, io: Metered<IO>, read: BytesMut) -> Finished<IO>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let shared = &caller.worker.shared;
+    let mut http = Http1::new(io, read, shared.limits);
+    let mut stopping = Stopping {
+        stop: &shared.stop,
+        closes_idle: pin!(shared.stop.reached(Step::CloseIdle)),
+        registered: false,
+    };
+    let mut end = End::Next;
+    let mut first = true;
+    while matches!(end, End::Next) {
+        end = match http.next_head(caller, &mut stopping, first).await {
+            Ok(Some(len)) => http.one(caller, len).await,
+            Ok(None) => End::Quiet,
+            Err(error) => http.refuse(caller, error),
+        };
+        first = false;
+    }
+    match end {
+        End::Next | End::Quiet => Finished::Closed,
+        End::Linger => {
+            http.linger().await;
+            Finished::Closed
+        }
+        End::Reset => Finished::Broken(http.conn.into_parts().0.into_inner()),
+        End::Becomes(becomes) => {
+            if http.flush().await.is_err() {
+                return Finished::Closed;
+            }
+            let (io, read) = http.conn.into_parts();
+            Finished::Becomes(io.into_inner(), read.freeze(), becomes)
+        }
+    }
+}
+
+/// How a request leaves its connection.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Another request may follow.
+    Next,
+    /// Nobody is there, or there is nothing to say: closed as it is.
+    Quiet,
+    /// Closed once the caller had the time to read the answer.
+    Linger,
+    /// Closed so that the caller sees a broken message.
+    Reset,
+    /// Something else goes on.
+    Becomes(Becomes),
+}
+
+/// A stop, as idle connections see it.
+struct Stopping<'a, F> {
+    stop: &'a Stop,
+    closes_idle: Pin<&'a mut F>,
+    registered: bool,
+}
+
+impl<F: Future<Output = ()>> Stopping<'_, F> {
+    /// True once idle connections shall be closed. Polled once, to be woken, and then not before a
+    /// stop has begun: it takes a lock.
+    fn is_over(&mut self, cx: &mut std::task::Context<'_>) -> bool {
+        if self.registered && !self.stop.is(Step::Draining) {
+            return false;
+        }
+        self.registered = true;
+        self.stop.is(Step::CloseIdle) || self.closes_idle.as_mut().poll(cx).is_ready()
+    }
+}
+
+/// What a head turned out to be.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly always the large one, which a box would only make dearer"
+)]
+enum Taken {
+    /// A request for an app.
+    Request(Received),
+    /// A receiver's handshake with its answer, and whether the connection stays after a refusal.
+    Handshake((Response<Bytes>, Option<Becomes>), bool),
+}
+
+/// A request whose head was read.
+struct Received {
+    exchange: Exchange,
+    head: Result<RequestHead, ProxyError>,
+    is_head: bool,
+    keep_alive: bool,
+    expects: bool,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
+    /// Waits for the next head; its length, or `None` where none comes.
+    async fn next_head<F: Future<Output = ()>>(
+        &mut self,
+        caller: &Caller,
+        stopping: &mut Stopping<'_, F>,
+        first: bool,
+    ) -> Result<Option<usize>, ProxyError> {
+        let max = max_header_size(&caller.worker.shared.config);
+        let mut scan = Scan::default();
+        let mut idle = self.conn.read.is_empty();
+        if !first {
+            self.deadline.set(match idle {
+                true => self.limits.keep_alive,
+                false => self.limits.head,
+            });
+        }
+        poll_fn(|cx| {
+            loop {
+                if let Some(len) = scan.find(&mut self.conn.read, max)? {
+                    return Poll::Ready(Ok(Some(len)));
+                }
+                match self.conn.poll_read(cx) {
+                    Poll::Ready(true) if idle => {
+                        idle = false;
+                        // The first head's time runs from the connection.
+                        if !first {
+                            self.deadline.set(self.limits.head);
+                        }
+                    }
+                    Poll::Ready(true) => {}
+                    Poll::Ready(false) => return Poll::Ready(Ok(None)),
+                    Poll::Pending => break,
+                }
+            }
+            if idle && stopping.is_over(cx) {
+                return Poll::Ready(Ok(None));
+            }
+            self.deadline.poll(cx).map(|()| Ok(None))
+        })
+        .await
+    }
+
+    /// Serves the request whose head is the first `len` bytes read.
+    async fn one(&mut self, caller: &Arc<Caller>, len: usize) -> End {
+        let shared = &caller.worker.shared;
+        let bytes = self.conn.read.get(..len).unwrap_or_default();
+        let mut body = Decoder::empty();
+        let mut is_old = false;
+        let parsed = head::parse(bytes, &shared.config.upgrades, |head| {
+            (body, is_old) = (head.body.clone(), head.is_old);
+            match tunnels::is_for_us(caller, head.target) {
+                true => Taken::Handshake(tunnels::handshake(caller, head), head.keep_alive),
+                false => Taken::Request(receive(caller, head)),
+            }
+        });
+        self.conn.read.advance(len);
+        (self.body, self.is_old) = (body, is_old);
+        match parsed {
+            Ok(Taken::Request(received)) => self.answer(caller, received).await,
+            Ok(Taken::Handshake((response, Some(becomes)), _)) => {
+                self.put_own(&response, Follows::Raw, Persistence::Keep);
+                End::Becomes(becomes)
+            }
+            Ok(Taken::Handshake((response, None), keep_alive)) => {
+                let close = !keep_alive || !self.discard_body();
+                self.put_whole(&response, false, self.persistence(close));
+                self.flushed(close).await
+            }
+            Err(error) => self.refuse(caller, error),
+        }
+    }
+
+    /// Answers what is no request.
+    fn refuse(&mut self, caller: &Arc<Caller>, error: ProxyError) -> End {
+        let mut exchange = Exchange::begin(caller, b"-", b"-");
+        self.put_problem(&mut exchange, error, false, Persistence::Close);
+        End::Linger
+    }
+
+    async fn answer(&mut self, caller: &Arc<Caller>, received: Received) -> End {
+        let Received {
+            mut exchange,
+            head,
+            is_head,
+            keep_alive,
+            expects,
+        } = received;
+        let worker = &caller.worker;
+        self.wait_for(self.limits.response);
+        let protocol = head.as_ref().ok().and_then(|h| h.protocol.clone());
+        let upload = match &protocol {
+            Some(_) => Upload::new(false, true),
+            None => Upload::new(self.body.is_done(), expects),
+        };
+        let answered = match head {
+            Ok(head) => forward(worker, head, upload, self, &mut exchange).await,
+            Err(error) => Err(error.into()),
+        };
+        let judged = answered.and_then(|answer| {
+            let follows = judge(&answer.head, answer.end, is_head, protocol.is_some())?;
+            Ok((answer, follows))
+        });
+        let close = !keep_alive || worker.shared.stop.is(Step::Draining);
+        let (mut answer, follows) = match judged {
+            Ok(judged) => judged,
+            Err(Failure::Gone) => return End::Quiet,
+            Err(Failure::Refused(error)) => {
+                let close = close || expects || !self.discard_body();
+                self.put_problem(&mut exchange, error, is_head, self.persistence(close));
+                return self.flushed(close).await;
+            }
+        };
+        if follows == Follows::Raw {
+            let protocol = protocol.unwrap_or_default();
+            return self.switch(answer, &protocol, exchange).await;
+        }
+        let mut close = close;
+        if protocol.is_some() {
+            answer.upload.end();
+            // What came behind the head of a refused upgrade was not meant for HTTP.
+            close |= !self.conn.read.is_empty();
+        }
+        // A body nobody asked for stays with the caller, and so does what follows it.
+        close |= answer.upload.is_held();
+        let framing = Framing::of(follows, self.is_old);
+        close |= framing == Framing::Close;
+        let persistence = self.persistence(close);
+        let status = answer.head.status;
+        let fields = answer.head.headers.iter();
+        put_head(
+            self.conn.head(),
+            status,
+            fields,
+            follows,
+            framing,
+            persistence,
+        );
+        exchange.answered(status, None);
+        self.wait_for(self.limits.idle);
+        self.finish(answer, follows, framing, close, exchange).await
+    }
+
+    /// Sends what follows a head, and what is left of the request.
+    async fn finish(
+        &mut self,
+        answer: Answer,
+        follows: Follows,
+        framing: Framing,
+        close: bool,
+        mut exchange: Exchange,
+    ) -> End {
+        let Answer {
+            end,
+            recv,
+            mut upload,
+            ..
+        } = answer;
+        let ended = end.is_end() || follows == Follows::Nothing;
+        let recv = (!ended).then_some(recv);
+        match self.pump(recv, &mut upload, framing, &mut exchange).await {
+            Over::Complete => exchange.ended(Outcome::Complete),
+            Over::Gone => return End::Quiet,
+            Over::Broken => {
+                exchange.ended(Outcome::Broken);
+                // What came before the break is the caller's.
+                let _ = self.flush().await;
+                return match framing {
+                    Framing::Close => End::Reset,
+                    Framing::Length | Framing::Chunked => End::Quiet,
+                };
+            }
+        }
+        drop(exchange);
+        if !self.finish_upload(&mut upload).await {
+            return End::Linger;
+        }
+        self.conn.rest();
+        match close {
+            true => End::Linger,
+            false => End::Next,
+        }
+    }
+
+    /// Turns the connection into a stream of bytes both ways (ANPX 3.7).
+    async fn switch(&mut self, answer: Answer, protocol: &[u8], mut exchange: Exchange) -> End {
+        let Answer {
+            head,
+            recv,
+            mut upload,
+            ..
+        } = answer;
+        put_head(
+            self.conn.head(),
+            head.status,
+            head.headers.iter(),
+            Follows::Raw,
+            Framing::Length,
+            Persistence::Upgrade(protocol),
+        );
+        exchange.answered(head.status, None);
+        self.body = Decoder::until_close();
+        upload.release();
+        self.wait_for(self.limits.idle);
+        match self.pump_raw(recv, &mut upload, &mut exchange).await {
+            Over::Complete => {
+                exchange.ended(Outcome::Complete);
+                End::Quiet
+            }
+            Over::Gone => End::Quiet,
+            Over::Broken => {
+                exchange.ended(Outcome::Broken);
+                let _ = self.flush().await;
+                End::Reset
+            }
+        }
+    }
+
+    /// Gets an answer of the gateway's own out.
+    async fn flushed(&mut self, close: bool) -> End {
+        if close {
+            return End::Linger;
+        }
+        match self.flush().await {
+            Ok(()) => {
+                self.conn.rest();
+                End::Next
+            }
+            Err(_) => End::Quiet,
+        }
+    }
+
+    fn persistence(&self, close: bool) -> Persistence<'static> {
+        match (close, self.is_old) {
+            (true, _) => Persistence::Close,
+            (false, true) => Persistence::KeepOld,
+            (false, false) => Persistence::Keep,
+        }
+    }
+
+    fn put_problem(
+        &mut self,
+        exchange: &mut Exchange,
+        error: ProxyError,
+        is_head: bool,
+        persistence: Persistence<'_>,
+    ) {
+        let response = respond::problem(error, &exchange.id().hyphenated().to_string());
+        exchange.answered(response.status().as_u16(), Some(error));
+        if !is_head {
+            exchange.sent(response.body().len());
+        }
+        exchange.ended(Outcome::Complete);
+        self.put_whole(&response, is_head, persistence);
+    }
+
+    fn put_whole(
+        &mut self,
+        response: &Response<Bytes>,
+        is_head: bool,
+        persistence: Persistence<'_>,
+    ) {
+        let length = response.body().len() as u64;
+        self.put_own(response, Follows::Sized(length), persistence);
+        if !is_head {
+            self.conn.head().extend_from_slice(response.body());
+        }
+    }
+
+    fn put_own(
+        &mut self,
+        response: &Response<Bytes>,
+        follows: Follows,
+        persistence: Persistence<'_>,
+    ) {
+        let fields = response.headers().iter();
+        let fields = fields.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        let status = response.status().as_u16();
+        put_head(
+            self.conn.head(),
+            status,
+            fields,
+            follows,
+            Framing::Length,
+            persistence,
+        );
+    }
+}
+
+/// Begins an exchange and maps the head.
+fn receive(caller: &Arc<Caller>, head: &Head<'_>) -> Received {
+    let (method, target) = (head.method.as_bytes(), head.target.as_bytes());
+    let exchange = Exchange::begin(caller, method, target);
+    let asked = Asked {
+        method,
+        target,
+        authority: None,
+        may_lack_host: head.is_old,
+        protocol: head.upgrade.map(str::as_bytes),
+    };
+    let fields = head.fields.iter().map(|f| (f.name.as_bytes(), f.value));
+    Received {
+        head: request::head(&caller.origin, asked, fields, exchange.id()),
+        is_head: method == b"HEAD",
+        keep_alive: head.keep_alive,
+        expects: head.expects,
+        exchange,
+    }
+}
