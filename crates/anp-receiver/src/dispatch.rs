@@ -8,13 +8,11 @@ use std::{
 };
 
 use anp_tunnel::{Incoming, Tunnel};
-use anpx::{Fields, ResponseHead, session::End};
-use bytes::Bytes;
 use tracing::{debug, warn};
 
 use crate::app::{
     AppError, Apps,
-    http1::{Ended, exchange},
+    http1::{Ended, exchange, splice},
 };
 
 /// Accepts the tunnel's requests until it ends. Must run where `spawn_local` works.
@@ -26,11 +24,9 @@ pub(crate) async fn dispatch(tunnel: &Tunnel, apps: &Rc<Apps>) {
 
 /// Answers one request, whatever happens.
 async fn answer(apps: Rc<Apps>, mut incoming: Incoming) {
-    let result = match incoming.head.protocol {
-        None => call(&apps, &mut incoming).await,
-        Some(_) => not_implemented(&mut incoming),
+    let Err(error) = call(&apps, &mut incoming).await else {
+        return;
     };
-    let Err(error) = result else { return };
     let request = incoming.head.request_id.escape_ascii();
     match error.reset_code() {
         Some(code) => {
@@ -42,19 +38,23 @@ async fn answer(apps: Rc<Apps>, mut incoming: Incoming) {
 }
 
 /// Calls the first app that can be reached. Nothing of a request goes to a second app once any
-/// of it may have reached one.
+/// of it may have reached one. An upgrade has a connection of its own from start to end.
 async fn call(apps: &Apps, incoming: &mut Incoming) -> Result<(), AppError> {
     let codings = apps.codings();
     let mut unreachable = None;
     for app in apps.in_order() {
         let _in_flight = app.enter();
-        if let Some(mut conn) = apps.kept(app) {
+        let kept = match incoming.head.protocol {
+            None => apps.kept(app),
+            Some(_) => None,
+        };
+        if let Some(mut conn) = kept {
             match exchange(&mut conn, incoming, app.prefix(), codings, true).await {
                 Ok(Ended::Reusable) => {
                     apps.keep(app, conn);
                     return Ok(());
                 }
-                Ok(Ended::Spent) => return Ok(()),
+                Ok(Ended::Spent | Ended::Switched) => return Ok(()),
                 // The app closed the kept connection as the request came: once more, on a fresh one.
                 Err(AppError::Stale) => {}
                 Err(error) => return Err(error),
@@ -68,11 +68,14 @@ async fn call(apps: &Apps, incoming: &mut Incoming) -> Result<(), AppError> {
                 continue;
             }
         };
-        if let Ended::Reusable = exchange(&mut conn, incoming, app.prefix(), codings, false).await?
-        {
-            apps.keep(app, conn);
-        }
-        return Ok(());
+        return match exchange(&mut conn, incoming, app.prefix(), codings, false).await? {
+            Ended::Reusable => {
+                apps.keep(app, conn);
+                Ok(())
+            }
+            Ended::Spent => Ok(()),
+            Ended::Switched => splice(conn, incoming).await,
+        };
     }
     Err(unreachable.unwrap_or(AppError::NoApp))
 }
@@ -90,21 +93,4 @@ async fn or_gone<T>(
         work.as_mut().poll(cx)
     })
     .await
-}
-
-/// Upgrades are answered without asking the app.
-fn not_implemented(incoming: &mut Incoming) -> Result<(), AppError> {
-    const BODY: &[u8] = b"this receiver does not carry upgrades\n";
-    let length = BODY.len().to_string();
-    let headers = Fields::from_pairs([
-        ("content-type", "text/plain; charset=utf-8"),
-        ("content-length", &length),
-    ])
-    .map_err(AppError::from_field)?;
-    let head = ResponseHead {
-        status: 501,
-        headers,
-    };
-    let body = Bytes::from_static(BODY);
-    Ok(incoming.response.respond(&head, body, End::Yes)?)
 }

@@ -7,3 +7,4 @@ mod socket;
 
 pub(crate) use error::AppError;
 pub(crate) use pool::{Apps, PoolConfig};
+pub(crate) use socket::Socket;

@@ -10,7 +10,7 @@ use anp_http1::Connection;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
-use super::{AppError, socket::Socket};
+use super::{AppError, Socket};
 use crate::{address::AppUrl, coding::Codings};
 
 /// How connections are made and kept.

@@ -34,6 +34,15 @@ impl Socket {
         }
     }
 
+    /// Makes the drop of this connection a reset instead of an orderly close. Over a Unix socket,
+    /// which has none, the app sees one only where it had written what was not read.
+    pub(crate) fn abort(&self) {
+        if let Self::Tcp(io) = self {
+            // Of a socket that is broken already.
+            let _ = io.set_zero_linger();
+        }
+    }
+
     /// True while nothing happened on the idle connection: neither an end nor bytes nobody asked for.
     pub(crate) fn is_quiet(&self) -> bool {
         let mut byte = [0];

@@ -147,11 +147,53 @@ fn an_app_that_knows_nothing_of_expect_gets_the_body_all_the_same() {
 }
 
 #[test]
-fn upgrades_are_answered_without_the_app() {
+fn the_caller_is_asked_for_its_body_once() {
     on_worker(async {
         let app = App::listen().await;
         let gateway = Gateway::before(&[&app.url()]).await;
-        let mut call = gateway.call_with("GET", &[], None, Some("websocket"));
-        assert_eq!(call.status().await, Ok(501));
+        let mut call = gateway.call("POST", &[("expect", "100-continue")], Some(("", End::No)));
+        let mut peer = app.accept().await;
+        peer.head().await;
+        let hundred = "HTTP/1.1 100 Continue\r\n\r\n";
+        peer.send(&hundred.repeat(2)).await;
+        peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            .await;
+        assert!(
+            matches!(call.head().await.unwrap(), Head::Informational(head) if head.status == 100)
+        );
+        assert!(matches!(call.head().await.unwrap(), Head::Final(head, _) if head.status == 200));
+    });
+}
+
+#[test]
+fn informational_heads_beyond_the_limits_are_left_out() {
+    on_worker(async {
+        let app = App::listen().await;
+        let gateway = Gateway::before(&[&app.url()]).await;
+        let mut call = gateway.get();
+        let mut peer = app.accept().await;
+        peer.head().await;
+        let large = "x".repeat(9 << 10);
+        peer.send(&format!(
+            "HTTP/1.1 103 Early Hints\r\nlink: {large}\r\n\r\n"
+        ))
+        .await;
+        for n in 0..40 {
+            peer.send(&format!("HTTP/1.1 103 Early Hints\r\nn: {n}\r\n\r\n"))
+                .await;
+        }
+        peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            .await;
+        let mut informed = 0;
+        let status = loop {
+            match call.head().await.unwrap() {
+                Head::Informational(head) => {
+                    assert_eq!(head.headers.get("link"), None);
+                    informed += 1;
+                }
+                Head::Final(head, _) => break head.status,
+            }
+        };
+        assert_eq!((informed, status), (16, 200));
     });
 }

@@ -9,11 +9,7 @@ use std::{
 
 use anp_http1::{Connection, Decoder, fields::put_trailers};
 use anp_tunnel::{Incoming, Part, RecvStream};
-use anpx::{
-    Fields, RequestHead, ResponseHead,
-    limits::{MAX_INFORMATIONAL, MAX_INFORMATIONAL_HEAD},
-    session::End,
-};
+use anpx::{Fields, RequestHead, ResponseHead, session::End};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -41,6 +37,8 @@ pub(crate) enum Ended {
     Reusable,
     /// Whole; the connection is used up.
     Spent,
+    /// The app accepted an upgrade, and the 101 went out: what follows is raw.
+    Switched,
 }
 
 /// Sends `incoming` to the app behind `conn` and its answer back. `prefix` goes before the target,
@@ -58,9 +56,11 @@ pub(crate) async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<Ended, AppError> {
     let head = &incoming.head;
     // The first part tells whether there is a body at all. It is not waited for.
-    let first = match incoming.body.is_end() {
-        true => Poll::Ready(None),
-        false => poll_fn(|cx| Poll::Ready(incoming.body.poll_part(cx))).await,
+    let first = match (incoming.body.is_end(), &head.protocol) {
+        (true, _) => Poll::Ready(None),
+        // Until it is refused or accepted, an upgrade has none (ANPX 3.7).
+        (false, Some(_)) => Poll::Pending,
+        (false, None) => poll_fn(|cx| Poll::Ready(incoming.body.poll_part(cx))).await,
     };
     let whole = matches!(first, Poll::Ready(None));
     let first = match first {
@@ -83,11 +83,12 @@ pub(crate) async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(
         download: Download::Head,
         head: Asked {
             is_head: head.method == "HEAD",
+            protocol: head.protocol.clone(),
             expects_continue,
             may_repeat: whole && is_idempotent(head),
         },
         patience: waits.then(|| Box::pin(sleep(CONTINUE_PATIENCE))),
-        informed: 0,
+        informed: false,
         kept,
     };
     poll_fn(|cx| exchange.poll(cx)).await
@@ -112,13 +113,17 @@ struct Exchange<'a, IO> {
     head: Asked,
     /// Until when the caller's body waits for the app's 100.
     patience: Option<Pin<Box<Sleep>>>,
-    informed: u8,
+    /// The app sent an informational head.
+    informed: bool,
     kept: bool,
 }
 
 /// What the request's head says about the response.
 struct Asked {
     is_head: bool,
+    /// What the connection is to be upgraded to.
+    protocol: Option<Bytes>,
+    /// The caller waits for a 100, and has not been sent one.
     expects_continue: bool,
     may_repeat: bool,
 }
@@ -137,6 +142,8 @@ enum Download {
     Head,
     /// The head was sent on.
     Body { body: Decoder, keep_alive: bool },
+    /// The head was a 101.
+    Switched,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
@@ -159,6 +166,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             self.patience = None;
         } else if patience.as_mut().poll(cx).is_ready() {
             self.patience = None;
+            self.head.expects_continue = false;
             let headers = Fields::default();
             let status = 100;
             self.response
@@ -250,6 +258,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
                     continue;
                 }
                 Download::Body { body, keep_alive } => (body, *keep_alive),
+                Download::Switched => return Poll::Ready(Ok(Ended::Switched)),
             };
             if body.is_done() {
                 ready!(self.response.poll_done(cx))?;
@@ -283,7 +292,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
                 }
             };
             if found.head.status == 101 {
-                return Poll::Ready(Err(AppError::Malformed("an upgrade nobody asked for")));
+                return Poll::Ready(self.switch(&found));
             }
             if found.head.is_informational() {
                 self.inform(&found.head)?;
@@ -293,18 +302,34 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         }
     }
 
-    /// Passes on an informational head, unless nobody waits for it or it exceeds a limit of the wire.
+    /// Accepts the upgrade that was asked for.
+    fn switch(&mut self, found: &response::Response) -> Result<(), AppError> {
+        let Some(asked) = &self.head.protocol else {
+            return Err(AppError::Malformed("an upgrade nobody asked for"));
+        };
+        let same = |protocol: &Bytes| protocol.eq_ignore_ascii_case(asked);
+        if !found.protocol.as_ref().is_some_and(same) {
+            return Err(AppError::Malformed("an upgrade to what nobody asked for"));
+        }
+        let stream = self.response.stream();
+        stream.respond(&found.head, Bytes::new(), End::No)?;
+        self.download = Download::Switched;
+        Ok(())
+    }
+
+    /// Passes on an informational head, unless it is a 100 that nobody waits for.
     fn inform(&mut self, head: &ResponseHead) -> Result<(), AppError> {
+        let mut unwanted = false;
         if head.status == 100 {
             self.patience = None;
+            unwanted = !std::mem::take(&mut self.head.expects_continue);
         }
-        self.informed = self.informed.saturating_add(1);
-        let unwanted = head.status == 100 && !self.head.expects_continue;
-        let fits = head.headers.block().len() + 64 <= MAX_INFORMATIONAL_HEAD;
-        if unwanted || !fits || self.informed > MAX_INFORMATIONAL {
-            return Ok(());
+        self.informed = true;
+        match unwanted {
+            true => Ok(()),
+            // The session leaves out what exceeds its limits (ANPX 3.2).
+            false => Ok(self.response.stream().inform(head)?),
         }
-        Ok(self.response.stream().inform(head)?)
     }
 
     /// Sends the final head, with the body or as much of it as is at hand.
@@ -340,7 +365,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     fn finish(&self, keep_alive: bool) -> Ended {
         let sent = matches!(self.upload, Upload::Done) && self.conn.is_flushed();
         let clean = self.conn.closed.is_none() && self.conn.read.is_empty();
-        match keep_alive && sent && clean {
+        let upgrade = self.head.protocol.is_some();
+        match keep_alive && sent && clean && !upgrade {
             true => Ended::Reusable,
             false => Ended::Spent,
         }
@@ -348,7 +374,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
 
     /// The connection ended before the final head.
     fn broken(&self, when: &'static str) -> AppError {
-        let unanswered = self.kept && self.informed == 0 && self.conn.read.is_empty();
+        let unanswered = self.kept && !self.informed && self.conn.read.is_empty();
         let untouched = !self.conn.has_written() && !self.taken;
         if unanswered && (untouched || self.head.may_repeat) {
             return AppError::Stale;

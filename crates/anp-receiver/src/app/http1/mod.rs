@@ -8,7 +8,9 @@
 
 mod exchange;
 mod gather;
+mod raw;
 mod request;
 mod response;
 
 pub(crate) use exchange::{Ended, exchange};
+pub(crate) use raw::splice;

@@ -58,6 +58,14 @@ pub(crate) fn encode_head(
         }
         fields::put(out, name, value);
     }
+    if let Some(protocol) = &head.protocol {
+        put_upgrade(out, protocol)?;
+        if length.is_some_and(|length| length > 0) {
+            return Err(AppError::BadRequest("an upgrade with a body"));
+        }
+        out.put_slice(b"\r\n");
+        return Ok(Framing::Empty);
+    }
     let framing = match (length, whole) {
         (Some(0), _) | (None, true) => Framing::Empty,
         (Some(_), true) => return Err(AppError::BadRequest("content-length without a body")),
@@ -69,6 +77,21 @@ pub(crate) fn encode_head(
     };
     out.put_slice(b"\r\n");
     Ok(framing)
+}
+
+/// Asks for `protocol` (RFC 9110 section 7.8). HTTP/2 is no upgrade that a tunnel carries: its
+/// streams would pass by every rule for requests (ANPX 3.7).
+fn put_upgrade(out: &mut BytesMut, protocol: &[u8]) -> Result<(), AppError> {
+    let named = |b: u8| is_token_byte(b) || b == b'/';
+    if protocol.is_empty() || !protocol.iter().all(|b| named(*b)) {
+        return Err(AppError::BadRequest("bad upgrade protocol"));
+    }
+    if protocol.eq_ignore_ascii_case(b"h2c") {
+        return Err(AppError::BadRequest("an upgrade to h2c"));
+    }
+    fields::put(out, b"connection", b"upgrade");
+    fields::put(out, b"upgrade", protocol);
+    Ok(())
 }
 
 /// RFC 9110 section 5.6.2.
@@ -142,6 +165,35 @@ mod tests {
         assert_eq!(framing, Framing::Chunked);
         let empty = head("POST", "/", &[("content-length", "0")]);
         assert_eq!(encode(&empty, "", false).unwrap().1, Framing::Empty);
+    }
+
+    fn upgrade(protocol: &'static str, fields: &[(&str, &str)]) -> RequestHead {
+        RequestHead {
+            protocol: Some(Bytes::from_static(protocol.as_bytes())),
+            ..head("GET", "/", fields)
+        }
+    }
+
+    #[test]
+    fn an_upgrade_asks_for_its_protocol_and_has_no_body() {
+        let (text, framing) = encode(&upgrade("websocket", &[("a", "b")]), "", false).unwrap();
+        assert!(
+            text.ends_with("\r\na: b\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"),
+            "{text}"
+        );
+        assert_eq!(framing, Framing::Empty);
+        assert!(encode(&upgrade("irc/6.9", &[]), "", false).is_ok());
+        for head in [
+            upgrade("", &[]),
+            upgrade("h2c", &[]),
+            upgrade("H2C", &[]),
+            upgrade("a, h2c", &[]),
+            upgrade("a\r\nx: y", &[]),
+            upgrade("websocket", &[("content-length", "1")]),
+        ] {
+            let result = encode(&head, "", false);
+            assert!(matches!(result, Err(AppError::BadRequest(_))), "{result:?}");
+        }
     }
 
     #[test]

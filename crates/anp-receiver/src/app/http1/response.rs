@@ -11,7 +11,7 @@ use anpx::{
     fields::{FieldsBuilder, is_forbidden},
     limits::{MAX_FIELDS, MAX_FIELDS_BYTES},
 };
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::app::AppError;
 
@@ -27,6 +27,8 @@ pub(crate) struct Response {
     pub(crate) body: Decoder,
     /// The app will take another request on the connection.
     pub(crate) keep_alive: bool,
+    /// What a 101 switches to: its `Upgrade`, where it has one.
+    pub(crate) protocol: Option<Bytes>,
 }
 
 /// Takes a head off the front of `read`; `None` while it is incomplete. `to_head` says that the
@@ -104,6 +106,11 @@ fn interpret(
     let keep_alive =
         body.is_delimited() && !framing.close && !ambiguous && (!old || framing.keep_alive);
     let keep_length = !never_a_body && !framing.coded;
+    let upgrade = |f: &&httparse::Header<'_>| f.name.eq_ignore_ascii_case("upgrade");
+    let protocol = match status {
+        101 => head.headers.iter().find(upgrade),
+        _ => None,
+    };
     Ok(Response {
         head: ResponseHead {
             status,
@@ -111,6 +118,7 @@ fn interpret(
         },
         body,
         keep_alive,
+        protocol: protocol.map(|f| Bytes::copy_from_slice(f.value.trim_ascii())),
     })
 }
 
