@@ -179,6 +179,7 @@ fn each_direction_ends_by_itself() {
         peer.until("still there").await;
         call.send("bye", End::Yes).await.unwrap();
         assert_eq!(peer.rest().await, ("bye".into(), Ok(())));
+        drop(call);
         // The caller first.
         let (mut call, mut peer) = accepted(&gateway, &app, "").await;
         call.send("question", End::Yes).await.unwrap();
@@ -186,6 +187,7 @@ fn each_direction_ends_by_itself() {
         peer.send("answer").await;
         drop(peer);
         assert_eq!(call.rest().await, Ok("answer".into()));
+        drop(call);
         while gateway.tunnel.open_streams() > 0 {
             tokio::task::yield_now().await;
         }
