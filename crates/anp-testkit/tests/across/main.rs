@@ -12,3 +12,5 @@ mod hostile;
 mod leaving;
 #[cfg(test)]
 mod restarts;
+#[cfg(test)]
+mod upgrades;
