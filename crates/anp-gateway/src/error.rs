@@ -67,6 +67,8 @@ pub(crate) enum ProxyError {
     NoEndpoint,
     #[error("the gateway speaks HTTP/1.0, HTTP/1.1 and HTTP/2")]
     HttpVersion,
+    #[error("the gateway does not upgrade connections to this protocol")]
+    UnknownProtocol,
     #[error("the request target exceeds 16 KiB")]
     TargetTooLong,
     #[error("the header fields exceed the limit of their size or 256 fields")]
@@ -102,6 +104,7 @@ impl ProxyError {
             Self::BadRequest(_)
             | Self::Connect
             | Self::HttpVersion
+            | Self::UnknownProtocol
             | Self::NoEndpoint
             | Self::TargetTooLong
             | Self::HeadersTooLarge

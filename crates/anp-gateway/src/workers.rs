@@ -23,6 +23,7 @@ use crate::{
     conn::{
         Limits, Metered,
         http1::{self, Finished},
+        http2,
     },
     error::GatewayError,
     listener,
@@ -210,10 +211,16 @@ async fn serve(worker: Arc<Worker>, socket: TcpStream, peer: SocketAddr) {
     let caller = Arc::new(Caller::new(worker.clone(), Listener::Public, peer, local));
     worker.metrics.connections.fetch_add(1, Relaxed);
     let io = Metered::new(socket, worker.metrics.clone());
-    let finished = http1::serve(&caller, io, BytesMut::new()).await;
+    let finished = match http1::serve(&caller, io, BytesMut::new()).await {
+        Finished::Http2(io, read, deadline) => {
+            http2::serve(&caller, io, read, deadline).await;
+            Finished::Closed
+        }
+        finished => finished,
+    };
     worker.metrics.connections.fetch_sub(1, Relaxed);
     match finished {
-        Finished::Closed => {}
+        Finished::Closed | Finished::Http2(..) => {}
         Finished::Broken(socket) => {
             let _ = socket.set_zero_linger();
         }

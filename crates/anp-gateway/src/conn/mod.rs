@@ -1,7 +1,9 @@
 //! One accepted connection: its socket, its deadline, and the HTTP spoken on it.
 
+pub(crate) mod date;
 mod deadline;
 pub(crate) mod http1;
+pub(crate) mod http2;
 mod limits;
 mod metered;
 

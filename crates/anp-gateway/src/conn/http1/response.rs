@@ -1,15 +1,10 @@
 //! The head of a response as it goes to an HTTP/1 caller (RFC 9112 section 4).
 
-use std::{
-    cell::RefCell,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
-
 use anp_http1::fields::put;
 use bytes::BytesMut;
 use http::StatusCode;
 
-use crate::proxy::response::Follows;
+use crate::{conn::date, proxy::response::Follows};
 
 /// How the end of a message is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +63,7 @@ pub(crate) fn put_head<'a>(
         put(out, name, value);
     }
     if !has_date {
-        put_date(out);
+        date::with(|date| put(out, b"date", date.as_bytes()));
     }
     if let Follows::Sized(length) = follows
         && !has_length
@@ -123,23 +118,6 @@ fn put_status(out: &mut BytesMut, status: u16) {
     ] {
         out.extend_from_slice(part);
     }
-}
-
-/// Appends `Date` (RFC 9110 section 6.6.1), made once a second and thread.
-fn put_date(out: &mut BytesMut) {
-    thread_local! {
-        static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
-    }
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs());
-    DATE.with_borrow_mut(|(second, text)| {
-        if *second != now || text.is_empty() {
-            *second = now;
-            *text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now));
-        }
-        put(out, b"date", text.as_bytes());
-    });
 }
 
 #[cfg(test)]

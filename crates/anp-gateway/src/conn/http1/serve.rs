@@ -20,7 +20,7 @@ use super::{
     response::{Framing, Persistence, put_head},
 };
 use crate::{
-    conn::Metered,
+    conn::{Deadline, Metered, http2::PREFACE},
     error::ProxyError,
     proxy::{
         Answer, Exchange, Failure, Outcome, Upload, forward,
@@ -41,6 +41,9 @@ pub(crate) enum Finished<IO> {
     /// A socket to be reset. A message on it had no end but the connection's, and a plain end would
     /// make the part that came look whole.
     Broken(IO),
+    /// A connection that turned out to speak HTTP/2, and what was read of it. Its first request must
+    /// come before the deadline.
+    Http2(Metered<IO>, Bytes, Deadline),
     /// A socket with another purpose, and what was read of it ahead.
     Becomes(IO, Bytes, Becomes),
 }
@@ -61,6 +64,7 @@ where
     let mut first = true;
     while matches!(end, End::Next) {
         end = match http.next_head(caller, &mut stopping, first).await {
+            Ok(Some(_)) if first && http.conn.read.starts_with(PREFACE) => End::Http2,
             Ok(Some(len)) => http.one(caller, len).await,
             Ok(None) => End::Quiet,
             Err(error) => http.refuse(caller, error),
@@ -74,6 +78,10 @@ where
             Finished::Closed
         }
         End::Reset => Finished::Broken(http.conn.into_parts().0.into_inner()),
+        End::Http2 => {
+            let (io, read) = http.conn.into_parts();
+            Finished::Http2(io, read.freeze(), http.deadline)
+        }
         End::Becomes(becomes) => {
             if http.flush().await.is_err() {
                 return Finished::Closed;
@@ -95,6 +103,8 @@ pub(super) enum End {
     Linger,
     /// Closed so that the caller sees a broken message.
     Reset,
+    /// It speaks HTTP/2.
+    Http2,
     /// Something else goes on.
     Becomes(Becomes),
 }

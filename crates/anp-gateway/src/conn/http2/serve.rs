@@ -1,0 +1,211 @@
+//! An HTTP/2 connection from its preface to its end.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::Poll,
+};
+
+use bytes::Bytes;
+use h2::server::{Builder, Connection};
+use http::Request;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    caller::Http2,
+    io::Rewound,
+    request::{self, Connect},
+    response,
+};
+use crate::{
+    conn::{Deadline, LINGER, Metered},
+    error::ProxyError,
+    proxy::{
+        Exchange, Failure, Outcome, Upload, forward,
+        response::{Follows, judge},
+    },
+    respond,
+    stop::Step,
+    workers::{Caller, max_header_size},
+};
+
+/// Requests of one connection at once.
+const MAX_STREAMS: u32 = 128;
+/// Bytes of a body that may be on their way before the app took any.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The same for all bodies of a connection.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Bytes of a response that wait for a caller whose window is open.
+const SEND_BUFFER: usize = 64 << 10;
+
+/// Serves HTTP/2 on `io`, of which `read` was read already: the beginning of the preface at least.
+/// The first request must come before `deadline`.
+pub(crate) async fn serve<IO>(caller: &Arc<Caller>, io: Metered<IO>, read: Bytes, deadline: Deadline)
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let config = &caller.worker.shared.config;
+    let max_header_size = u32::try_from(max_header_size(config)).unwrap_or(u32::MAX);
+    let moved = Arc::new(AtomicBool::new(false));
+    let mut handshake = pin!(
+        Builder::new()
+            .max_concurrent_streams(MAX_STREAMS)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(max_header_size)
+            .max_send_buffer_size(SEND_BUFFER)
+            .enable_connect_protocol()
+            .handshake(Rewound::new(io, read, moved.clone()))
+    );
+    let mut deadline = deadline;
+    let connection = poll_fn(|cx| match handshake.as_mut().poll(cx) {
+        Poll::Ready(connection) => Poll::Ready(connection.ok()),
+        Poll::Pending => deadline.poll(cx).map(|()| None),
+    })
+    .await;
+    if let Some(connection) = connection {
+        run(caller, connection, deadline, &moved).await;
+    }
+}
+
+/// Takes requests until there will be none.
+async fn run<IO>(
+    caller: &Arc<Caller>,
+    mut connection: Connection<IO, Bytes>,
+    mut deadline: Deadline,
+    moved: &AtomicBool,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let shared = &caller.worker.shared;
+    let limits = shared.limits;
+    // Each request has times of its own, the longer of which ends before this one.
+    let busy = limits.response.max(limits.idle) + LINGER;
+    let mut draining = pin!(shared.stop.reached(Step::Draining));
+    let (mut was_busy, mut leaving) = (false, false);
+    poll_fn(|cx| {
+        if !leaving && draining.as_mut().poll(cx).is_ready() {
+            // What is under way is finished; new requests go elsewhere.
+            connection.graceful_shutdown();
+            leaving = true;
+        }
+        loop {
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    tokio::spawn(one(caller.clone(), request, respond));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "HTTP/2 connection ended");
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        let is_busy = connection.has_streams();
+        if is_busy && (!was_busy || moved.swap(false, Relaxed)) {
+            deadline.set(busy);
+        } else if was_busy && !is_busy {
+            deadline.set(limits.keep_alive);
+        }
+        was_busy = is_busy;
+        while deadline.poll(cx).is_ready() {
+            if leaving {
+                return Poll::Ready(());
+            }
+            connection.graceful_shutdown();
+            leaving = true;
+            deadline.set(LINGER);
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Serves one request.
+async fn one(
+    caller: Arc<Caller>,
+    request: Request<h2::RecvStream>,
+    respond: h2::server::SendResponse<Bytes>,
+) {
+    let (parts, body) = request.into_parts();
+    let worker = &caller.worker;
+    let target = parts.uri.path_and_query().map_or("", |p| p.as_str());
+    let method = parts.method.as_str().as_bytes();
+    let mut exchange = Exchange::begin(&caller, method, target.as_bytes());
+    let is_head = method == b"HEAD";
+    let whole = body.is_end_stream();
+    let mut down = Http2::new(body, respond, worker.shared.limits);
+
+    let connect = Connect::of(&parts, &worker.shared.config.upgrades);
+    let mapped = connect.and_then(|connect| {
+        let head = request::head(&caller.origin, &parts, connect.as_ref(), exchange.id())?;
+        Ok((head, connect.map(|(connect, _)| connect)))
+    });
+    let answered = match mapped {
+        Ok((head, connect)) => {
+            let upload = match connect {
+                Some(_) => Upload::new(false, true),
+                None => Upload::new(whole, expects_continue(&parts)),
+            };
+            forward(worker, head, upload, &mut down, &mut exchange)
+                .await
+                .and_then(|answer| {
+                    let upgrade = connect.is_some();
+                    let follows = judge(&answer.head, answer.end, is_head, upgrade)?;
+                    let head = response::head(&answer.head, follows, connect.as_ref())?;
+                    Ok((answer, follows, head, upgrade))
+                })
+        }
+        Err(error) => Err(error.into()),
+    };
+    let (answer, follows, head, upgrade) = match answered {
+        Ok(answered) => answered,
+        Err(Failure::Gone) => return,
+        Err(Failure::Refused(error)) => return refuse(down, exchange, error, is_head).await,
+    };
+    exchange.answered(answer.head.status, None);
+    let mut upload = answer.upload;
+    if follows == Follows::Raw {
+        upload.release();
+    } else if upgrade {
+        upload.end();
+    }
+    let ended = follows == Follows::Nothing || answer.end.is_end() && follows != Follows::Raw;
+    if !down.respond(head, ended) {
+        return;
+    }
+    if !ended {
+        match response::pump(&mut down, answer.recv, &mut upload, &mut exchange).await {
+            Ok(()) => {}
+            Err(Failure::Gone) => return,
+            Err(Failure::Refused(_)) => {
+                exchange.ended(Outcome::Broken);
+                down.reset();
+                return;
+            }
+        }
+    }
+    exchange.ended(Outcome::Complete);
+    drop(exchange);
+    response::finish_upload(&mut down, &mut upload).await;
+}
+
+fn expects_continue(parts: &http::request::Parts) -> bool {
+    parts
+        .headers
+        .get(http::header::EXPECT)
+        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+async fn refuse(mut down: Http2, mut exchange: Exchange, error: ProxyError, is_head: bool) {
+    let response = respond::problem(error, &exchange.id().hyphenated().to_string());
+    exchange.answered(response.status().as_u16(), Some(error));
+    exchange.sent(response.body().len());
+    exchange.ended(Outcome::Complete);
+    down.answer(response, is_head).await;
+}
