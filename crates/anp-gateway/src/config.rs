@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where callers connect, HTTP/1.1. Default `127.0.0.1:8080`.
+    /// Where callers connect, HTTP/1.1 or HTTP/2. Default `127.0.0.1:8080`.
     pub listen: SocketAddr,
     /// Where receivers connect. Default `127.0.0.1:8765`.
     pub tunnel_listen: SocketAddr,

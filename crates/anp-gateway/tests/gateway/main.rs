@@ -10,6 +10,8 @@ mod exchange;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod retry;
 #[cfg(test)]
 mod stop;

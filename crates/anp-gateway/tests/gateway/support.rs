@@ -273,8 +273,13 @@ impl Caller {
 
     /// Everything up to the connection's end, whole or broken.
     pub(crate) async fn rest(&mut self) -> String {
-        while let Ok(1..) = soon(self.socket.read_buf(&mut self.read)).await {}
+        self.drain().await;
         String::from_utf8(std::mem::take(&mut self.read)).unwrap()
+    }
+
+    /// Waits for the connection's end.
+    pub(crate) async fn drain(&mut self) {
+        while let Ok(1..) = soon(self.socket.read_buf(&mut self.read)).await {}
     }
 
     /// Ends what is sent; the answer can still be read.

@@ -8,7 +8,7 @@ use std::{
 
 use anpx::{Fields, ResponseHead};
 use bytes::Bytes;
-use h2::{RecvStream, Reason, SendStream, server::SendResponse};
+use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::{

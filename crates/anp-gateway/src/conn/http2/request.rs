@@ -134,9 +134,15 @@ mod tests {
             .header("cookie", "b=2; c=3")
             .header("te", "trailers");
         let head = map(request).unwrap();
-        assert_eq!((&head.target[..], &head.authority[..]), (&b"/x?y"[..], &b"h"[..]));
+        assert_eq!(
+            (&head.target[..], &head.authority[..]),
+            (&b"/x?y"[..], &b"h"[..])
+        );
         assert_eq!(head.headers.get("cookie"), Some(&b"a=1; b=2; c=3"[..]));
-        assert_eq!(head.headers.iter().filter(|(n, _)| n == b"cookie").count(), 1);
+        assert_eq!(
+            head.headers.iter().filter(|(n, _)| n == b"cookie").count(),
+            1
+        );
         assert_eq!(head.headers.get("te"), None);
         let other = Request::get("http://h/").header("host", "other");
         assert!(matches!(map(other), Err(ProxyError::BadRequest(_))));
@@ -150,7 +156,10 @@ mod tests {
                 .header("sec-websocket-key", "theirs")
         };
         let head = map(connect("websocket")).unwrap();
-        assert_eq!((&head.method[..], &head.target[..]), (&b"GET"[..], &b"/ws"[..]));
+        assert_eq!(
+            (&head.method[..], &head.target[..]),
+            (&b"GET"[..], &b"/ws"[..])
+        );
         assert_eq!(head.protocol.as_deref(), Some(&b"websocket"[..]));
         let key = head.headers.get("sec-websocket-key").unwrap();
         assert!(key.len() == 24 && key != b"theirs");

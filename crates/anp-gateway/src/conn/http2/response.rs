@@ -173,6 +173,9 @@ mod tests {
         assert!(!accepted.headers().contains_key("sec-websocket-accept"));
         assert_eq!(answer(101, "other").unwrap_err(), ProxyError::BadResponse);
         assert_eq!(answer(200, "other").unwrap_err(), ProxyError::BadResponse);
-        assert_eq!(answer(403, "other").unwrap().status(), StatusCode::FORBIDDEN);
+        assert_eq!(
+            answer(403, "other").unwrap().status(),
+            StatusCode::FORBIDDEN
+        );
     }
 }

@@ -44,8 +44,12 @@ const SEND_BUFFER: usize = 64 << 10;
 
 /// Serves HTTP/2 on `io`, of which `read` was read already: the beginning of the preface at least.
 /// The first request must come before `deadline`.
-pub(crate) async fn serve<IO>(caller: &Arc<Caller>, io: Metered<IO>, read: Bytes, deadline: Deadline)
-where
+pub(crate) async fn serve<IO>(
+    caller: &Arc<Caller>,
+    io: Metered<IO>,
+    read: Bytes,
+    deadline: Deadline,
+) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let config = &caller.worker.shared.config;
@@ -89,8 +93,7 @@ async fn run<IO>(
     let (mut was_busy, mut leaving) = (false, false);
     poll_fn(|cx| {
         if !leaving && draining.as_mut().poll(cx).is_ready() {
-            // What is under way is finished; new requests go elsewhere.
-            connection.graceful_shutdown();
+            leave(&mut connection, &mut deadline);
             leaving = true;
         }
         loop {
@@ -110,20 +113,31 @@ async fn run<IO>(
         if is_busy && (!was_busy || moved.swap(false, Relaxed)) {
             deadline.set(busy);
         } else if was_busy && !is_busy {
-            deadline.set(limits.keep_alive);
+            deadline.set(if leaving { LINGER } else { limits.keep_alive });
         }
         was_busy = is_busy;
         while deadline.poll(cx).is_ready() {
             if leaving {
                 return Poll::Ready(());
             }
-            connection.graceful_shutdown();
+            leave(&mut connection, &mut deadline);
             leaving = true;
-            deadline.set(LINGER);
         }
         Poll::Pending
     })
     .await;
+}
+
+/// Says that new requests must go elsewhere; what is under way is finished. A caller that has none
+/// has the time of a last answer to close.
+fn leave<IO>(connection: &mut Connection<IO, Bytes>, deadline: &mut Deadline)
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    connection.graceful_shutdown();
+    if !connection.has_streams() {
+        deadline.set(LINGER);
+    }
 }
 
 /// Serves one request.
