@@ -26,11 +26,13 @@ pub struct GatewayUrl {
     target: String,
 }
 
-/// An app to call: `http://host[:port][/prefix]` or `unix:/path/of/socket`.
+/// An app to call: `http://host[:port][/prefix]`, `h2c://host[:port][/prefix]` (HTTP/2 without TLS)
+/// or `unix:/path/of/socket`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppUrl {
     text: String,
     place: AppPlace,
+    http2: bool,
     prefix: Bytes,
 }
 
@@ -79,6 +81,11 @@ impl AppUrl {
     /// How the app is reached.
     pub fn place(&self) -> &AppPlace {
         &self.place
+    }
+
+    /// True where the app is called over HTTP/2, with prior knowledge (RFC 9113 section 3.3).
+    pub fn is_http2(&self) -> bool {
+        self.http2
     }
 
     /// What is put before every target, without a slash at its end; often empty.
@@ -166,19 +173,36 @@ impl FromStr for AppUrl {
             return Ok(Self {
                 text: text.to_owned(),
                 place: AppPlace::Unix(path.into()),
+                http2: false,
                 prefix: Bytes::new(),
             });
         }
         if !text.contains("://") {
             return Err(refuse(
-                &"expected a URL such as http://127.0.0.1:8000 or unix:/run/app.sock",
+                &"expected a URL such as http://127.0.0.1:8000, h2c://127.0.0.1:50051 or unix:/run/app.sock",
             ));
         }
-        let url = Url::parse(text).map_err(|e| refuse(&e))?;
-        match url.scheme() {
-            "http" => {}
-            "https" => return Err(refuse(&"apps are called over plain http or a Unix socket")),
-            other => return Err(refuse(&format_args!("expected http or unix, got {other}"))),
+        let mut url = Url::parse(text).map_err(|e| refuse(&e))?;
+        let http2 = match url.scheme() {
+            "http" => false,
+            "h2c" => true,
+            "https" => {
+                return Err(refuse(
+                    &"apps are called over plain http, h2c or a Unix socket",
+                ));
+            }
+            other => {
+                return Err(refuse(&format_args!(
+                    "expected http, h2c or unix, got {other}"
+                )));
+            }
+        };
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(refuse(&"the host is missing"));
+        }
+        if let Some(rest) = url.as_str().strip_prefix("h2c:") {
+            // Hosts and paths have the rules of http, which the parser keeps for schemes it knows.
+            url = Url::parse(&format!("http:{rest}")).map_err(|e| refuse(&e))?;
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse(&"user names and passwords are not taken here"));
@@ -196,6 +220,7 @@ impl FromStr for AppUrl {
                 host: bare_host(&url),
                 port,
             },
+            http2,
             prefix: Bytes::copy_from_slice(url.path().trim_end_matches('/').as_bytes()),
         })
     }
@@ -239,7 +264,7 @@ as_text!(
 );
 as_text!(
     AppUrl,
-    "an app URL such as \"http://127.0.0.1:8000\" or \"unix:/run/app.sock\""
+    "an app URL such as \"http://127.0.0.1:8000\", \"h2c://127.0.0.1:50051\" or \"unix:/run/app.sock\""
 );
 
 #[cfg(test)]
@@ -273,6 +298,13 @@ mod tests {
         assert_eq!(app.place(), &place);
         let app: AppUrl = "http://127.0.0.1:8000".parse().unwrap();
         assert!(app.prefix().is_empty());
+        let app: AppUrl = "h2c://LocalHost:50051/v1/".parse().unwrap();
+        assert_eq!((&app.prefix()[..], app.is_http2()), (&b"/v1"[..], true));
+        let place = AppPlace::Tcp {
+            host: "localhost".into(),
+            port: 50051,
+        };
+        assert_eq!(app.place(), &place);
         for text in ["unix:/run/app.sock", "unix:///run/app.sock"] {
             let app: AppUrl = text.parse().unwrap();
             assert_eq!(app.place(), &AppPlace::Unix("/run/app.sock".into()));
@@ -302,6 +334,9 @@ mod tests {
         for (text, why) in [
             ("localhost:8000", "expected a URL such as http://"),
             ("https://localhost", "plain http"),
+            ("ftp://localhost", "expected http, h2c or unix, got ftp"),
+            ("h2c:///v1", "host is missing"),
+            ("h2c://localhost:0", "port 0"),
             ("unix:app.sock", "absolute path"),
             ("http://localhost/?a", "no query"),
         ] {

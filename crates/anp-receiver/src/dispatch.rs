@@ -11,7 +11,7 @@ use anp_tunnel::{Incoming, Tunnel};
 use tracing::{debug, warn};
 
 use crate::app::{
-    AppError, Apps,
+    AppError, Apps, h2,
     http1::{Ended, exchange, splice},
 };
 
@@ -44,6 +44,16 @@ async fn call(apps: &Apps, incoming: &mut Incoming) -> Result<(), AppError> {
     let mut unreachable = None;
     for app in apps.in_order() {
         let _in_flight = app.enter();
+        if app.url().is_http2() {
+            let config = apps.config();
+            match h2::exchange(app.http2(), app.url(), config, incoming, codings).await {
+                Err(error) if error.is_unreachable() => {
+                    unreachable = Some(error);
+                    continue;
+                }
+                result => return result,
+            }
+        }
         let kept = match incoming.head.protocol {
             None => apps.kept(app),
             Some(_) => None,

@@ -97,7 +97,7 @@ async fn run(places: Places, shared: Shared) {
     }
     let sweeping = async {
         loop {
-            tokio::time::sleep(apps.idle_timeout()).await;
+            tokio::time::sleep(apps.config().idle_timeout).await;
             apps.sweep();
         }
     };

@@ -45,6 +45,11 @@ pub(crate) enum AppError {
 }
 
 impl AppError {
+    /// True where nothing of the request reached the app, since no connection was made.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::ConnectTimeout { .. })
+    }
+
     /// The code the stream is reset with (ANPX 3.8); `None` where it is over already.
     pub(crate) fn reset_code(&self) -> Option<ResetCode> {
         match self {

@@ -10,7 +10,7 @@ use anp_http1::Connection;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
-use super::{AppError, Socket};
+use super::{AppError, Socket, h2::Connections};
 use crate::{address::AppUrl, coding::Codings};
 
 /// How connections are made and kept.
@@ -41,6 +41,7 @@ pub(crate) struct App {
     in_flight: Cell<usize>,
     /// Kept connections, the longest unused first.
     idle: RefCell<VecDeque<Idle>>,
+    http2: Connections,
 }
 
 #[derive(Debug)]
@@ -62,6 +63,7 @@ impl Apps {
             url: url.clone(),
             in_flight: Cell::new(0),
             idle: RefCell::default(),
+            http2: Connections::default(),
         };
         Self {
             apps: urls.iter().map(app).collect(),
@@ -145,16 +147,27 @@ impl Apps {
             {
                 idle.pop_front();
             }
+            app.http2.sweep(self.config.idle_timeout);
         }
     }
 
-    /// How long an idle connection is kept.
-    pub(crate) fn idle_timeout(&self) -> Duration {
-        self.config.idle_timeout
+    /// How connections are made and kept.
+    pub(crate) fn config(&self) -> &PoolConfig {
+        &self.config
     }
 }
 
 impl App {
+    /// Where it is, and how it is called.
+    pub(crate) fn url(&self) -> &AppUrl {
+        &self.url
+    }
+
+    /// Its connections over HTTP/2.
+    pub(crate) fn http2(&self) -> &Connections {
+        &self.http2
+    }
+
     /// What goes before every target.
     pub(crate) fn prefix(&self) -> &[u8] {
         self.url.prefix()

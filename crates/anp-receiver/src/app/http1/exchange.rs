@@ -1,20 +1,15 @@
 //! One request and its response over one connection, both directions at once.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::Pin,
+    future::poll_fn,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use anp_http1::{Connection, Decoder, fields::put_trailers};
 use anp_tunnel::{Incoming, Part, RecvStream};
-use anpx::{Fields, RequestHead, ResponseHead, session::End};
+use anpx::{RequestHead, session::End};
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Sleep, sleep},
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     gather::{Gathered, Tail, broken, poll_gather},
@@ -22,13 +17,9 @@ use super::{
     response,
 };
 use crate::{
-    app::AppError,
+    app::{AppError, Interim},
     coding::{Codings, Outgoing},
 };
-
-/// How long an app may take to ask for a body that waits for it. A client that sent
-/// `expect: 100-continue` should not wait for ever (RFC 9110 section 10.1.1).
-const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How an exchange ended that went well.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,8 +59,7 @@ pub(crate) async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(
         Poll::Pending => None,
     };
     let framing = encode_head(conn.begin(), head, prefix, whole)?;
-    let expects_continue = head.headers.get("expect").is_some();
-    let waits = expects_continue && framing != Framing::Empty && first.is_none();
+    let waits = framing != Framing::Empty && first.is_none();
     let mut exchange = Exchange {
         conn,
         request: &mut incoming.body,
@@ -84,18 +74,16 @@ pub(crate) async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(
         head: Asked {
             is_head: head.method == "HEAD",
             protocol: head.protocol.clone(),
-            expects_continue,
             may_repeat: whole && is_idempotent(head),
         },
-        patience: waits.then(|| Box::pin(sleep(CONTINUE_PATIENCE))),
-        informed: false,
+        interim: Interim::new(head, waits),
         kept,
     };
     poll_fn(|cx| exchange.poll(cx)).await
 }
 
 /// RFC 9110 section 9.2.2.
-fn is_idempotent(head: &RequestHead) -> bool {
+pub(crate) fn is_idempotent(head: &RequestHead) -> bool {
     let methods: [&[u8]; 6] = [b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"];
     methods.contains(&&head.method[..])
 }
@@ -111,10 +99,7 @@ struct Exchange<'a, IO> {
     taken: bool,
     download: Download,
     head: Asked,
-    /// Until when the caller's body waits for the app's 100.
-    patience: Option<Pin<Box<Sleep>>>,
-    /// The app sent an informational head.
-    informed: bool,
+    interim: Interim,
     kept: bool,
 }
 
@@ -123,8 +108,6 @@ struct Asked {
     is_head: bool,
     /// What the connection is to be upgraded to.
     protocol: Option<Bytes>,
-    /// The caller waits for a 100, and has not been sent one.
-    expects_continue: bool,
     may_repeat: bool,
 }
 
@@ -152,28 +135,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             return Poll::Ready(Err(error.into()));
         }
         self.poll_upload(cx)?;
-        self.poll_patience(cx)?;
+        let settled = self.taken || !matches!(self.download, Download::Head);
+        let stream = self.response.stream();
+        self.interim.poll(cx, settled, stream)?;
         self.poll_download(cx)
-    }
-
-    /// Asks for the body in the app's place once the app had its time: many know nothing of
-    /// `expect` and wait for the body, for which the caller waits to be asked.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Result<(), AppError> {
-        let Some(patience) = &mut self.patience else {
-            return Ok(());
-        };
-        if self.taken || !matches!(self.download, Download::Head) {
-            self.patience = None;
-        } else if patience.as_mut().poll(cx).is_ready() {
-            self.patience = None;
-            self.head.expects_continue = false;
-            let headers = Fields::default();
-            let status = 100;
-            self.response
-                .stream()
-                .inform(&ResponseHead { status, headers })?;
-        }
-        Ok(())
     }
 
     /// Moves what it can of the request. A write error is not the exchange's end: an app may have
@@ -295,7 +260,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
                 return Poll::Ready(self.switch(&found));
             }
             if found.head.is_informational() {
-                self.inform(&found.head)?;
+                self.interim.pass(&found.head, self.response.stream())?;
                 continue;
             }
             return Poll::Ready(self.respond(cx, found));
@@ -315,21 +280,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         stream.respond(&found.head, Bytes::new(), End::No)?;
         self.download = Download::Switched;
         Ok(())
-    }
-
-    /// Passes on an informational head, unless it is a 100 that nobody waits for.
-    fn inform(&mut self, head: &ResponseHead) -> Result<(), AppError> {
-        let mut unwanted = false;
-        if head.status == 100 {
-            self.patience = None;
-            unwanted = !std::mem::take(&mut self.head.expects_continue);
-        }
-        self.informed = true;
-        match unwanted {
-            true => Ok(()),
-            // The session leaves out what exceeds its limits (ANPX 3.2).
-            false => Ok(self.response.stream().inform(head)?),
-        }
     }
 
     /// Sends the final head, with the body or as much of it as is at hand.
@@ -374,7 +324,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
 
     /// The connection ended before the final head.
     fn broken(&self, when: &'static str) -> AppError {
-        let unanswered = self.kept && !self.informed && self.conn.read.is_empty();
+        let unanswered = self.kept && !self.interim.is_heard() && self.conn.read.is_empty();
         let untouched = !self.conn.has_written() && !self.taken;
         if unanswered && (untouched || self.head.may_repeat) {
             return AppError::Stale;
