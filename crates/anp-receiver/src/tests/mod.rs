@@ -4,6 +4,7 @@ mod bodies;
 mod coded;
 mod failures;
 mod heads;
+mod http2;
 mod upgrades;
 
 use std::{future::poll_fn, rc::Rc, time::Duration};

@@ -276,7 +276,10 @@ impl Exchange<'_> {
             return Poll::Ready(Ok(()));
         };
         while let Poll::Ready(Some(interim)) = answer.poll_informational(cx) {
-            let interim = interim.map_err(|e| broken(e, "before its response"))?;
+            let interim = match interim {
+                Ok(interim) => interim,
+                Err(error) => return Poll::Ready(Err(self.unanswered(error))),
+            };
             let head = heads::response(interim.status(), interim.headers())?;
             self.interim.pass(&head, self.response.stream())?;
         }
