@@ -124,7 +124,7 @@ pub(crate) struct ReceiverArgs {
     /// Gateway to connect to, such as ws://gateway.example:8765. Repeatable
     #[arg(long, value_name = "URL")]
     pub(crate) gateway: Vec<String>,
-    /// App to call: http://HOST:PORT or unix:/PATH. Repeatable
+    /// App to call: http://HOST:PORT, h2c://HOST:PORT (HTTP/2, gRPC) or unix:/PATH. Repeatable
     #[arg(long, value_name = "URL")]
     pub(crate) to: Vec<String>,
     /// Name of this receiver, by which a gateway's endpoints know it
@@ -139,7 +139,7 @@ pub(crate) struct ReceiverArgs {
 /// Flags of `dev`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct DevArgs {
-    /// App to call: http://HOST:PORT or unix:/PATH. Repeatable
+    /// App to call: http://HOST:PORT, h2c://HOST:PORT (HTTP/2, gRPC) or unix:/PATH. Repeatable
     #[arg(long, value_name = "URL")]
     pub(crate) to: Vec<String>,
     /// Where callers connect [default: 127.0.0.1:8080]

@@ -117,7 +117,7 @@ fn mistakes_name_their_place_and_what_was_expected() {
         ),
         (
             "[receiver]\nto = [\"http://127.0.0.1:1\",\n  7]\n",
-            "3:3: receiver.to[1]: expected an app URL such as \"http://127.0.0.1:8000\" or \"unix:/run/app.sock\", found integer 7",
+            "3:3: receiver.to[1]: expected an app URL such as \"http://127.0.0.1:8000\", \"h2c://127.0.0.1:50051\" or \"unix:/run/app.sock\", found integer 7",
         ),
         (
             "[log]\nformat = \"jsn\"\n",
