@@ -2,7 +2,9 @@
 
 use std::{future::Future, net::SocketAddr};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use h2::server::SendResponse;
+use http::Request;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -14,6 +16,7 @@ use tokio::{
 #[derive(Debug)]
 pub struct App {
     addr: SocketAddr,
+    scheme: &'static str,
     task: JoinHandle<()>,
 }
 
@@ -50,7 +53,44 @@ impl App {
                 }));
             }
         });
-        Self { addr, task }
+        Self {
+            addr,
+            scheme: "http",
+            task,
+        }
+    }
+
+    /// An app that speaks HTTP/2 and runs `serve` for each request.
+    ///
+    /// # Panics
+    /// No port is free.
+    pub async fn http2<S, F>(serve: S) -> Self
+    where
+        S: Fn(Request<h2::RecvStream>, SendResponse<Bytes>) -> F + Clone + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("a bound port");
+        let task = tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let serve = serve.clone();
+                tokio::spawn(async move {
+                    let mut builder = h2::server::Builder::new();
+                    let handshake = builder.enable_connect_protocol().handshake(socket);
+                    let Ok(mut connection) = handshake.await else {
+                        return;
+                    };
+                    while let Some(Ok((request, answer))) = connection.accept().await {
+                        tokio::spawn(serve(request, answer));
+                    }
+                });
+            }
+        });
+        Self {
+            addr,
+            scheme: "h2c",
+            task,
+        }
     }
 
     /// An app that refuses connections: its port is taken, and nobody listens.
@@ -63,6 +103,7 @@ impl App {
         socket.bind(free).expect("a free port");
         Self {
             addr: socket.local_addr().expect("a bound port"),
+            scheme: "http",
             task: tokio::spawn(async move {
                 let _held = socket;
                 std::future::pending().await
@@ -82,7 +123,7 @@ impl App {
 
     /// Its URL.
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("{}://{}", self.scheme, self.addr)
     }
 }
 

@@ -5,6 +5,8 @@ mod bodies;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod grpc;
+#[cfg(test)]
 mod heads;
 #[cfg(test)]
 mod hostile;
