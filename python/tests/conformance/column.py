@@ -1,0 +1,97 @@
+"""Where a case runs: a version of HTTP, and the origin itself or the public port of a tunnel to it."""
+
+import asyncio
+import contextlib
+
+import binary
+from binary import soon
+
+from . import http1, http2
+from .origin import Origin
+
+UPGRADES = "websocket,echo-raw"
+
+
+async def echo(exchange):
+    """Answers with the body that came; the case looks at the exchange itself."""
+    exchange.got = await exchange.body()
+    await exchange.answer(200, [("x-method", exchange.method)], exchange.got)
+
+
+class Column:
+    """`caller` is 1 or 2, the version the caller speaks; `app` the one the app is spoken to in."""
+
+    def __init__(self, origin, address, caller, app, tunnel):
+        self.origin, self.address = origin, address
+        self.caller, self.app, self.tunnel = caller, app, tunnel
+
+    def connect(self):
+        """A connection to use for several exchanges: `async with`."""
+        return (http1 if self.caller == 1 else http2).Connection(self.address)
+
+    @contextlib.asynccontextmanager
+    async def begin(self, app, method="GET", target="/", fields=(), body=None, connection=None, **more):
+        """One exchange with `app` as the handler: `async with` gives its `Call`.
+
+        On leaving, the handler must end; what it raised is raised here.
+        """
+        token, part = self.origin.play(app)
+        async with contextlib.AsyncExitStack() as stack:
+            connection = connection or await stack.enter_async_context(self.connect())
+            call = await connection.begin(method, target, [("x-case", token), *fields], body, **more)
+            call.part = part
+            try:
+                yield call
+                await soon(asyncio.shield(part.result))
+            except BaseException:
+                if part.result.done() and not part.result.cancelled() and (error := part.result.exception()):
+                    raise error  # noqa: B904 - what the app met is the cause, not a consequence.
+                raise
+
+    async def call(self, method="GET", target="/", fields=(), body=None, app=echo, **more):
+        """A whole exchange: `(answer, exchange)`, the answer with body and trailers."""
+        async with self.begin(app, method, target, fields, body, **more) as call:
+            answer = await call.head()
+            answer.body = await call.body()
+            answer.trailers = call.trailers
+            return answer, await call.part.exchange
+
+    def __str__(self):
+        way = "tunnel" if self.tunnel else "direct"
+        return f"{way}-h{self.caller}-h{self.app}"
+
+
+NAMES = ["direct-h1-h1", "direct-h2-h2", "tunnel-h1-h1", "tunnel-h2-h1", "tunnel-h1-h2", "tunnel-h2-h2"]
+"""Columns as pytest shows them: the way, what the caller speaks, what the app is spoken to in."""
+
+
+class Table:
+    """`async with Table()`: columns by name. A gateway and a receiver start when first needed, one
+    pair for apps in HTTP/1.1 and one for apps in HTTP/2."""
+
+    async def __aenter__(self):
+        self._stack = contextlib.AsyncExitStack()
+        self.origin = await self._stack.enter_async_context(Origin())
+        self._public = {}
+        return self
+
+    async def __aexit__(self, *why):
+        await self._stack.__aexit__(*why)
+
+    async def column(self, name):
+        """The column of this name."""
+        way, caller, app = name.split("-")
+        caller, app = int(caller[1]), int(app[1])
+        if way == "direct":
+            return Column(self.origin, self.origin.address, caller, app, False)
+        if app not in self._public:
+            self._public[app] = await self._tunnel({1: "http", 2: "h2c"}[app])
+        return Column(self.origin, self._public[app], caller, app, True)
+
+    async def _tunnel(self, scheme):
+        enter = self._stack.enter_async_context
+        gateway = await enter(binary.gateway("--set", f"gateway.upgrades={UPGRADES}"))
+        public, inner = await gateway.address("public"), await gateway.address("tunnel")
+        receiver = await enter(binary.receiver(f"ws://{inner}", f"{scheme}://{self.origin.address}"))
+        await receiver.ready()
+        return public
