@@ -1,4 +1,4 @@
-"""Requests that two readers could read in two ways: rows 13 to 15, 17, 18 and 30 of the threats.
+"""Requests that two readers could read in two ways: rows 13 to 15, 17 and 30 of the threats.
 
 Whatever comes, the app sees at most one request of it. Where the bytes are not plainly right, the
 caller gets its 400 and the connection ends, so that nothing behind them is ever a request.
@@ -418,48 +418,6 @@ async def test_connection_names_no_field_that_matters(tunnel, named):
         assert raw.values(head, b"x-forwarded-for") == [b"127.0.0.1"]
         assert len(raw.values(head, b"x-request-id")) == 1
     assert answer[0] == 400 or app.whole(name)
-
-
-# Row 18.
-
-PATHS = [
-    # What is sent, and which endpoint answers, or what the gateway says.
-    ("/one/x", "one"), ("/two/x", "two"), ("/one", "one"), ("/one?/../two", "one"), ("/one/../one/x", "one"), ("/one/%61", "one"),
-    ("/one//x", "one"), ("/onetwo", 404), ("/ONE/x", 404), ("/other", 404), ("/one/../two/x", 400), ("/one/%2e%2e/two/x", 400),
-    ("/one/.%2E/two/x", 400), ("/one/..%2ftwo/x", 400), ("/one%2f..%2ftwo", 400), ("/one/%2e%2e%2ftwo", 400),
-    ("/one/..\\two", 400), ("/one/..%5ctwo", 400), ("/%6fne/x", 400), ("//two/../one/x", 400), ("/./two/x", 400), ("/one/..", 400),
-]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def endpoints():
-    """A gateway with an app for each of two paths: its public address, and the apps by name."""
-    config = '[{name="one",path="/one",receivers=["r1"]},{name="two",host="a",path="/two",receivers=["r2"]},{name="three",host="a",path="/one",receivers=["r1"]}]'
-    async with contextlib.AsyncExitStack() as stack:
-        apps = {name: await stack.enter_async_context(raw.Recorder()) for name in ("one", "two")}
-        gateway = await stack.enter_async_context(binary.gateway("--set", f"gateway.endpoints={config}"))
-        public, inner = await gateway.address("public"), await gateway.address("tunnel")
-        for name, app in zip(("r1", "r2"), apps.values(), strict=True):
-            receiver = binary.receiver(f"ws://{inner}", app.url, "--name", name)
-            await (await stack.enter_async_context(receiver)).ready()
-        yield public, apps
-
-
-@pytest.mark.parametrize("host", ["a", "A", "a.", "a:80", "A.:8080"])
-@pytest.mark.parametrize(("path", "expected"), PATHS, ids=[path for path, _ in PATHS])
-async def test_one_decision_for_every_spelling(endpoints, path, expected, host):
-    public, apps = endpoints
-    mark = raw.number()
-    (answer,) = raw.answers(await raw.talk(
-        public, f"GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Mark: {mark}\r\nConnection: close\r\n\r\n".encode()))
-    served_by = [name for name, app in apps.items() if app.heads(mark)]
-    if isinstance(expected, int):
-        assert (answer[0], served_by) == (expected, [])
-    else:
-        assert (answer[0], served_by) == (200, [expected])
-        (head,) = [head for head, _ in apps[expected].requests if mark.encode() in head]
-        assert head.split(b"\r\n")[0] == f"GET {path} HTTP/1.1".encode()
-        assert raw.values(head, b"host") == [host.encode()]
 
 
 # Row 30.
