@@ -69,7 +69,7 @@ MALFORMED = {
     "te: gzip": ([("te", "gzip")], {}),
     "te: trailers, gzip": ([("te", "trailers, gzip")], {}),
     "pseudo-header behind fields": ([(":path", "/evil")], {"path": None}),
-    "pseudo-header twice": ([], {"path": "/a", "method": "GET", "x": None, "twice": None}),
+    "pseudo-header twice": ([], {"twice": None}),
     "pseudo-header nobody knows": ([], {"secret": "1"}),
     "status in a request": ([], {"status": "200"}),
     "no method": ([], {"method": None}),
@@ -106,8 +106,8 @@ async def test_a_malformed_head_never_reaches_the_app(tunnel, label):
     more, pseudo = MALFORMED[label]
     name = raw.number()
     fields = head(name, *more, **pseudo)
-    if label == "pseudo-header twice":
-        fields = [(":method", "GET"), (":method", "GET")] + head(name)[1:]
+    if "twice" in label:
+        fields.insert(0, fields[0])
     async with frames2.Connection(public) as caller:
         caller.send(caller.headers(1, fields))
         with contextlib.suppress(Closed):

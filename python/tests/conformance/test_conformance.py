@@ -3,10 +3,12 @@
 What is expected never depends on the way, so an app cannot tell whether it is behind a tunnel.
 """
 
+import re
+
 import pytest
 import pytest_asyncio
 
-from binary import soon
+from binary import ROOT, soon
 
 from . import cases_bodies, cases_flow, cases_http1, cases_requests, cases_responses, cases_upgrades  # noqa: F401
 from .case import CASES
@@ -35,3 +37,10 @@ async def test_case(table, case, column):
 async def test_there_are_cases_enough():
     both = [case for case in CASES if case.tunnel is None]
     assert len(both) >= LEAST
+
+
+async def test_the_table_of_the_documents_names_every_case():
+    table = (ROOT / "docs/http.md").read_text().partition("\n## What shows it\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named == {case.name.partition("[")[0] for case in CASES}
