@@ -56,7 +56,7 @@ class Origin:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         wire = http1.Wire(reader, writer)
-        with contextlib.suppress(ConnectionError, Broken):
+        with contextlib.suppress(ConnectionError, Broken, asyncio.CancelledError):
             while got := await wire.head():
                 if got == PREFACE:
                     await http2.Server(reader, writer, self._serve).run(got[0] + b"\r\n\r\n")
