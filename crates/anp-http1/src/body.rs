@@ -165,9 +165,10 @@ impl Decoder {
                         self.state = State::Trailers(read.len());
                         return Ok(Decoded::More);
                     };
+                    // What is malformed stays, so that nobody takes the body for whole.
+                    let trailers = parse_trailers(read.get(..len).unwrap_or_default())?;
+                    read.advance(len);
                     self.state = State::Done;
-                    let section = read.split_to(len);
-                    let trailers = parse_trailers(&section)?;
                     if !trailers.is_empty() {
                         return Ok(Decoded::Trailers(trailers));
                     }
@@ -351,6 +352,17 @@ mod tests {
             assert_eq!(body, b"hello");
             let only: Vec<_> = trailers.iter().collect();
             assert_eq!(only, [(&b"grpc-status"[..], &b"0"[..])]);
+        }
+    }
+
+    #[test]
+    fn a_body_with_malformed_trailers_never_ends() {
+        let mut read = BytesMut::from("0\r\nx\r\n\r\na: b\r\n\r\n");
+        let mut decoder = Decoder::chunked();
+        for _ in 0..3 {
+            let bad = decoder.next(&mut read, 9);
+            assert!(matches!(bad, Err(BodyError::Malformed(_))), "{bad:?}");
+            assert!(!decoder.is_done());
         }
     }
 
