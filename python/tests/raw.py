@@ -19,7 +19,8 @@ class Recorder:
     """`async with Recorder()`: an app on raw sockets that reads strictly and keeps what came.
 
     `answer(target)` gives the bytes of the answer to a whole request; the default is 200 "ok".
-    `connections` holds the bytes of each connection, `requests` `(head, body)` of each whole request.
+    `connections` holds the bytes of each connection, `requests` `(head, body, trailers)` of each
+    whole request; trailers are the bytes behind the last chunk, an empty line at least.
     """
 
     def __init__(self, answer=None):
@@ -45,7 +46,7 @@ class Recorder:
 
     def whole(self, name):
         """Whole requests whose target has `name` in it."""
-        return [(head, body) for head, body in self.requests if name.encode() in head.split(b"\r\n")[0]]
+        return [request for request in self.requests if name.encode() in request[0].split(b"\r\n")[0]]
 
     async def _serve(self, reader, writer):
         task = asyncio.current_task()
@@ -58,9 +59,10 @@ class Recorder:
             while data := await reader.read(1 << 16):
                 seen += data
                 while (request := whole_request(bytes(seen[at:]))) is not None:
-                    head, body, size = request
+                    *parts, size = request
                     at += size
-                    self.requests.append((head, body))
+                    self.requests.append(parts)
+                    head = parts[0]
                     answer = self.answer(head.split(b" ")[1])
                     writer.write(answer)
                     if b"connection: close" in answer.lower():
@@ -70,7 +72,7 @@ class Recorder:
 
 
 def whole_request(data):
-    """The first request in `data` as `(head, body, size)`; None while it is not whole."""
+    """The first request in `data` as `(head, body, trailers, size)`; None while it is not whole."""
     head, mark, rest = data.partition(b"\r\n\r\n")
     if not mark:
         return None
@@ -88,10 +90,10 @@ def whole_request(data):
                 break
             body += rest[at:at + size]
             at += size + 2
-        end = rest.find(b"\r\n\r\n", at - 2)
-        return None if end < 0 else (head, body, len(head) + 4 + end + 4)
+        end = rest.find(b"\r\n\r\n", at - 2) + 4
+        return None if end < 4 else (head, body, rest[at:end], len(head) + 4 + end)
     size = int(values.get(b"content-length", 0))
-    return None if len(rest) < size else (head, rest[:size], len(head) + 4 + size)
+    return None if len(rest) < size else (head, rest[:size], b"", len(head) + 4 + size)
 
 
 def values(head, name):
@@ -155,10 +157,11 @@ def answers(data, methods=()):
     return found
 
 
-def is_problem(status, head, body):
-    """Checks that an answer is one of the gateway's own, and that it ends the connection."""
+def is_problem(status, head, body, closes=True):
+    """Checks that an answer is one of the gateway's own, and that it says so if it ends the connection."""
     assert values(head, b"content-type") == [b"application/problem+json"], head
-    assert values(head, b"connection") == [b"close"], head
+    if closes:
+        assert values(head, b"connection") == [b"close"], head
     problem = json.loads(body)
     assert problem["status"] == status
     assert problem["request_id"]

@@ -48,6 +48,6 @@ async def test_one_decision_for_every_spelling(endpoints, path, expected, host):
         assert (answer[0], served_by) == (expected, [])
     else:
         assert (answer[0], served_by) == (200, [expected])
-        (head,) = [head for head, _ in apps[expected].requests if mark.encode() in head]
+        (head,) = [head for head, *_ in apps[expected].requests if mark.encode() in head]
         assert head.split(b"\r\n")[0] == f"GET {path} HTTP/1.1".encode()
         assert raw.values(head, b"host") == [host.encode()]
