@@ -67,6 +67,8 @@ class Connection:
             frame.parse_body(memoryview(await soon(self.reader.readexactly(size))))
         except (asyncio.IncompleteReadError, ConnectionError):
             raise Closed(self.goaway) from None
+        if isinstance(frame, PingFrame) and "ACK" not in frame.flags:
+            self.send(PingFrame(opaque_data=frame.opaque_data, flags=["ACK"]))
         if isinstance(frame, GoAwayFrame):
             self.goaway = frame.error_code
         return frame

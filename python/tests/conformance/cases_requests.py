@@ -174,7 +174,7 @@ async def hop_by_hop_ends_here(c):
     assert not any(b"hop" in value for value in seen.values("connection"))
 
 
-@case()
+@case(app=2, because="in HTTP/1.1 `te` is for the next hop, and the receiver has no use for it")
 async def te_trailers(c):
     """`te: trailers` reaches the app: it asks for trailers (RFC 9110, 10.1.4)."""
     fields = [("te", "trailers")] + ([("connection", "te")] if c.caller == 1 else [])

@@ -45,7 +45,7 @@ class Column:
                 await soon(asyncio.shield(part.result))
             except BaseException:
                 if part.result.done() and not part.result.cancelled() and (error := part.result.exception()):
-                    raise error  # noqa: B904 - what the app met is the cause, not a consequence.
+                    raise error from None
                 raise
 
     async def call(self, method="GET", target="/", fields=(), body=None, app=echo, **more):

@@ -136,7 +136,7 @@ async def test_the_caller_closes(column):
 async def test_the_app_closes(column):
     async with column.client("/close") as client:
         if column.over2:
-            assert (await soon(client.frame())).opcode is Opcode.CLOSE
+            await soon(client.ended())
             assert (client.protocol.close_code, client.protocol.close_reason) == (4321, "enough")
         else:
             with pytest.raises(ConnectionClosed):

@@ -82,19 +82,25 @@ class Over2:
                 self.protocol.receive_data(part)
             else:
                 self.protocol.receive_eof()
-                return None
             await self._flush()
+            if not part:
+                return None
 
     async def recv(self):
         """As `websockets`' own."""
-        frame = await self.frame()
+        while (frame := await self.frame()).opcode not in (Opcode.TEXT, Opcode.BINARY):
+            pass
         return bytes(frame.data).decode() if frame.opcode is Opcode.TEXT else bytes(frame.data)
 
     async def close(self, code, reason):
         """As `websockets`' own."""
         self.protocol.send_close(code, reason)
         await self._flush()
-        while (frame := await self.frame()) and frame.opcode is not Opcode.CLOSE:
+        await self.ended()
+
+    async def ended(self):
+        """Reads to the end of the connection, and ends it too."""
+        while await self.frame():
             pass
 
 
