@@ -158,7 +158,7 @@ async def app_aborts(c):
             raise AssertionError("a clean end")
 
 
-@case(each=[403, 404, 426, 200])
+@case(each=[403, 404, 426])
 async def upgrade_refused(c, status):
     """Upgrades: refused by the app, it is an ordinary exchange."""
     async def app(exchange):
@@ -166,9 +166,19 @@ async def upgrade_refused(c, status):
 
     async with c.begin(app, "GET", "/", **asking(c)) as call:
         answer = await call.head()
-        if status != 200 or c.caller == 1:
-            assert (answer.status, answer.value("x-why")) == (status, b"no")
-            assert await call.body() == b"refused"
+        assert (answer.status, answer.value("x-why")) == (status, b"no")
+        assert await call.body() == b"refused"
+
+
+@case(caller=1, app=1, because="in HTTP/2, 200 accepts")
+async def upgrade_ignored(c):
+    """Upgrades: ignored by the app, it is an ordinary exchange."""
+    async def app(exchange):
+        await exchange.answer(200, [], b"plain")
+
+    async with c.begin(app, "GET", "/", **asking(c)) as call:
+        assert (await call.head()).status == 200
+        assert await call.body() == b"plain"
 
 
 @case(caller=1, app=1, because="only HTTP/1.1 can refuse an upgrade and stay what it is")

@@ -11,7 +11,7 @@ from h2.events import (
     StreamEnded, StreamReset, TrailersReceived,
 )
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
 from .message import OPEN, Answer, Broken, Head, has_no_body, raw, value_of
 
@@ -44,7 +44,9 @@ class Peer:
     def start(self):
         """Writes the preface and grants a wide window to the connection, so that only streams hold back."""
         if not self.client:
-            self.h2.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
+            # What is set later is sent later.
+            first = {**self.h2.local_settings, SettingCodes.ENABLE_CONNECT_PROTOCOL: 1}
+            self.h2.local_settings = Settings(client=False, initial_values=first)
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(1 << 30)
         self.flush()
