@@ -34,6 +34,10 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 const FRAME: u32 = 64 << 10;
 /// Most body bytes that wait in one stream toward the app.
 const SEND_BUFFER: usize = 64 << 10;
+/// Streams given up for which late frames of the app are passed over without a word. For those
+/// beyond, each frame is answered with a RST_STREAM, and however many there are, they end nothing:
+/// callers that leave in masses must not end the connection for the others.
+const GIVEN_UP: usize = 1024;
 /// Most connections to one app. Beyond, requests wait for a place that the app's
 /// MAX_CONCURRENT_STREAMS leaves.
 const MAX_CONNECTIONS: usize = 64;
@@ -153,6 +157,8 @@ async fn dial(url: &AppUrl) -> io::Result<Open> {
         .max_frame_size(FRAME)
         .max_header_list_size(MAX_HEAD_LIST)
         .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_reset_streams(GIVEN_UP)
+        .max_local_error_reset_streams(None)
         .enable_push(false)
         .handshake(socket)
         .await
