@@ -149,10 +149,13 @@ def answers(data, methods=()):
             elif values(head, b"transfer-encoding"):
                 while True:
                     line, _, data = data.partition(b"\r\n")
-                    size = int(line, 16)
-                    body, data = body + data[:size], data[size + 2:]
-                    if not size:
+                    if not (size := int(line, 16)):
                         break
+                    body, data = body + data[:size], data[size + 2:]
+                # Trailers, if there are any, and the empty line.
+                while data.partition(b"\r\n")[0]:
+                    data = data.partition(b"\r\n")[2]
+                data = data[2:]
         found.append((status, head, body))
     return found
 

@@ -3,6 +3,7 @@
 Once from an app behind our receiver, once from a receiver that is not ours.
 """
 
+import asyncio
 import contextlib
 
 import pytest
@@ -72,8 +73,9 @@ class App(raw.Recorder):
     said = {}
 
     async def _serve(self, reader, writer):
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.readuntil(b"\r\n\r\n"):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                data = await reader.readuntil(b"\r\n\r\n")
                 name = data.split(b" ")[1].decode().strip("/")
                 writer.write(self.said.get(name, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext"))
                 await writer.drain()
