@@ -26,19 +26,27 @@ class Ended(AssertionError):
 class Proxy:
     """`async with Proxy("gateway", ...)`: a running process and the JSON lines it logs."""
 
-    def __init__(self, *args):
+    def __init__(self, *args, fds=(), env=None):
         if not PATH.exists():
             pytest.fail(f"{PATH} is missing: run `cargo build -p anp-proxy` or set ANP_PROXY_BIN")
         self.args = [str(PATH), *args, "--log-format", "json"]
+        self.fds = fds
+        """Sockets it gets as a service manager passes them: from descriptor 3 on."""
+        self.env = env or {}
         self.lines = []
         self._grew = asyncio.Condition()
 
     async def __aenter__(self):
         # Settings of the person who runs the tests must not reach the binary.
         env = {k: v for k, v in os.environ.items() if not k.upper().startswith(("ANP_", "HTTP_PROXY", "HTTPS_PROXY"))}
+        numbers = [listener.fileno() for listener in self.fds]
+        # Far from 3 at first, so that none is overwritten before it was moved.
+        moves = [f"{50 + at}>&{number}" for at, number in enumerate(numbers)]
+        moves += [f"{3 + at}>&{50 + at}" for at in range(len(numbers))]
+        shell = ["bash", "-c", f'exec {" ".join(moves)}; exec "$@"', "bash"] if numbers else []
         self.process = await asyncio.create_subprocess_exec(
-            *self.args, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE, env=env,
+            *shell, *self.args, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE, env={**env, **self.env}, pass_fds=numbers,
         )
         self._reading = asyncio.ensure_future(self._read())
         return self

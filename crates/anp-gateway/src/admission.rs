@@ -1,10 +1,14 @@
 //! Every tunnel from its handshake to its end: who may come, which worker it goes to, and what it
 //! tells the registry.
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use anp_tunnel::{Observer, Status, Tunnel};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::{
     queue::Queue,
@@ -21,6 +25,8 @@ pub(crate) struct Tunnels {
     queues: Vec<Arc<Queue>>,
     workers: usize,
     limit: usize,
+    /// Until when requests wait for receivers that have not come yet.
+    expects_until: Option<Instant>,
     table: Mutex<Table>,
 }
 
@@ -80,8 +86,21 @@ impl Tunnels {
             registry,
             workers,
             limit,
+            expects_until: None,
             table: Mutex::default(),
         }
+    }
+
+    /// Receivers are on their way: a request for an endpoint without a tunnel waits until `until`.
+    pub(crate) fn expecting(mut self, until: Instant) -> Self {
+        self.expects_until = Some(until);
+        self
+    }
+
+    /// How long receivers are still expected; nothing unless told so and not much later.
+    pub(crate) fn expects_for(&self) -> Option<Duration> {
+        let left = self.expects_until?.checked_duration_since(Instant::now())?;
+        (!left.is_zero()).then_some(left)
     }
 
     /// Gives a tunnel of `receiver` a name, a place, and the worker that has the fewest tunnels of
@@ -144,6 +163,20 @@ impl Tunnels {
     /// Admits no more.
     pub(crate) fn stop_admitting(&self) {
         self.table.lock().closed = true;
+    }
+
+    /// All tunnels but the oldest of each receiver. Where they drain, their receivers open others
+    /// elsewhere, while what still comes here goes through the oldest.
+    pub(crate) fn all_but_one_each(&self) -> Vec<Tunnel> {
+        let table = self.table.lock();
+        let connected = || table.entries.iter().filter(|e| e.tunnel.is_some());
+        let is_oldest = |entry: &Entry| {
+            connected().all(|other| other.receiver != entry.receiver || other.id >= entry.id)
+        };
+        connected()
+            .filter(|entry| !is_oldest(entry))
+            .filter_map(|entry| entry.tunnel.clone())
+            .collect()
     }
 
     /// The tunnels that are connected. The caller may call them, since no lock is held.

@@ -1,6 +1,6 @@
 //! What a gateway is started with: the `[gateway]` table.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anp_tunnel::units::{Size, Span};
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,11 @@ pub struct Config {
     pub queue_size: usize,
     /// How long a graceful stop waits for requests under way. Default 30 s.
     pub drain_timeout: Span,
+    /// Unix socket on which a gateway started with `--replace` asks this one for its listeners.
+    /// Only root and the user this gateway runs as are heard. Default:
+    /// `gateway-PORT.sock` in the state directory, PORT being that of `listen`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_socket: Option<PathBuf>,
     /// A tunnel that was silent this long is pinged; after twice this long without a byte it is
     /// gone. Default 10 s.
     pub ping_interval: Span,
@@ -126,6 +131,7 @@ impl Default for Config {
             queue_timeout: Span::from_secs(2),
             queue_size: 1024,
             drain_timeout: Span::from_secs(30),
+            control_socket: None,
             ping_interval: Span::from_secs(10),
             max_connections: 10_000,
             max_header_size: Size(64 << 10),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anp_tunnel::TunnelConfig;
+use anp_tunnel::{Tunnel, TunnelConfig};
 use anpx::{
     CloseCode,
     session::{
@@ -28,6 +28,7 @@ use crate::{
     config::Config,
     conn::Limits,
     error::GatewayError,
+    inherited::Listeners,
     listener,
     metrics::{Metrics, WorkerMetrics},
     registry::Embedded,
@@ -40,6 +41,14 @@ use crate::{
 /// How long a stop leaves connections without a request open: one that sends a request in this time
 /// gets its answer, with `Connection: close`.
 const IDLE_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a gateway whose listeners served before lets requests wait for receivers to come over:
+/// the grace above, with time to connect.
+const RECEIVERS_COME: Duration = Duration::from_secs(10);
+
+/// Tunnels drained at once, and the pause after so many: 10,000 take two seconds.
+const AWAY_AT_ONCE: usize = 50;
+const AWAY_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long the ends of tunnels and callers' connections may take once everything must end.
 const LAST: Duration = Duration::from_millis(500);
@@ -59,6 +68,8 @@ pub struct Bound {
     tunnel: StdListener,
     admin: Option<StdListener>,
     addresses: Addresses,
+    /// Some came from elsewhere: whoever served them before had receivers, which will come.
+    inherited: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,14 +85,33 @@ impl Gateway {
     /// # Errors
     /// A setting cannot be, or an address cannot be listened on.
     pub async fn bind(config: Config) -> Result<Bound, GatewayError> {
+        Self::bind_with(config, Listeners::default()).await
+    }
+
+    /// As [`Gateway::bind`], with listeners that are open already. Where receivers are expected to
+    /// follow them, requests wait for those at first: up to 10 s.
+    ///
+    /// # Errors
+    /// As [`Gateway::bind`].
+    pub async fn bind_with(config: Config, mut given: Listeners) -> Result<Bound, GatewayError> {
         config.validate()?;
+        let inherited = !given.is_empty();
         let workers = config.worker_count();
-        let public = open("listen", config.listen, |a| {
-            listener::bind_shared(a, workers)
-        })?;
-        let tunnel = open("tunnel_listen", config.tunnel_listen, listener::bind)?;
+        let mut public = given.take_public(config.listen);
+        if public.is_empty() {
+            public = open("listen", config.listen, |a| {
+                listener::bind_shared(a, workers)
+            })?;
+        }
+        let tunnel = match given.take_tunnel(config.tunnel_listen) {
+            Some(tunnel) => tunnel,
+            None => open("tunnel_listen", config.tunnel_listen, listener::bind)?,
+        };
         let admin = match config.admin_listen {
-            Some(address) => Some(open("admin_listen", address, listener::bind)?),
+            Some(address) => Some(match given.take_admin(address) {
+                Some(admin) => admin,
+                None => open("admin_listen", address, listener::bind)?,
+            }),
             None => None,
         };
         let local =
@@ -100,6 +130,7 @@ impl Gateway {
             tunnel,
             admin,
             addresses,
+            inherited,
         })
     }
 }
@@ -132,11 +163,37 @@ impl Bound {
         self.addresses.admin
     }
 
+    /// Other handles on the listeners, to hand over to the process that will follow this one. What
+    /// the system holds of connections is then taken by either.
+    ///
+    /// # Errors
+    /// The system gave no more descriptors.
+    pub fn listeners(&self) -> std::io::Result<Listeners> {
+        let all = |listener: &StdListener| listener.try_clone();
+        Ok(Listeners {
+            public: self.public.iter().map(all).collect::<Result<_, _>>()?,
+            tunnel: Some(self.tunnel.try_clone()?),
+            admin: self.admin.as_ref().map(all).transpose()?,
+        })
+    }
+
     /// Serves until `shutdown` says otherwise; its sender's end is a graceful stop.
     ///
     /// # Errors
     /// A worker could not be started, or ended by itself.
     pub async fn run(self, shutdown: watch::Receiver<Shutdown>) -> Result<(), GatewayError> {
+        self.run_then(shutdown, || {}).await
+    }
+
+    /// As [`Bound::run`]; calls `serving` once every listener is served.
+    ///
+    /// # Errors
+    /// As [`Bound::run`].
+    pub async fn run_then(
+        self,
+        shutdown: watch::Receiver<Shutdown>,
+        serving: impl FnOnce(),
+    ) -> Result<(), GatewayError> {
         let Addresses {
             public,
             tunnel,
@@ -148,17 +205,22 @@ impl Bound {
         if let Some(address) = admin {
             tracing::info!(listener = "admin", %address, "listening");
         }
+        serving();
         running.until(shutdown).await
     }
 
     fn start(self) -> Result<Running, GatewayError> {
         let config = self.config;
-        let count = self.public.len();
+        let count = config.worker_count();
         let routes = Arc::new(Routes::new(&config));
         let endpoints = routes.endpoints();
         let names: Vec<_> = endpoints.iter().map(|e| e.name.clone()).collect();
         let registry = Arc::new(Embedded::new(endpoints.len()));
-        let tunnels = Tunnels::new(routes.clone(), registry, count, config.max_tunnels);
+        let mut tunnels = Tunnels::new(routes.clone(), registry, count, config.max_tunnels);
+        if self.inherited {
+            tunnels = tunnels.expecting(Instant::now() + RECEIVERS_COME);
+        }
+        let public = share_out(self.public, count)?;
         let (dealt, taken): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let shared = Arc::new(Shared {
@@ -178,13 +240,11 @@ impl Bound {
             ends: Vec::new(),
         };
         let mut counters = Vec::new();
-        for ((index, public), taken) in self.public.into_iter().enumerate().zip(taken) {
+        for ((index, public), taken) in public.into_iter().enumerate().zip(taken) {
             let metrics = Arc::new(WorkerMetrics::new(names.len()));
             counters.push(metrics.clone());
             let worker = Arc::new(Worker::new(index, shared.clone(), metrics));
-            running
-                .ends
-                .push(workers::start(worker, Some(public), taken)?);
+            running.ends.push(workers::start(worker, public, taken)?);
         }
         // Handshakes run here, on the caller's event loop, and are not callers' requests.
         let apart = Arc::new(WorkerMetrics::new(0));
@@ -202,6 +262,26 @@ impl Bound {
         }
         Ok(running)
     }
+}
+
+/// Gives every worker its listeners: each is served by one at least, since what the system queues
+/// on one nobody serves would wait for ever. Workers beyond them share the first.
+fn share_out(
+    public: Vec<StdListener>,
+    workers: usize,
+) -> Result<Vec<Vec<StdListener>>, GatewayError> {
+    let mut shares: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
+    let any = SocketAddr::from(([0; 4], 0));
+    for index in public.len()..workers {
+        let first = public.first().into_iter();
+        for listener in first {
+            shares[index].push(open("listen", any, |_| listener.try_clone())?);
+        }
+    }
+    for (index, listener) in public.into_iter().enumerate() {
+        shares[index % workers].push(listener);
+    }
+    Ok(shares)
 }
 
 fn from_std(key: &'static str, listener: StdListener) -> Result<TcpListener, GatewayError> {
@@ -235,8 +315,11 @@ struct Running {
 impl Running {
     async fn until(mut self, mut shutdown: watch::Receiver<Shutdown>) -> Result<(), GatewayError> {
         tokio::select! {
-            () = asked(&mut shutdown, Shutdown::Graceful) => {}
+            () = asked(&mut shutdown, Shutdown::Replaced) => {}
             () = first(&mut self.ends) => return Err(GatewayError::WorkerLost),
+        }
+        if *shutdown.borrow() == Shutdown::Replaced {
+            self.shared.stop.replace();
         }
         tokio::select! {
             () = drain(&self.shared) => {}
@@ -268,8 +351,9 @@ impl Drop for Running {
 
 /// Finishes what is under way, up to the deadline.
 ///
-/// Tunnels drain after the callers' idle connections were given their time, since a request
-/// that comes on one of them needs a tunnel that still takes it.
+/// All tunnels of a receiver but one drain at once, so that it opens others elsewhere. The last one
+/// drains after the callers' idle connections were given their time, since a request that comes on
+/// one of them needs a tunnel that still takes it.
 async fn drain(shared: &Shared) {
     let Shared {
         stop,
@@ -288,12 +372,11 @@ async fn drain(shared: &Shared) {
     let deadline = Instant::now() + config.drain_timeout.0;
     tunnels.stop_admitting();
     stop.go(Step::Draining);
+    send_away(tunnels.all_but_one_each()).await;
     let idle = deadline.min(Instant::now() + IDLE_GRACE);
     let _ = timeout_at(idle, callers.none()).await;
     stop.go(Step::CloseIdle);
-    for tunnel in tunnels.all() {
-        tunnel.drain();
-    }
+    send_away(tunnels.all()).await;
     let all = async {
         callers.none().await;
         connected.none().await;
@@ -304,6 +387,16 @@ async fn drain(shared: &Shared) {
             tunnels = connected.count(),
             "the drain deadline has passed; breaking off what is left"
         );
+    }
+}
+
+/// Drains tunnels, not all in one moment: their receivers come to another gateway at once.
+async fn send_away(tunnels: Vec<Tunnel>) {
+    for few in tunnels.chunks(AWAY_AT_ONCE) {
+        few.iter().for_each(Tunnel::drain);
+        if few.len() == AWAY_AT_ONCE {
+            tokio::time::sleep(AWAY_PAUSE).await;
+        }
     }
 }
 

@@ -73,6 +73,9 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
 
 /// Takes connections until `stop` reaches `step`, then those that the system holds, then closes the
 /// listener. `name` is for the log.
+///
+/// Where another process took over the listener, it ends with the drain's beginning instead and
+/// leaves what the system holds to that process.
 pub(crate) async fn accept(
     listener: TcpListener,
     name: &'static str,
@@ -81,10 +84,18 @@ pub(crate) async fn accept(
     mut take: impl FnMut(TcpStream, SocketAddr),
 ) {
     let mut ends = pin!(stop.reached(step));
+    let mut drains = pin!(stop.reached(Step::Draining));
+    let mut draining = false;
     loop {
-        let next = poll_fn(|cx| match listener.poll_accept(cx) {
-            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-            Poll::Pending => ends.as_mut().poll(cx).map(|()| None),
+        let next = poll_fn(|cx| {
+            draining = draining || drains.as_mut().poll(cx).is_ready();
+            if draining && stop.is_replaced() {
+                return Poll::Ready(None);
+            }
+            match listener.poll_accept(cx) {
+                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+                Poll::Pending => ends.as_mut().poll(cx).map(|()| None),
+            }
         });
         match next.await {
             None => return,

@@ -1,6 +1,6 @@
 //! How a gateway is told to stop, and how far it is.
 
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 use tokio::sync::watch;
 
@@ -10,6 +10,9 @@ pub enum Shutdown {
     /// Serve.
     #[default]
     No,
+    /// As [`Shutdown::Graceful`], while another process accepts on the same sockets: no connection
+    /// is taken any more, not even to refuse it.
+    Replaced,
     /// Stop: finish what is under way, up to the drain deadline.
     Graceful,
     /// Stop at once.
@@ -35,6 +38,7 @@ pub(crate) enum Step {
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
     step: AtomicU8,
+    replaced: AtomicBool,
     changed: watch::Sender<Step>,
 }
 
@@ -48,6 +52,16 @@ impl Stop {
             *now = step.max(*now);
             forward
         });
+    }
+
+    /// Another process takes what comes to the listeners from now on.
+    pub(crate) fn replace(&self) {
+        self.replaced.store(true, Relaxed);
+    }
+
+    /// True where another process took over the listeners.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.load(Relaxed)
     }
 
     /// True once `step` is reached.

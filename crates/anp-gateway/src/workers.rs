@@ -126,7 +126,7 @@ impl Caller {
 /// The system gave no thread or event loop.
 pub(crate) fn start(
     worker: Arc<Worker>,
-    public: Option<StdListener>,
+    public: Vec<StdListener>,
     dealt: mpsc::UnboundedReceiver<Dealt>,
 ) -> Result<oneshot::Receiver<()>, GatewayError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -148,10 +148,10 @@ pub(crate) fn start(
 
 async fn run(
     worker: Arc<Worker>,
-    public: Option<StdListener>,
+    public: Vec<StdListener>,
     mut dealt: mpsc::UnboundedReceiver<Dealt>,
 ) {
-    if let Some(listener) = public {
+    for listener in public {
         tokio::spawn(take_callers(worker.clone(), listener));
     }
     let stop = &worker.shared.stop;

@@ -72,7 +72,8 @@ pub(crate) enum Command {
 Examples:
   anp-proxy gateway
   anp-proxy gateway --listen 127.0.0.1:9000 --tunnel-listen 127.0.0.1:9001
-  anp-proxy gateway --config gateway.toml")]
+  anp-proxy gateway --config gateway.toml
+  anp-proxy gateway --config gateway.toml --replace    in place of the one that runs")]
     Gateway(GatewayArgs),
     /// Connect to a gateway and call the local app
     ///
@@ -116,6 +117,9 @@ pub(crate) struct GatewayArgs {
     /// Where receivers connect [default: 127.0.0.1:8765]
     #[arg(long, value_name = "ADDR")]
     pub(crate) tunnel_listen: Option<String>,
+    /// Take over the listeners of the gateway that runs on this address, which then drains and ends
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 /// Flags of `receiver`.

@@ -57,7 +57,7 @@ fn execute(cli: &Cli) -> Result<ExitCode, Failure> {
             stdout::say(text.trim_end());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Gateway(_) => run::gateway(&loaded()?),
+        Command::Gateway(args) => run::gateway(&loaded()?, args.replace),
         Command::Receiver(_) => run::receiver(&loaded()?),
         Command::Dev(_) => run::dev(loaded()?),
         Command::Demo(_) => run::demo(loaded()?),

@@ -10,6 +10,8 @@ pub(crate) enum Stop {
     /// Run.
     #[default]
     No,
+    /// Finish what is under way: another process serves the listeners.
+    Replaced,
     /// Finish what is under way, up to the drain deadline.
     Graceful,
     /// Now.
@@ -21,8 +23,17 @@ pub(crate) enum Stop {
 /// # Errors
 /// The signals cannot be taken.
 pub(crate) fn follow() -> io::Result<watch::Receiver<Stop>> {
+    follow_and_tell().map(|(_, receiver)| receiver)
+}
+
+/// As [`follow`], with a way for others to say [`Stop::Replaced`].
+///
+/// # Errors
+/// As [`follow`].
+pub(crate) fn follow_and_tell() -> io::Result<(watch::Sender<Stop>, watch::Receiver<Stop>)> {
     let mut signals = Signals::new()?;
-    let (sender, receiver) = watch::channel(Stop::No);
+    let (teller, receiver) = watch::channel(Stop::No);
+    let sender = teller.clone();
     tokio::spawn(async move {
         signals.next().await;
         tracing::info!("stopping; once more to stop now");
@@ -32,7 +43,7 @@ pub(crate) fn follow() -> io::Result<watch::Receiver<Stop>> {
         // Whoever waits for the sender's end would take it for another signal.
         std::future::pending::<()>().await;
     });
-    Ok(receiver)
+    Ok((teller, receiver))
 }
 
 /// Ready once `stop` says `what` or more; never, where nobody can say it any more.

@@ -5,6 +5,7 @@ use std::{
     pin::pin,
     sync::atomic::Ordering::Relaxed,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use anp_tunnel::{Head, RecvStream, Version};
@@ -137,7 +138,14 @@ async fn open<D: Downstream>(
     down: &mut D,
 ) -> Result<(Member, RecvStream), Failure> {
     let opened = match try_open(worker, endpoint, request) {
-        Err(ProxyError::Full) => wait_open(worker, endpoint, request, down).await?,
+        Err(ProxyError::Full) => {
+            let limit = worker.shared.config.queue_timeout.0;
+            wait_open(worker, endpoint, request, down, limit, false).await?
+        }
+        Err(ProxyError::NoTunnel) => match worker.shared.tunnels.expects_for() {
+            Some(limit) => wait_open(worker, endpoint, request, down, limit, true).await?,
+            None => return Err(ProxyError::NoTunnel.into()),
+        },
         decided => decided?,
     };
     if request.upload.is_held() && !request.is_upgrade() && opened.0.tunnel.version() == Version::V1
@@ -152,17 +160,23 @@ async fn open<D: Downstream>(
     Ok(opened)
 }
 
+/// Waits for a place, at most `limit`; where one is `expected`, for the first tunnel, too.
 async fn wait_open<D: Downstream>(
     worker: &Worker,
     endpoint: EndpointId,
     request: &mut Outgoing,
     down: &mut D,
+    limit: Duration,
+    expected: bool,
 ) -> Result<(Member, RecvStream), Failure> {
     worker.metrics.queued.fetch_add(1, Relaxed);
     let config = &worker.shared.config;
     let queue = worker.shared.tunnels.queue(endpoint);
-    let attempt = || try_open(worker, endpoint, request);
-    let mut place = pin!(queue.wait(config.queue_size, config.queue_timeout.0, attempt));
+    let attempt = || match try_open(worker, endpoint, request) {
+        Err(ProxyError::NoTunnel) if expected => Err(ProxyError::Full),
+        decided => decided,
+    };
+    let mut place = pin!(queue.wait(config.queue_size, limit, attempt));
     poll_fn(|cx| match place.as_mut().poll(cx) {
         Poll::Ready(opened) => Poll::Ready(opened.map_err(Failure::from)),
         Poll::Pending => down.poll_gone(cx).map(|()| Err(Failure::Gone)),

@@ -1,9 +1,10 @@
 //! How a gateway ends.
 
-use anp_gateway::{Config, Shutdown};
+use anp_gateway::{Config, Gateway, Shutdown};
 use anp_tunnel::{Status, units::Span};
 use anpx::{CloseCode, session::End};
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::support::{Caller, answer, config, head, send, soon, start};
 
@@ -97,4 +98,59 @@ async fn a_second_request_to_stop_is_obeyed_at_once() {
     let closed = soon(receiver.driver).await.unwrap();
     assert_eq!(closed.code, Some(CloseCode::GOING_AWAY));
     assert!(closed.by_peer);
+}
+
+#[tokio::test]
+async fn a_receiver_with_several_tunnels_is_sent_away_from_all_but_one_at_once() {
+    let gateway = start(config()).await;
+    let first = gateway.receiver().await;
+    let mut idle = gateway.caller().await;
+    idle.get("/").await;
+    answer(&mut first.accept().await, 200, "first");
+    idle.until("first").await;
+    let second = gateway.receiver().await;
+    gateway.shutdown.send_replace(Shutdown::Graceful);
+    // A caller that is still connected keeps the grace going: nothing else would end this tunnel.
+    let closed = soon(second.driver).await.unwrap();
+    assert_eq!(closed.code, Some(CloseCode::GOING_AWAY));
+    idle.get("/last").await;
+    answer(&mut first.accept().await, 200, "last");
+    let last = idle.rest().await;
+    assert!(last.ends_with("last"), "{last}");
+    soon(first.driver).await.unwrap();
+    soon(gateway.ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_replaced_gateway_leaves_its_listeners_to_the_next() {
+    let old = Gateway::bind(config()).await.unwrap();
+    let (public, tunnel) = (old.public_addr(), old.tunnel_addr());
+    let handed = old.listeners().unwrap();
+    let (stop, asked) = watch::channel(Shutdown::No);
+    let old = tokio::spawn(old.run(asked));
+    let next = Config {
+        listen: public,
+        tunnel_listen: tunnel,
+        ..config()
+    };
+    let next = Gateway::bind_with(next, handed).await.unwrap();
+    assert_eq!((next.public_addr(), next.tunnel_addr()), (public, tunnel));
+    stop.send_replace(Shutdown::Replaced);
+    soon(old).await.unwrap().unwrap();
+    // The old one is gone, the next does not run yet: the system holds what comes.
+    let mut early = Caller::connect(public).await;
+    early.get("/early").await;
+    let admin = next.admin_addr().unwrap();
+    let (shutdown, asked) = watch::channel(Shutdown::No);
+    let gateway = crate::support::Running {
+        public,
+        tunnel,
+        admin,
+        shutdown,
+        ended: tokio::spawn(next.run(asked)),
+    };
+    // It waits for a receiver, since those of the old one are on their way.
+    let receiver = gateway.receiver().await;
+    answer(&mut receiver.accept().await, 200, "late");
+    early.until("late").await;
 }

@@ -2,11 +2,14 @@
 
 mod apps;
 mod failures;
+#[cfg(unix)]
+mod handover;
+mod inherit;
 mod together;
 
 use std::{future::Future, net::SocketAddr, process::ExitCode};
 
-use anp_gateway::{Bound, Gateway};
+use anp_gateway::{Bound, Gateway, Listeners};
 use anp_receiver::Receiver;
 use tokio::sync::watch;
 
@@ -23,19 +26,35 @@ pub(crate) use together::{demo, dev};
 ///
 /// # Errors
 /// A setting is wrong, an address cannot be listened on, or the gateway failed.
-pub(crate) fn gateway(loaded: &Loaded) -> Result<ExitCode, Failure> {
+pub(crate) fn gateway(loaded: &Loaded, replace: bool) -> Result<ExitCode, Failure> {
     loaded.check_gateway()?;
     start_log(loaded)?;
+    // Before any thread runs: it takes variables out of the environment.
+    let given = inherit::from_environment()?;
     serve(async {
-        let stop = follow()?;
-        let bound = bind(loaded).await?;
-        stdout::say(&format!(
-            "{} → receivers at ws://{}",
-            url(bound.public_addr()),
-            bound.tunnel_addr()
-        ));
-        run_gateway(bound, stop).await
+        let (tell, stop) = signals::follow_and_tell().map_err(no_signals)?;
+        #[cfg(unix)]
+        return handover::gateway(loaded, replace, given, tell, stop).await;
+        #[cfg(not(unix))]
+        {
+            if replace {
+                return Err(Failure::usage("--replace needs a Unix system"));
+            }
+            let _tell = tell;
+            let bound = bind_with(loaded, given).await?;
+            say_address(&bound);
+            run_gateway(bound, stop, || {}).await
+        }
     })
+}
+
+/// Says where callers and receivers connect.
+fn say_address(bound: &Bound) {
+    stdout::say(&format!(
+        "{} → receivers at ws://{}",
+        url(bound.public_addr()),
+        bound.tunnel_addr()
+    ));
 }
 
 /// Runs a receiver until it is told to stop or refused for good.
@@ -74,22 +93,35 @@ fn serve(work: impl Future<Output = Result<(), Failure>>) -> Result<ExitCode, Fa
 }
 
 fn follow() -> Result<watch::Receiver<Stop>, Failure> {
-    signals::follow().map_err(|error| Failure::runtime(format!("cannot take signals: {error}")))
+    signals::follow().map_err(no_signals)
+}
+
+fn no_signals(error: std::io::Error) -> Failure {
+    Failure::runtime(format!("cannot take signals: {error}"))
 }
 
 async fn bind(loaded: &Loaded) -> Result<Bound, Failure> {
-    Gateway::bind(loaded.config.gateway.clone())
+    bind_with(loaded, Listeners::default()).await
+}
+
+async fn bind_with(loaded: &Loaded, given: Listeners) -> Result<Bound, Failure> {
+    Gateway::bind_with(loaded.config.gateway.clone(), given)
         .await
         .map_err(|error| failures::gateway(error, loaded))
 }
 
-async fn run_gateway(bound: Bound, stop: watch::Receiver<Stop>) -> Result<(), Failure> {
+async fn run_gateway(
+    bound: Bound,
+    stop: watch::Receiver<Stop>,
+    serving: impl FnOnce(),
+) -> Result<(), Failure> {
     let shutdown = signals::translate(stop, |stop| match stop {
         Stop::No => anp_gateway::Shutdown::No,
+        Stop::Replaced => anp_gateway::Shutdown::Replaced,
         Stop::Graceful => anp_gateway::Shutdown::Graceful,
         Stop::Now => anp_gateway::Shutdown::Now,
     });
-    let ended = bound.run(shutdown).await;
+    let ended = bound.run_then(shutdown, serving).await;
     ended.map_err(|error| Failure::runtime(format!("the gateway failed: {error}")))
 }
 

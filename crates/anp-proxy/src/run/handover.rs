@@ -1,0 +1,386 @@
+//! One gateway in place of another: the running one hands its listening sockets to the next over a
+//! Unix socket, and drains once the next serves.
+//!
+//! ```text
+//! next:    replace             ──▶
+//!                              ◀── public tunnel admin   (with the sockets, SCM_RIGHTS)  :running
+//! next:    ready               ──▶   it serves; the running one takes no connection from here on
+//!                              ◀── draining
+//! ```
+//!
+//! A next one that goes away before it is ready changes nothing.
+
+use std::{
+    env, fs,
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    net::TcpListener,
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anp_gateway::Listeners;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
+    net::{UnixListener, UnixStream},
+    sync::watch,
+    time::timeout,
+};
+
+use super::{bind_with, run_gateway, say_address};
+use crate::{
+    config::Loaded,
+    exit::Failure,
+    signals::{self, Stop},
+};
+
+/// Most sockets in one message: the system takes 253 (SCM_MAX_FD).
+const MAX_SOCKETS: usize = 250;
+
+/// How long either side may take for its next word.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a gateway that others may replace, in place of the running one where asked to.
+pub(super) async fn gateway(
+    loaded: &Loaded,
+    replace: bool,
+    mut given: Listeners,
+    tell: watch::Sender<Stop>,
+    stop: watch::Receiver<Stop>,
+) -> Result<(), Failure> {
+    let config = &loaded.config.gateway;
+    let path = config.control_socket.clone().or_else(|| {
+        let port = config.listen.port();
+        let directory = state_directory()?;
+        (port != 0).then(|| directory.join(format!("gateway-{port}.sock")))
+    });
+    let mut running = None;
+    if replace {
+        let path = path.as_deref().ok_or_else(|| {
+            Failure::usage(
+                "--replace finds the running gateway by its port: set gateway.listen, or \
+                 gateway.control_socket",
+            )
+        })?;
+        running = Running::ask(path).await.map_err(|error| {
+            Failure::runtime(format!(
+                "the running gateway at {} did not hand over its listeners: {error}",
+                path.display()
+            ))
+        })?;
+    }
+    if let Some(running) = &mut running {
+        given = std::mem::take(&mut running.listeners);
+    }
+    let bound = bind_with(loaded, given).await?;
+    let control = match &path {
+        Some(path) => match Control::open(path, &bound) {
+            Ok(control) => Some(control),
+            Err(error) if config.control_socket.is_some() => {
+                return Err(Failure::runtime(format!(
+                    "gateway.control_socket: cannot listen at {}: {error}",
+                    path.display()
+                )));
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "this gateway cannot be replaced while it runs");
+                None
+            }
+        },
+        None => None,
+    };
+    say_address(&bound);
+    let serving = move || {
+        if let Some(running) = running {
+            tokio::spawn(running.send_away());
+        }
+    };
+    let stopping = signals::reached(stop.clone(), Stop::Graceful);
+    let ended = run_gateway(bound, stop, serving);
+    match control {
+        None => ended.await,
+        Some(control) => {
+            let Control {
+                place,
+                listener,
+                listeners,
+            } = control;
+            let handing = tokio::spawn(async move {
+                tokio::select! {
+                    () = hand_over(listener, listeners, tell) => {}
+                    // A handle kept would keep the port open although nobody accepts.
+                    () = stopping => {}
+                }
+            });
+            let result = ended.await;
+            handing.abort();
+            drop(place);
+            result
+        }
+    }
+}
+
+/// Where state is kept: the service manager's choice, the system's for root, else the user's.
+fn state_directory() -> Option<PathBuf> {
+    let variable = |name| {
+        env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    if let Some(directory) = variable("STATE_DIRECTORY") {
+        return Some(directory);
+    }
+    if rustix::process::geteuid().is_root() {
+        return Some("/var/lib/anp-proxy".into());
+    }
+    let state = variable("XDG_STATE_HOME")
+        .or_else(|| variable("HOME").map(|home| home.join(".local/state")))?;
+    Some(state.join("anp-proxy"))
+}
+
+/// The way to this gateway for the next.
+struct Control {
+    place: Place,
+    listener: UnixListener,
+    listeners: Listeners,
+}
+
+impl Control {
+    fn open(path: &Path, bound: &anp_gateway::Bound) -> io::Result<Self> {
+        let listeners = bound.listeners()?;
+        if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)?;
+        }
+        // Put in place whole, and instead of that of the gateway before.
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(format!(".{}", std::process::id()));
+        let fresh = PathBuf::from(fresh);
+        let _ = fs::remove_file(&fresh);
+        let listener = UnixListener::bind(&fresh)?;
+        let placed = fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))
+            .and_then(|()| fs::symlink_metadata(&fresh))
+            .and_then(|metadata| {
+                fs::rename(&fresh, path)?;
+                Ok(metadata.ino())
+            });
+        let inode = placed.inspect_err(|_| {
+            let _ = fs::remove_file(&fresh);
+        })?;
+        Ok(Self {
+            place: Place {
+                path: path.to_owned(),
+                inode,
+            },
+            listener,
+            listeners,
+        })
+    }
+}
+
+/// The file of the control socket, removed at the end unless another gateway put its own there.
+struct Place {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Hands the listeners to whoever may have them, until one of them serves.
+async fn hand_over(listener: UnixListener, listeners: Listeners, tell: watch::Sender<Stop>) {
+    loop {
+        let mut next = match listener.accept().await {
+            Ok((next, _)) => next,
+            Err(error) => {
+                tracing::warn!(%error, "this gateway cannot be replaced while it runs");
+                return;
+            }
+        };
+        match hand_to(&mut next, &listeners).await {
+            Ok(()) => {
+                tracing::info!("another gateway took over the listeners");
+                // A stop that was asked for already is not taken back.
+                tell.send_modify(|stop| *stop = (*stop).max(Stop::Replaced));
+                let _ = timeout(PATIENCE, next.write_all(b"draining\n")).await;
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "the listeners were not taken over"),
+        }
+    }
+}
+
+async fn hand_to(next: &mut UnixStream, listeners: &Listeners) -> io::Result<()> {
+    check_user(next)?;
+    expect(next, "replace").await?;
+    let public = listeners.public.iter().map(|l| ("public", l));
+    let tunnel = listeners.tunnel.iter().map(|l| ("tunnel", l));
+    let admin = listeners.admin.iter().map(|l| ("admin", l));
+    let all: Vec<_> = public.chain(tunnel).chain(admin).collect();
+    if all.len() > MAX_SOCKETS {
+        return Err(io::Error::other(
+            "there are too many listeners to hand over",
+        ));
+    }
+    let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+    let text = names.join(" ") + "\n";
+    let sockets: Vec<BorrowedFd<'_>> = all.iter().map(|(_, l)| l.as_fd()).collect();
+    let sent = next.async_io(Interest::WRITABLE, || {
+        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(&sockets)) {
+            return Err(io::Error::other(
+                "there are too many listeners to hand over",
+            ));
+        }
+        let text = [IoSlice::new(text.as_bytes())];
+        Ok(rustix::net::sendmsg(
+            &*next,
+            &text,
+            &mut control,
+            SendFlags::NOSIGNAL,
+        )?)
+    });
+    let sent = timeout(PATIENCE, sent).await??;
+    // The sockets went with the first byte; the text is short, but nothing says it went whole.
+    timeout(
+        PATIENCE,
+        next.write_all(text.as_bytes().get(sent..).unwrap_or_default()),
+    )
+    .await??;
+    expect(next, "ready").await
+}
+
+/// The gateway that runs, which gave its listeners.
+struct Running {
+    stream: UnixStream,
+    listeners: Listeners,
+}
+
+impl Running {
+    /// Asks for the listeners. `None` where nobody listens at `path`.
+    async fn ask(path: &Path) -> io::Result<Option<Self>> {
+        let mut stream = match UnixStream::connect(path).await {
+            Ok(stream) => stream,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                tracing::info!(path = %path.display(), "no gateway runs here: nothing to replace");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        check_user(&stream)?;
+        timeout(PATIENCE, stream.write_all(b"replace\n")).await??;
+        let listeners = timeout(PATIENCE, receive(&stream)).await??;
+        Ok(Some(Self { stream, listeners }))
+    }
+
+    /// Tells it that its listeners are served.
+    async fn send_away(mut self) {
+        let told = async {
+            timeout(PATIENCE, self.stream.write_all(b"ready\n")).await??;
+            expect(&mut self.stream, "draining").await
+        };
+        match told.await {
+            Ok(()) => tracing::info!("took over the listeners; the gateway before drains"),
+            Err(error) => tracing::warn!(%error, "the gateway before did not say that it drains"),
+        }
+    }
+}
+
+/// Reads the names of the listeners, and the sockets with them.
+async fn receive(stream: &UnixStream) -> io::Result<Listeners> {
+    let mut text = Vec::new();
+    let mut sockets: Vec<OwnedFd> = Vec::new();
+    while !text.ends_with(b"\n") {
+        let mut part = [0; 4096];
+        let read = stream
+            .async_io(Interest::READABLE, || {
+                let mut space =
+                    vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
+                let mut control = RecvAncillaryBuffer::new(&mut space);
+                let flags = RecvFlags::CMSG_CLOEXEC;
+                let mut into = [IoSliceMut::new(&mut part)];
+                let message = rustix::net::recvmsg(stream, &mut into, &mut control, flags)?;
+                for message in control.drain() {
+                    if let RecvAncillaryMessage::ScmRights(more) = message {
+                        sockets.extend(more);
+                    }
+                }
+                Ok(message.bytes)
+            })
+            .await?;
+        text.extend_from_slice(part.get(..read).unwrap_or_default());
+        if read == 0 || text.len() > 4096 {
+            return Err(io::Error::other("it did not name its listeners"));
+        }
+    }
+    let text = String::from_utf8_lossy(&text);
+    let mut sockets = sockets.into_iter().map(TcpListener::from);
+    let mut listeners = Listeners::default();
+    for name in text.split_whitespace() {
+        let socket = sockets.next();
+        let socket = socket.ok_or_else(|| io::Error::other("a listener is missing"))?;
+        match name {
+            "public" => listeners.public.push(socket),
+            "tunnel" => listeners.tunnel = Some(socket),
+            "admin" => listeners.admin = Some(socket),
+            // Of a later version: it stays with the gateway before.
+            _ => {}
+        }
+    }
+    Ok(listeners)
+}
+
+/// Refuses who is neither root nor this process's user.
+fn check_user(peer: &UnixStream) -> io::Result<()> {
+    let (theirs, ours) = (peer.peer_cred()?.uid(), rustix::process::geteuid().as_raw());
+    if theirs == ours || theirs == 0 {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("user {theirs} is neither root nor user {ours}"),
+    ))
+}
+
+/// Reads one line, which must be `word`.
+async fn expect(stream: &mut UnixStream, word: &str) -> io::Result<()> {
+    let read = async {
+        let mut line = Vec::new();
+        while line.len() < 64 {
+            match stream.read_u8().await? {
+                b'\n' => break,
+                byte => line.push(byte),
+            }
+        }
+        io::Result::Ok(line)
+    };
+    let line = timeout(PATIENCE, read).await??;
+    if line == word.as_bytes() {
+        return Ok(());
+    }
+    let line = line.escape_ascii();
+    Err(io::Error::other(format!(
+        "expected \"{word}\", found \"{line}\""
+    )))
+}
