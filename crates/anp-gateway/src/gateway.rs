@@ -220,7 +220,7 @@ impl Bound {
         if self.inherited {
             tunnels = tunnels.expecting(Instant::now() + RECEIVERS_COME);
         }
-        let public = share_out(self.public, count)?;
+        let public = share_out(&self.public, count)?;
         let (dealt, taken): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let shared = Arc::new(Shared {
@@ -267,19 +267,17 @@ impl Bound {
 /// Gives every worker its listeners: each is served by one at least, since what the system queues
 /// on one nobody serves would wait for ever. Workers beyond them share the first.
 fn share_out(
-    public: Vec<StdListener>,
+    public: &[StdListener],
     workers: usize,
 ) -> Result<Vec<Vec<StdListener>>, GatewayError> {
-    let mut shares: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
     let any = SocketAddr::from(([0; 4], 0));
-    for index in public.len()..workers {
-        let first = public.first().into_iter();
-        for listener in first {
-            shares[index].push(open("listen", any, |_| listener.try_clone())?);
-        }
-    }
-    for (index, listener) in public.into_iter().enumerate() {
-        shares[index % workers].push(listener);
+    let mut shares = Vec::with_capacity(workers);
+    for index in 0..workers {
+        // Those it has to itself, or one that it shares.
+        let own = public.iter().skip(index).step_by(workers);
+        let shared = public.first().filter(|_| index >= public.len());
+        let handles = own.chain(shared).map(StdListener::try_clone);
+        shares.push(open("listen", any, |_| handles.collect())?);
     }
     Ok(shares)
 }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use toml_edit::DocumentMut;
@@ -77,4 +78,38 @@ fn the_readme_leads_to_files_that_are_there() {
             "{target} is not there"
         );
     }
+}
+
+#[test]
+fn the_systemd_units_use_names_and_flags_that_exist() {
+    let help = Command::new(env!("CARGO_BIN_EXE_anp-proxy"))
+        .args(["gateway", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let mut names = Vec::new();
+    let mut commands = 0;
+    for unit in fs::read_dir(root().join("examples/systemd")).unwrap() {
+        let text = fs::read_to_string(unit.unwrap().path()).unwrap();
+        for line in text.lines() {
+            let setting = line.starts_with(['#', '[']) || line.is_empty() || line.contains('=');
+            assert!(setting, "{line}");
+            if let Some(name) = line.strip_prefix("FileDescriptorName=") {
+                names.push(name.to_owned());
+            }
+            if let Some(command) = line.strip_prefix("ExecStart=") {
+                commands += 1;
+                assert!(command.contains("anp-proxy gateway "), "{command}");
+                for flag in command.split(' ').filter(|word| word.starts_with("--")) {
+                    assert!(
+                        help.contains(&format!("{flag} ")) || help.contains(&format!("{flag}\n")),
+                        "{flag}"
+                    );
+                }
+            }
+        }
+    }
+    names.sort();
+    assert_eq!(names, ["public", "tunnel"]);
+    assert_eq!(commands, 2);
 }
