@@ -1,9 +1,9 @@
 """Our gateway with an independent version-1 receiver behind it (protocol.md, section 2)."""
 
 import asyncio
-import json
 import contextlib
 import hashlib
+import json
 
 import pytest
 from websockets.exceptions import InvalidStatus
