@@ -138,6 +138,9 @@ pub(crate) struct ReceiverArgs {
     /// preferred first. Not for secrets beside text of strangers (docs/security.md) [default: off]
     #[arg(long, value_name = "CODING,...")]
     pub(crate) compress: Option<String>,
+    /// Path of the app to ask whether it is well; while it is not, requests wait or go elsewhere
+    #[arg(long, value_name = "PATH")]
+    pub(crate) health_path: Option<String>,
 }
 
 /// Flags of `dev`.
@@ -205,6 +208,7 @@ impl Cli {
             Command::Receiver(args) => {
                 flag("receiver.name", "--name", &args.name);
                 flag("receiver.compress", "--compress", &args.compress);
+                flag("receiver.health_path", "--health-path", &args.health_path);
                 flags.extend(many("receiver.gateways", "--gateway", &args.gateway));
                 flags.extend(many("receiver.to", "--to", &args.to));
             }

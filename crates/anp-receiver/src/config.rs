@@ -45,6 +45,18 @@ pub struct Config {
     /// Content codings that responses may be given, the preferred first, for callers that take
     /// them and where the app did not code itself. Read docs/security.md before. Default: none.
     pub compress: Vec<ContentCoding>,
+    /// Path of the apps that is asked with GET whether they are well; statuses from 200 to 399 are.
+    /// While no app is, gateways are told to send nothing new. Default: none, no checks.
+    pub health_path: Option<String>,
+    /// Time between two checks. Default 5s.
+    pub health_interval: Span,
+    /// How long a check may take. Default 2s.
+    pub health_timeout: Span,
+    /// Failed checks in a row after which an app is down, 1 to 100; one is enough where a request
+    /// could not reach it. Default 2.
+    pub health_fall: u32,
+    /// Good checks in a row after which it is up again, 1 to 100. Default 1.
+    pub health_rise: u32,
     /// Streams at once on one tunnel, 1 to 1024. Each may hold a 64 KiB window. Default 1024.
     pub max_streams: u32,
     /// How long a graceful stop waits for requests in flight. `"0"` does not wait. Default 30s.
@@ -80,6 +92,11 @@ impl Default for Config {
             pool_max_idle: 512,
             pool_idle_timeout: Span::from_secs(60),
             compress: Vec::new(),
+            health_path: None,
+            health_interval: Span::from_secs(5),
+            health_timeout: Span::from_secs(2),
+            health_fall: 2,
+            health_rise: 1,
             max_streams: 1024,
             drain_timeout: Span::from_secs(30),
             ping_interval: Span::from_secs(10),
@@ -134,7 +151,18 @@ impl Config {
                 format!("expected each coding once, got {:?} twice", coding.name()),
             );
         }
+        let usable = |path: &String| {
+            path.starts_with('/') && path.bytes().all(|b| (0x21..=0x7e).contains(&b))
+        };
+        if let Some(path) = self.health_path.as_ref().filter(|path| !usable(path)) {
+            return fail(
+                "health_path",
+                format!("expected a path such as \"/healthz\", got {path:?}"),
+            );
+        }
         for (key, value, most) in [
+            ("health_fall", self.health_fall, 100),
+            ("health_rise", self.health_rise, 100),
             ("tunnels", u32::from(self.tunnels), 64),
             ("max_streams", self.max_streams, 1024),
             ("workers", u32::from(self.workers), 256),
@@ -150,6 +178,8 @@ impl Config {
             ("app_connect_timeout", self.app_connect_timeout),
             ("pool_idle_timeout", self.pool_idle_timeout),
             ("ping_interval", self.ping_interval),
+            ("health_interval", self.health_interval),
+            ("health_timeout", self.health_timeout),
         ] {
             if value.is_zero() {
                 return fail(key, "expected more than 0".into());
@@ -209,7 +239,10 @@ mod tests {
     #[test]
     fn every_refusal_names_its_key() {
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 10] = [
+        let cases: [(&str, Spoil); 13] = [
+            ("health_path", |c| c.health_path = Some("healthz".into())),
+            ("health_fall", |c| c.health_fall = 0),
+            ("health_interval", |c| c.health_interval = Span::ZERO),
             ("gateways", |c| {
                 c.gateways.push("wss://gate.example".parse().unwrap())
             }),

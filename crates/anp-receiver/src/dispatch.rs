@@ -8,6 +8,7 @@ use std::{
 };
 
 use anp_tunnel::{Incoming, Tunnel};
+use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use crate::app::{
@@ -15,18 +16,21 @@ use crate::app::{
     http1::{Ended, exchange, splice},
 };
 
-/// Accepts the tunnel's requests until it ends. Must run where `spawn_local` works.
-pub(crate) async fn dispatch(tunnel: &Tunnel, apps: &Rc<Apps>) {
+/// Accepts the tunnel's requests until it ends; `suspicion` is told of apps that cannot be reached. Must run where `spawn_local` works.
+pub(crate) async fn dispatch(tunnel: &Tunnel, apps: &Rc<Apps>, suspicion: &Rc<Notify>) {
     while let Some(incoming) = poll_fn(|cx| tunnel.poll_accept(cx)).await {
-        tokio::task::spawn_local(answer(Rc::clone(apps), incoming));
+        tokio::task::spawn_local(answer(Rc::clone(apps), Rc::clone(suspicion), incoming));
     }
 }
 
 /// Answers one request, whatever happens.
-async fn answer(apps: Rc<Apps>, mut incoming: Incoming) {
+async fn answer(apps: Rc<Apps>, suspicion: Rc<Notify>, mut incoming: Incoming) {
     let Err(error) = call(&apps, &mut incoming).await else {
         return;
     };
+    if error.is_unreachable() {
+        suspicion.notify_one();
+    }
     let request = incoming.head.request_id.escape_ascii();
     match error.reset_code() {
         Some(code) => {

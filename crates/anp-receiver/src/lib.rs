@@ -13,7 +13,7 @@
 //! Everything of one tunnel, from its socket to the sockets of the apps it calls, lives on one
 //! thread; a second worker is a second such thread with tunnels of its own.
 //!
-//! It refuses to be a general HTTP client, a load balancer with health checks, or a place for
+//! It refuses to be a general HTTP client, a load balancer, or a place for
 //! timeouts of requests: a gateway owns those and cancels, and the app's connection is closed.
 //!
 //! ```
@@ -43,6 +43,7 @@ mod dispatch;
 mod error;
 mod event;
 mod gateway;
+mod health;
 mod proxy;
 mod receiver;
 mod reconnect;

@@ -6,7 +6,7 @@ use anp_tunnel::{Closed, Observer, Status, Tunnel, Version};
 use anpx::CloseCode;
 use tokio::{
     net::TcpStream,
-    sync::{oneshot, watch},
+    sync::{Notify, oneshot, watch},
     task::{JoinError, JoinHandle, JoinSet, spawn_local},
     time::Instant,
 };
@@ -52,6 +52,10 @@ pub(crate) struct Slot {
     /// From 0. Only the first is opened before the gateway is known to speak version 2.
     pub(crate) index: u16,
     pub(crate) apps: Rc<Apps>,
+    /// Told of apps that cannot be reached.
+    pub(crate) suspicion: Rc<Notify>,
+    /// Whether an app is there to take requests.
+    pub(crate) app_up: watch::Receiver<bool>,
 }
 
 /// A tunnel in use.
@@ -199,7 +203,13 @@ impl Slot {
         let driver = spawn_local(driver);
         let accepting = tunnel.clone();
         let apps = Rc::clone(&self.apps);
-        spawn_local(async move { dispatch(&accepting, &apps).await });
+        let suspicion = Rc::clone(&self.suspicion);
+        spawn_local(async move { dispatch(&accepting, &apps, &suspicion).await });
+        spawn_local(tell_health(
+            tunnel.clone(),
+            status.clone(),
+            self.app_up.clone(),
+        ));
         let (ended, closed) = oneshot::channel();
         let supervised = supervise(tunnel.clone(), driver, self.shared.stop.clone());
         tunnels.spawn_local(async move {
@@ -267,6 +277,30 @@ impl Slot {
             retry_in: after,
             attempt,
         });
+    }
+}
+
+/// Tells the gateway while no app takes requests (ANPX 3.9), from when the tunnel is ready to its end.
+async fn tell_health(
+    tunnel: Tunnel,
+    mut status: watch::Receiver<Status>,
+    mut app_up: watch::Receiver<bool>,
+) {
+    // Before it is ready there may be no session to tell.
+    if status.wait_for(|now| *now >= Status::Ready).await.is_err() {
+        return;
+    }
+    let telling = async {
+        loop {
+            tunnel.set_accepting(*app_up.borrow_and_update());
+            if app_up.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = telling => {}
+        _ = status.wait_for(|now| *now == Status::Closed) => {}
     }
 }
 

@@ -4,7 +4,7 @@ use std::{io, rc::Rc, sync::Arc, thread};
 
 use tokio::{
     runtime::{Builder, LocalOptions},
-    sync::oneshot,
+    sync::{Notify, oneshot, watch},
     task::JoinSet,
 };
 
@@ -13,6 +13,7 @@ use crate::{
     coding::Codings,
     error::Error,
     gateway::Gateway,
+    health::Check,
     slot::{Shared, Slot},
 };
 
@@ -85,6 +86,11 @@ async fn run(places: Places, shared: Shared) {
         },
     );
     let apps = Rc::new(apps.coded(Codings::new(&config.compress)));
+    let suspicion = Rc::new(Notify::new());
+    let (up, app_up) = watch::channel(true);
+    if let Some(check) = Check::new(config) {
+        tokio::task::spawn_local(check.run(config.to.clone(), Rc::clone(&suspicion), up));
+    }
     let mut slots = JoinSet::new();
     for (gateway, index) in places {
         let slot = Slot {
@@ -92,6 +98,8 @@ async fn run(places: Places, shared: Shared) {
             gateway,
             index,
             apps: Rc::clone(&apps),
+            suspicion: Rc::clone(&suspicion),
+            app_up: app_up.clone(),
         };
         slots.spawn_local(slot.run());
     }

@@ -138,7 +138,7 @@ impl Gateway {
             idle_timeout: Duration::from_secs(60),
         };
         let apps = Rc::new(Apps::new(&urls, config).coded(codings));
-        spawn_local(async move { dispatch(&receiver, &apps).await });
+        spawn_local(async move { dispatch(&receiver, &apps, &Rc::default()).await });
         while tunnel.status() == Status::Opening {
             tokio::task::yield_now().await;
         }

@@ -1,0 +1,147 @@
+//! Whether the apps answer: asked now and then, and at once where a request could not reach one.
+
+use std::{rc::Rc, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{io::AsyncWriteExt as _, sync::Notify, sync::watch, time::timeout};
+use tracing::{info, warn};
+
+use crate::{address::AppUrl, answer::read_head, app::Socket, config::Config};
+
+/// How apps are checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Check {
+    path: String,
+    interval: Duration,
+    timeout: Duration,
+    fall: u32,
+    rise: u32,
+}
+
+impl Check {
+    /// As `config` says; `None` where it asks for no checks.
+    pub(crate) fn new(config: &Config) -> Option<Self> {
+        Some(Self {
+            path: config.health_path.clone()?,
+            interval: config.health_interval.0,
+            timeout: config.health_timeout.0,
+            fall: config.health_fall,
+            rise: config.health_rise,
+        })
+    }
+
+    /// Checks `apps` for ever. `up` is true while any of them is; `suspicion` has them checked at
+    /// once, and one failure is then enough.
+    pub(crate) async fn run(
+        self,
+        apps: Vec<AppUrl>,
+        suspicion: Rc<Notify>,
+        up: watch::Sender<bool>,
+    ) {
+        let mut states: Vec<_> = apps.iter().map(|_| State::default()).collect();
+        let mut suspected = false;
+        loop {
+            for (app, state) in apps.iter().zip(&mut states) {
+                let result = self.ask(app).await;
+                let fall = if suspected { 1 } else { self.fall };
+                match (state.record(result.is_ok(), fall, self.rise), result) {
+                    (Some(false), Err(reason)) => warn!(%app, reason, "the app is down"),
+                    (Some(true), _) => info!(%app, "the app is back"),
+                    _ => {}
+                }
+            }
+            let any = states.iter().any(|state| state.up);
+            up.send_if_modified(|now| std::mem::replace(now, any) != any);
+            suspected = tokio::select! {
+                () = tokio::time::sleep(self.interval) => false,
+                // Of apps that are known to be down nothing is to be suspected.
+                () = suspicion.notified(), if any => true,
+            };
+        }
+    }
+
+    /// One request on a connection of its own; of an HTTP/2 app only the connection.
+    async fn ask(&self, app: &AppUrl) -> Result<(), String> {
+        let asking = async {
+            let failed = |error: std::io::Error| error.to_string();
+            let mut io = Socket::connect(app.place()).await.map_err(failed)?;
+            if app.is_http2() {
+                return Ok(());
+            }
+            let request = format!(
+                "GET {} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: anp-proxy\r\n\
+                 Connection: close\r\n\r\n",
+                self.path
+            );
+            io.write_all(request.as_bytes()).await.map_err(failed)?;
+            let answer = read_head(&mut io, &mut BytesMut::new()).await;
+            match answer
+                .map_err(|_| "the answer is no HTTP response".to_owned())?
+                .status
+            {
+                200..400 => Ok(()),
+                status => Err(format!("it answered {status}")),
+            }
+        };
+        match timeout(self.timeout, asking).await {
+            Ok(result) => result,
+            Err(_) => Err("no answer in time".to_owned()),
+        }
+    }
+}
+
+/// What the checks of one app said.
+#[derive(Debug)]
+struct State {
+    up: bool,
+    /// Results in a row that speak against `up`.
+    against: u32,
+}
+
+impl Default for State {
+    /// Up until proved otherwise: a receiver may start before its app's first answer.
+    fn default() -> Self {
+        Self {
+            up: true,
+            against: 0,
+        }
+    }
+}
+
+impl State {
+    /// Notes a result. After `fall` failures in a row the app is down, after `rise` successes up
+    /// again; gives the new state where it changed.
+    fn record(&mut self, success: bool, fall: u32, rise: u32) -> Option<bool> {
+        if success == self.up {
+            self.against = 0;
+            return None;
+        }
+        self.against += 1;
+        if self.against < if success { rise } else { fall } {
+            return None;
+        }
+        *self = Self {
+            up: success,
+            against: 0,
+        };
+        Some(success)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_results_in_a_row_change_the_state() {
+        let mut state = State::default();
+        assert_eq!(state.record(false, 2, 2), None);
+        assert_eq!(state.record(true, 2, 2), None);
+        assert_eq!(state.record(false, 2, 2), None);
+        assert_eq!(state.record(false, 2, 2), Some(false));
+        assert_eq!(state.record(false, 2, 2), None);
+        assert_eq!(state.record(true, 2, 2), None);
+        assert_eq!(state.record(true, 2, 2), Some(true));
+        assert_eq!(state.record(false, 1, 2), Some(false));
+    }
+}
