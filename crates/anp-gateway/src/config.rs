@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anp_tunnel::units::{Size, Span};
 use serde::{Deserialize, Serialize};
 
+use crate::trust::Network;
+
 /// Settings of a gateway. `Default` gives the documented defaults; [`Config::validate`] checks what
 /// types cannot.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -76,6 +78,12 @@ pub struct Config {
     /// What callers may upgrade a connection to, by the tokens of `Upgrade`. `h2c` cannot be among
     /// them. Default `["websocket"]`.
     pub upgrades: Vec<String>,
+    /// Peers of the public listener whose `X-Forwarded-*` and `Forwarded` are believed: networks or
+    /// single addresses. What anyone else says there is removed. Default none.
+    pub trusted_proxies: Vec<Network>,
+    /// Every connection of the public listener begins with a header of the PROXY protocol, version 1
+    /// or 2, and comes from one of `trusted_proxies`; others are closed. Default false.
+    pub proxy_protocol: bool,
     /// Writes a line of the log for every request, which costs about as much as the request itself.
     /// Default false.
     pub access_log: bool,
@@ -139,6 +147,8 @@ impl Default for Config {
             v1_max_streams: 100,
             max_streams: 1024,
             upgrades: vec!["websocket".to_owned()],
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             access_log: false,
         }
     }
@@ -177,6 +187,13 @@ impl Config {
                     "must not be \"/\", which would hide every app",
                 );
             }
+        }
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            return fail(
+                "proxy_protocol",
+                "whoever connects could name any address as the caller's; list the load balancers in \
+                 trusted_proxies, such as [\"10.0.0.0/8\"]",
+            );
         }
         self.check_upgrades()?;
         self.check_endpoints()
@@ -421,6 +438,7 @@ mod tests {
         assert!(refused(|c| c.max_streams = 4096).starts_with("max_streams: 4096 is outside"));
         assert!(refused(|c| c.head_timeout = Span::ZERO).starts_with("head_timeout: "));
         assert!(refused(|c| c.max_header_size = Size(1)).starts_with("max_header_size: "));
+        assert!(refused(|c| c.proxy_protocol = true).contains("trusted_proxies"));
         let twice = refused(|c| c.endpoints = vec![endpoint("a", "/x"), endpoint("b", "/x/")]);
         assert_eq!(
             twice,

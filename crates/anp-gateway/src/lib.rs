@@ -35,11 +35,13 @@ mod listener;
 mod metrics;
 mod pick;
 mod proxy;
+mod proxy_protocol;
 mod queue;
 mod registry;
 mod respond;
 mod route;
 mod stop;
+mod trust;
 mod tunnels;
 mod workers;
 
@@ -48,3 +50,4 @@ pub use error::GatewayError;
 pub use gateway::{Bound, Gateway};
 pub use inherited::Listeners;
 pub use stop::Shutdown;
+pub use trust::{Network, NetworkError};

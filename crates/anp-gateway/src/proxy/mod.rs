@@ -5,6 +5,8 @@
 mod downstream;
 mod exchange;
 mod forward;
+mod forwarded;
+mod origin;
 mod replay;
 pub(crate) mod request;
 pub(crate) mod response;
@@ -13,5 +15,5 @@ mod upload;
 pub(crate) use downstream::{Downstream, Piece};
 pub(crate) use exchange::{Exchange, Outcome};
 pub(crate) use forward::{Answer, Failure, forward};
-pub(crate) use request::Origin;
+pub(crate) use origin::Origin;
 pub(crate) use upload::{Upload, UploadError};

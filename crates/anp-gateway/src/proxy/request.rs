@@ -1,44 +1,14 @@
 //! A caller's request head as the tunnel carries it.
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::borrow::Cow;
 
 use anp_http1::fields::{lower_case, tokens};
 use anpx::{FieldsError, RequestHead, fields, limits::MAX_TARGET};
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::origin::{Origin, Source};
 use crate::error::ProxyError;
-
-/// Where the requests of one connection come from, in the forms their heads need.
-#[derive(Clone, Debug)]
-pub(crate) struct Origin {
-    /// `ip:port`.
-    addr: Bytes,
-    /// The address alone.
-    ip: String,
-    /// The beginning of `Forwarded`, up to the host (RFC 7239).
-    forwarded: String,
-    /// The host of a caller that names none (HTTP/1.0).
-    local: String,
-}
-
-impl Origin {
-    /// A connection from `peer` to `local`.
-    pub(crate) fn new(peer: SocketAddr, local: SocketAddr) -> Self {
-        let ip = peer.ip().to_canonical();
-        let node = if ip.is_ipv6() {
-            format!("\"[{ip}]\"")
-        } else {
-            ip.to_string()
-        };
-        Self {
-            addr: SocketAddr::new(ip, peer.port()).to_string().into(),
-            ip: ip.to_string(),
-            forwarded: format!("for={node};proto=http;host=\""),
-            local: local.to_string(),
-        }
-    }
-}
 
 /// What a caller asks for, in the words of the HTTP it speaks.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +44,7 @@ pub(crate) fn head<'a>(
     if target.path.len() > MAX_TARGET {
         return Err(ProxyError::TargetTooLong);
     }
+    let source = origin.source(fields.clone());
     let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
     let id = id.hyphenated().encode_lower(&mut text);
     Ok(RequestHead {
@@ -82,11 +53,11 @@ pub(crate) fn head<'a>(
             Cow::Borrowed(path) => Bytes::copy_from_slice(path),
             Cow::Owned(path) => path.into(),
         },
-        scheme: Bytes::from_static(b"http"),
-        headers: headers(origin, fields, authority, id)?,
+        scheme: Bytes::from_static(source.scheme.as_bytes()),
+        headers: headers(&source, fields, authority, id)?,
         authority: Bytes::copy_from_slice(authority.as_bytes()),
         request_id: Bytes::copy_from_slice(id.as_bytes()),
-        client_addr: Some(origin.addr.clone()),
+        client_addr: Some(source.client.clone()),
         protocol: asked.protocol.map(Bytes::copy_from_slice),
     })
 }
@@ -137,7 +108,7 @@ fn authority<'o, 'a: 'o>(
 
 /// True for a name or address and an optional port. Narrower than RFC 3986: no user, no escapes, no
 /// commas or quotes that another reader might take for a list or an end.
-fn is_authority(authority: &str) -> bool {
+pub(super) fn is_authority(authority: &str) -> bool {
     let (host, port) = match authority.rfind([':', ']']) {
         Some(at) if authority.as_bytes()[at] == b':' => (&authority[..at], &authority[at + 1..]),
         _ => (authority, ""),
@@ -207,7 +178,7 @@ impl<'a> Target<'a> {
 
 /// The caller's fields without those of its connection and those only we may set, and ours.
 fn headers<'a>(
-    origin: &Origin,
+    source: &Source,
     from: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     authority: &str,
     id: &str,
@@ -227,14 +198,16 @@ fn headers<'a>(
         }
         to.push(name, value).map_err(refused)?;
     }
-    let mut forwarded = String::with_capacity(origin.forwarded.len() + authority.len() + 1);
-    forwarded.push_str(&origin.forwarded);
-    forwarded.push_str(authority);
-    forwarded.push('"');
+    let host = source.host.as_deref().unwrap_or(authority);
+    let (before, behind) = &source.forwarded;
+    let mut forwarded = String::with_capacity(before.len() + host.len() + behind.len());
+    forwarded.push_str(before);
+    forwarded.push_str(host);
+    forwarded.push_str(behind);
     let ours = [
-        ("x-forwarded-for", origin.ip.as_str()),
-        ("x-forwarded-proto", "http"),
-        ("x-forwarded-host", authority),
+        ("x-forwarded-for", source.chain.as_str()),
+        ("x-forwarded-proto", source.scheme),
+        ("x-forwarded-host", host),
         ("forwarded", &forwarded),
         ("x-request-id", id),
     ];
