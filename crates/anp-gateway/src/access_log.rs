@@ -9,6 +9,8 @@ use crate::{error::Cause, proxy::Outcome, registry::TunnelId};
 /// What a line holds. The path is without the query.
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
+    /// The caller, `ip:port`.
+    pub(crate) client: &'a [u8],
     pub(crate) method: &'a [u8],
     pub(crate) path: &'a [u8],
     pub(crate) status: Option<u16>,
@@ -30,6 +32,7 @@ pub(crate) fn enabled() -> bool {
 pub(crate) fn write(line: &Line<'_>) {
     tracing::info!(
         target: "access",
+        client = %line.client.escape_ascii(),
         method = %line.method.escape_ascii(),
         path = %line.path.escape_ascii(),
         status = line.status,

@@ -228,6 +228,7 @@ impl Bound {
             tunnel_config: tunnel_config(&config),
             tunnels: Arc::new(tunnels),
             routes,
+            trusted: config.trusted_proxies.clone().into(),
             stop: Stop::default(),
             callers: Alive::default(),
             connected: Alive::default(),

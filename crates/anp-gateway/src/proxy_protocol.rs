@@ -2,12 +2,17 @@
 //! passes on connections without reading them says in front of each whose it is.
 
 use std::{
+    future::poll_fn,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
+    time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tokio::{io::AsyncReadExt, net::TcpStream};
+
+use crate::{conn::Deadline, stop::Step, trust, workers::Worker};
 
 /// The longest line of version 1, its end included (2.1).
 const MAX_V1: usize = 107;
@@ -45,12 +50,79 @@ pub(crate) enum HeaderError {
     /// It breaks the rules, as the text says.
     #[error("the PROXY header is not valid: {0}")]
     Malformed(&'static str),
+    /// The peer's word does not count.
+    #[error("the peer is none of gateway.trusted_proxies")]
+    Untrusted,
     /// The connection ended before the header did.
     #[error("the connection ended within its PROXY header")]
-    Ended,
+    Ended {
+        /// Bytes of it had come.
+        begun: bool,
+    },
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+/// The ends of a caller's connection to the public listener: those of its socket, caller first, or
+/// where `proxy_protocol` is on, what its header says. `None` where it shall be closed: its peer is
+/// not trusted, its header cannot be used or did not come before `deadline`.
+pub(crate) async fn ends(
+    worker: &Worker,
+    socket: &mut TcpStream,
+    own: (SocketAddr, SocketAddr),
+    deadline: &mut Deadline,
+) -> Option<(SocketAddr, SocketAddr)> {
+    let shared = &worker.shared;
+    if !shared.config.proxy_protocol {
+        return Some(own);
+    }
+    let (peer, _) = own;
+    if !trust::holds(&shared.trusted, peer.ip()) {
+        worker.complaint.about(peer, &HeaderError::Untrusted);
+        return None;
+    }
+    let read = tokio::select! {
+        biased;
+        read = read(socket) => read,
+        () = poll_fn(|cx| deadline.poll(cx)) => return None,
+        () = shared.stop.reached(Step::CloseIdle) => return None,
+    };
+    match read {
+        Ok(Header::Own) => Some(own),
+        Ok(Header::Of {
+            source,
+            destination,
+        }) => Some((source, destination)),
+        // Whoever connects and leaves, such as a health check, has done nothing wrong.
+        Err(HeaderError::Ended { begun: false }) => None,
+        Err(error) => {
+            worker.complaint.about(peer, &error);
+            None
+        }
+    }
+}
+
+/// A line of the log about connections that were closed, at most one a minute: anyone can cause it.
+#[derive(Debug, Default)]
+pub(crate) struct Complaint(Mutex<Option<Instant>>);
+
+impl Complaint {
+    const PAUSE: Duration = Duration::from_secs(60);
+
+    fn about(&self, peer: SocketAddr, error: &HeaderError) {
+        tracing::debug!(%peer, %error, "connection closed");
+        let now = Instant::now();
+        let mut last = self.0.lock();
+        if last.is_none_or(|last| now.duration_since(last) >= Self::PAUSE) {
+            *last = Some(now);
+            tracing::warn!(
+                %peer, %error,
+                "connection closed because of gateway.proxy_protocol; others in the next minute are \
+                 told at debug level alone"
+            );
+        }
+    }
 }
 
 /// Takes the header off `socket` and not a byte beyond it: what follows is another protocol's.
@@ -63,7 +135,7 @@ pub(crate) async fn read(socket: &mut TcpStream) -> Result<Header, HeaderError> 
     loop {
         let new = bytes.get_mut(taken..).unwrap_or_default();
         let peeked = match socket.peek(new).await? {
-            0 => return Err(HeaderError::Ended),
+            0 => return Err(HeaderError::Ended { begun: taken > 0 }),
             n => taken + n,
         };
         let parsed = parse(bytes.get(..peeked).unwrap_or_default())?;
@@ -123,7 +195,11 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<(Header, usize)>, HeaderError> {
         Some("TCP6") => addresses::<Ipv6Addr>(words)?,
         // What follows is to be ignored.
         Some("UNKNOWN") => Header::Own,
-        _ => return Err(HeaderError::Malformed("it names neither TCP4, TCP6 nor UNKNOWN")),
+        _ => {
+            return Err(HeaderError::Malformed(
+                "it names neither TCP4, TCP6 nor UNKNOWN",
+            ));
+        }
     };
     Ok(Some((header, lf + 1)))
 }
@@ -168,7 +244,11 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<(Header, usize)>, HeaderError> {
     let proxied = match command {
         0x20 => false,
         0x21 => true,
-        _ => return Err(HeaderError::Malformed("its version or command is not known")),
+        _ => {
+            return Err(HeaderError::Malformed(
+                "its version or command is not known",
+            ));
+        }
     };
     let Some(rest) = bytes.get(FIXED..FIXED + len) else {
         return Ok(None);
@@ -247,14 +327,23 @@ mod tests {
         let text = |text: &str| text.as_bytes().to_vec();
         vec![
             (text("PROXY TCP4 192.0.2.1 203.0.113.9 40000 443\r\n"), v4),
-            (text("PROXY TCP6 2001:db8::1 2001:db8::2 40000 443\r\n"), v6_header),
-            (text("PROXY TCP4 0.0.0.0 0.0.0.0 0 65535\r\n"), of("0.0.0.0:0", "0.0.0.0:65535")),
+            (
+                text("PROXY TCP6 2001:db8::1 2001:db8::2 40000 443\r\n"),
+                v6_header,
+            ),
+            (
+                text("PROXY TCP4 0.0.0.0 0.0.0.0 0 65535\r\n"),
+                of("0.0.0.0:0", "0.0.0.0:65535"),
+            ),
             (text("PROXY UNKNOWN\r\n"), Header::Own),
             (text(&worst), Header::Own),
             (v2(0x21, 0x11, &V4), v4),
             (v2(0x21, 0x21, &v6()), v6_header),
             (v2(0x21, 0x11, &[&V4[..], &[4, 0, 1, 9]].concat()), v4),
-            (v2(0x21, 0x21, &[&v6()[..], &[9; MAX_REST - 36]].concat()), v6_header),
+            (
+                v2(0x21, 0x21, &[&v6()[..], &[9; MAX_REST - 36]].concat()),
+                v6_header,
+            ),
             (v2(0x20, 0x00, b""), Header::Own),
             (v2(0x20, 0x11, &V4), Header::Own),
             (v2(0x20, 0xff, b"x"), Header::Own),
@@ -280,9 +369,19 @@ mod tests {
     #[test]
     fn broken_headers() {
         let error = |bytes: &[u8]| parse(bytes).unwrap_err().to_string();
-        for bytes in [&b"GET"[..], b"PRI", b"PROXYX", b"\r\nG", b"\0", &[0x16, 3, 1]] {
+        for bytes in [
+            &b"GET"[..],
+            b"PRI",
+            b"PROXYX",
+            b"\r\nG",
+            b"\0",
+            &[0x16, 3, 1],
+        ] {
             let error = error(bytes);
-            assert!(error.ends_with("does not begin with a PROXY header"), "{error}");
+            assert!(
+                error.ends_with("does not begin with a PROXY header"),
+                "{error}"
+            );
         }
         let long = [&b"PROXY UNKNOWN "[..], &[b'x'; MAX_V1]].concat();
         assert!(error(&long).contains("too long"));

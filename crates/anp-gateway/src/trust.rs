@@ -31,7 +31,9 @@ pub enum NetworkError {
         max: u8,
     },
     /// The address is one of a network's, and not its first.
-    #[error("{text:?} is not the first address of its network; write \"{network}\" if that is meant")]
+    #[error(
+        "{text:?} is not the first address of its network; write \"{network}\" if that is meant"
+    )]
     HostBits {
         /// The network as it was written.
         text: String,
@@ -173,7 +175,10 @@ mod tests {
         ] {
             let network = network(text);
             assert!(network.contains(inside.parse().unwrap()), "{text} {inside}");
-            assert!(!network.contains(outside.parse().unwrap()), "{text} {outside}");
+            assert!(
+                !network.contains(outside.parse().unwrap()),
+                "{text} {outside}"
+            );
         }
         assert!(!holds(&[], "127.0.0.1".parse().unwrap()));
     }
@@ -181,11 +186,25 @@ mod tests {
     #[test]
     fn mistakes_say_what_was_expected() {
         let error = |text: &str| text.parse::<Network>().unwrap_err().to_string();
-        for text in ["", "/8", "10/8", "010.0.0.0/8", "localhost", "[::1]", "fe80::1%eth0"] {
+        for text in [
+            "",
+            "/8",
+            "10/8",
+            "010.0.0.0/8",
+            "localhost",
+            "[::1]",
+            "fe80::1%eth0",
+        ] {
             let error = error(text);
             assert!(error.contains("is no address or network"), "{error}");
         }
-        for text in ["10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/08", "10.0.0.0/8/8"] {
+        for text in [
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "10.0.0.0/08",
+            "10.0.0.0/8/8",
+        ] {
             let error = error(text);
             assert!(error.ends_with("a number from 0 to 32"), "{error}");
         }
@@ -208,7 +227,9 @@ mod tests {
         let read: Vec<Network> = serde_json::from_str(json).unwrap();
         let written = serde_json::to_string(&read).unwrap();
         assert_eq!(written, r#"["10.0.0.0/8","192.0.2.7/32"]"#);
-        let error = serde_json::from_str::<Network>("8").unwrap_err().to_string();
+        let error = serde_json::from_str::<Network>("8")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("an address or network"), "{error}");
     }
 }

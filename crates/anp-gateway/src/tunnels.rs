@@ -22,7 +22,7 @@ use crate::{
     admission::{Admission, NotAdmitted},
     config::is_name,
     conn::{
-        Metered,
+        Deadline, Metered,
         http1::{self, Finished, Head},
     },
     listener,
@@ -75,7 +75,8 @@ async fn serve_one(worker: Arc<Worker>, socket: TcpStream, peer: SocketAddr) {
     };
     let caller = Arc::new(Caller::new(worker.clone(), Listener::Tunnel, peer, local));
     let io = Metered::new(socket, worker.metrics.clone());
-    let finished = http1::serve(&caller, io, BytesMut::new()).await;
+    let deadline = Deadline::new(worker.shared.limits.head);
+    let finished = http1::serve(&caller, io, BytesMut::new(), deadline).await;
     if let Finished::Becomes(socket, read, becomes) = finished {
         take_over(&worker.shared, socket, read, becomes, peer).await;
     }

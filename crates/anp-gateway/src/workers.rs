@@ -21,7 +21,7 @@ use crate::{
     alive::Alive,
     config::Config,
     conn::{
-        Limits, Metered,
+        Deadline, Limits, Metered,
         http1::{self, Finished},
         http2,
     },
@@ -29,8 +29,10 @@ use crate::{
     listener,
     metrics::WorkerMetrics,
     proxy::Origin,
+    proxy_protocol::{self, Complaint},
     route::Routes,
     stop::{Step, Stop},
+    trust::Network,
     tunnels,
 };
 
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) routes: Arc<Routes>,
     pub(crate) tunnels: Arc<Tunnels>,
     pub(crate) tunnel_config: TunnelConfig,
+    /// The trusted proxies of the configuration.
+    pub(crate) trusted: Arc<[Network]>,
     pub(crate) stop: Stop,
     /// Connections of callers.
     pub(crate) callers: Alive,
@@ -68,6 +72,8 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: Arc<WorkerMetrics>,
+    /// About connections without a PROXY header that can be used.
+    pub(crate) complaint: Complaint,
     turn: AtomicUsize,
 }
 
@@ -77,6 +83,7 @@ impl Worker {
             index,
             shared,
             metrics,
+            complaint: Complaint::default(),
             turn: AtomicUsize::new(0),
         }
     }
@@ -112,10 +119,11 @@ impl Caller {
         peer: SocketAddr,
         local: SocketAddr,
     ) -> Self {
+        let origin = Origin::new(peer, local).trusting(&worker.shared.trusted);
         Self {
             worker,
             listener,
-            origin: Origin::new(peer, local),
+            origin,
         }
     }
 }
@@ -204,14 +212,19 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n
     content-length: 0\r\nconnection: close\r\n\r\n";
 
 /// Serves one caller's connection to its end.
-async fn serve(worker: Arc<Worker>, socket: TcpStream, peer: SocketAddr) {
+async fn serve(worker: Arc<Worker>, mut socket: TcpStream, peer: SocketAddr) {
     let Ok(local) = socket.local_addr() else {
+        return;
+    };
+    let mut deadline = Deadline::new(worker.shared.limits.head);
+    let ends = proxy_protocol::ends(&worker, &mut socket, (peer, local), &mut deadline).await;
+    let Some((peer, local)) = ends else {
         return;
     };
     let caller = Arc::new(Caller::new(worker.clone(), Listener::Public, peer, local));
     worker.metrics.connections.fetch_add(1, Relaxed);
     let io = Metered::new(socket, worker.metrics.clone());
-    let finished = match http1::serve(&caller, io, BytesMut::new()).await {
+    let finished = match http1::serve(&caller, io, BytesMut::new(), deadline).await {
         Finished::Http2(io, read, deadline) => {
             http2::serve(&caller, io, read, deadline).await;
             Finished::Closed

@@ -39,6 +39,7 @@ mod tests {
             listen: any,
             tunnel_listen: any,
             access_log: true,
+            trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
             ..Config::default()
         };
         let bound = Gateway::bind(config).await.unwrap();
@@ -46,7 +47,8 @@ mod tests {
         let (_stop, stop) = watch::channel(Shutdown::No);
         tokio::spawn(bound.run(stop));
         let mut socket = TcpStream::connect(address).await.unwrap();
-        let request = "GET /a/b?token=secret HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+        let request = "GET /a/b?token=secret HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
+                       x-forwarded-for: 192.0.2.1\r\n\r\n";
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut response = String::new();
         socket.read_to_string(&mut response).await.unwrap();
@@ -61,6 +63,7 @@ mod tests {
                 break line["fields"].clone();
             }
         };
+        assert_eq!(fields["client"], "192.0.2.1:0");
         assert_eq!(fields["method"], "GET");
         assert_eq!(fields["path"], "/a/b");
         assert_eq!(fields["status"], 503);

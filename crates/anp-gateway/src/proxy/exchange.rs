@@ -44,6 +44,7 @@ pub(crate) struct Exchange {
 /// What only the access log needs.
 #[derive(Debug)]
 struct Request {
+    client: Bytes,
     method: Bytes,
     /// Without the query: people put secrets there.
     path: Bytes,
@@ -63,6 +64,7 @@ impl Exchange {
             outcome: Outcome::Cancelled,
             bytes: 0,
             log: log.then(|| Request {
+                client: caller.origin.peer().clone(),
                 method: Bytes::copy_from_slice(method),
                 path: Bytes::copy_from_slice(target.split(|b| *b == b'?').next().unwrap_or(target)),
             }),
@@ -74,6 +76,13 @@ impl Exchange {
     /// The request's id.
     pub(crate) fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// The request is from `client`, `ip:port`, as far as the head says it; else from the peer.
+    pub(crate) fn is_from(&mut self, client: Option<&Bytes>) {
+        if let (Some(log), Some(client)) = (&mut self.log, client) {
+            log.client = client.clone();
+        }
     }
 
     /// The response's head goes to the caller, after `error` where the gateway made it.
@@ -102,6 +111,7 @@ impl Drop for Exchange {
         if let Some(request) = &self.log {
             let endpoints = worker.shared.routes.endpoints();
             access_log::write(&Line {
+                client: &request.client,
                 method: &request.method,
                 path: &request.path,
                 status: self.status,

@@ -72,6 +72,7 @@ pub(crate) async fn forward<D: Downstream>(
     down: &mut D,
     exchange: &mut Exchange,
 ) -> Result<Answer, Failure> {
+    exchange.is_from(head.client_addr.as_ref());
     // Both are ASCII by their grammar; anything else routes nowhere.
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     let endpoint = worker

@@ -168,12 +168,30 @@ mod tests {
 
     #[test]
     fn addresses_come_nearest_first_and_nothing_else_is_one() {
-        let values = [&b"203.0.113.9, 192.0.2.1"[..], b"::ffff:10.0.0.1 ,2001:db8::1"];
-        let read: Vec<_> = addresses(&values).map(|a| a.unwrap().ip().to_string()).collect();
-        assert_eq!(read, ["2001:db8::1", "10.0.0.1", "192.0.2.1", "203.0.113.9"]);
+        let values = [
+            &b"203.0.113.9, 192.0.2.1"[..],
+            b"::ffff:10.0.0.1 ,2001:db8::1",
+        ];
+        let read: Vec<_> = addresses(&values)
+            .map(|a| a.unwrap().ip().to_string())
+            .collect();
+        assert_eq!(
+            read,
+            ["2001:db8::1", "10.0.0.1", "192.0.2.1", "203.0.113.9"]
+        );
         for value in [
-            "", "unknown", "_x", "10.0.0.1:80", "[::1]", "[::1]:80", "010.0.0.1", "10.0.0", "a b",
-            "\"10.0.0.1\"", "fe80::1%eth0", "\u{e9}",
+            "",
+            "unknown",
+            "_x",
+            "10.0.0.1:80",
+            "[::1]",
+            "[::1]:80",
+            "010.0.0.1",
+            "10.0.0",
+            "a b",
+            "\"10.0.0.1\"",
+            "fe80::1%eth0",
+            "\u{e9}",
         ] {
             assert_eq!(addresses(&[value.as_bytes()]).next(), Some(None), "{value}");
         }
@@ -199,16 +217,43 @@ mod tests {
             host: host.map(str::to_owned),
         };
         for (value, expected) in [
-            ("for=192.0.2.60;proto=http;by=203.0.113.43", vec![element(Some("192.0.2.60:0"), Some("http"), None)]),
-            ("For=\"[2001:db8:cafe::17]:4711\"", vec![element(Some("[2001:db8:cafe::17]:4711"), None, None)]),
-            ("for=\"192.0.2.1:80\"", vec![element(Some("192.0.2.1:80"), None, None)]),
-            ("for=\"192.0.2.1:_p\"", vec![element(Some("192.0.2.1:0"), None, None)]),
-            ("for=\"[::ffff:192.0.2.1]\"", vec![element(Some("192.0.2.1:0"), None, None)]),
-            ("for=192.0.2.43, for=unknown,for=_hidden",
-             vec![element(Some("192.0.2.43:0"), None, None), Element::default(), Element::default()]),
-            ("proto=HTTPS;host=\"a.example:8443\";x=\"\\\"\\,;\"", vec![element(None, Some("https"), Some("a.example:8443"))]),
+            (
+                "for=192.0.2.60;proto=http;by=203.0.113.43",
+                vec![element(Some("192.0.2.60:0"), Some("http"), None)],
+            ),
+            (
+                "For=\"[2001:db8:cafe::17]:4711\"",
+                vec![element(Some("[2001:db8:cafe::17]:4711"), None, None)],
+            ),
+            (
+                "for=\"192.0.2.1:80\"",
+                vec![element(Some("192.0.2.1:80"), None, None)],
+            ),
+            (
+                "for=\"192.0.2.1:_p\"",
+                vec![element(Some("192.0.2.1:0"), None, None)],
+            ),
+            (
+                "for=\"[::ffff:192.0.2.1]\"",
+                vec![element(Some("192.0.2.1:0"), None, None)],
+            ),
+            (
+                "for=192.0.2.43, for=unknown,for=_hidden",
+                vec![
+                    element(Some("192.0.2.43:0"), None, None),
+                    Element::default(),
+                    Element::default(),
+                ],
+            ),
+            (
+                "proto=HTTPS;host=\"a.example:8443\";x=\"\\\"\\,;\"",
+                vec![element(None, Some("https"), Some("a.example:8443"))],
+            ),
             ("proto=wss;host=\"a b\"", vec![Element::default()]),
-            (";;for=192.0.2.1;", vec![element(Some("192.0.2.1:0"), None, None)]),
+            (
+                ";;for=192.0.2.1;",
+                vec![element(Some("192.0.2.1:0"), None, None)],
+            ),
             ("", vec![Element::default()]),
         ] {
             assert_eq!(elements(&[value.as_bytes()]), Some(expected), "{value}");
@@ -220,12 +265,30 @@ mod tests {
     #[test]
     fn forwarded_that_breaks_the_grammar_is_nothing() {
         for value in [
-            "for", "for=", "=x", "for=192.0.2.1 ;proto=http", "for=192.0.2.1; proto=http",
-            "for = 192.0.2.1", "for=192.0.2.1;for=192.0.2.2", "for=a;FOR=b", "for=foo",
-            "for=192.0.2.1:80", "for=[::1]", "for=\"::1\"", "for=\"[::1\"", "for=\"192.0.2.1",
-            "for=\"192.0.2.1:\"", "for=\"192.0.2.1:99999\"", "for=\"192.0.2.1:+8\"",
-            "for=\"[192.0.2.1]\"", "for=_", "for=\"a\\", "for=\"\u{1}\"", "for=192.0.2.1/24",
-            "for=192.0.2.1,,for=\"x\"", "for=\u{e9}",
+            "for",
+            "for=",
+            "=x",
+            "for=192.0.2.1 ;proto=http",
+            "for=192.0.2.1; proto=http",
+            "for = 192.0.2.1",
+            "for=192.0.2.1;for=192.0.2.2",
+            "for=a;FOR=b",
+            "for=foo",
+            "for=192.0.2.1:80",
+            "for=[::1]",
+            "for=\"::1\"",
+            "for=\"[::1\"",
+            "for=\"192.0.2.1",
+            "for=\"192.0.2.1:\"",
+            "for=\"192.0.2.1:99999\"",
+            "for=\"192.0.2.1:+8\"",
+            "for=\"[192.0.2.1]\"",
+            "for=_",
+            "for=\"a\\",
+            "for=\"\u{1}\"",
+            "for=192.0.2.1/24",
+            "for=192.0.2.1,,for=\"x\"",
+            "for=\u{e9}",
         ] {
             assert_eq!(elements(&[value.as_bytes()]), None, "{value}");
         }

@@ -157,9 +157,10 @@ mod tests {
     type Field<'a> = (&'a str, &'a str);
 
     fn source(peer: &str, fields: &[Field<'_>]) -> Source {
-        let networks = ["10.0.0.0/8", "fd00::/8"].map(|n| n.parse().unwrap());
+        let networks: Arc<[Network]> =
+            Arc::new(["10.0.0.0/8", "fd00::/8"].map(|n| n.parse().unwrap()));
         let origin = Origin::new(peer.parse().unwrap(), "127.0.0.1:8080".parse().unwrap())
-            .trusting(&Arc::new(networks));
+            .trusting(&networks);
         let fields = fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
         origin.source(fields).into_owned()
     }
@@ -171,7 +172,10 @@ mod tests {
     /// The chain, and the caller's address and port.
     fn seen(fields: &[Field<'_>]) -> (String, String) {
         let source = proxied(fields);
-        (source.chain, String::from_utf8(source.client.to_vec()).unwrap())
+        (
+            source.chain,
+            String::from_utf8(source.client.to_vec()).unwrap(),
+        )
     }
 
     #[test]
@@ -194,24 +198,47 @@ mod tests {
         for (said, chain, client) in [
             ("192.0.2.1", "192.0.2.1, 10.0.0.1", "192.0.2.1:0"),
             ("6.6.6.6, 192.0.2.1", "192.0.2.1, 10.0.0.1", "192.0.2.1:0"),
-            ("6.6.6.6, 192.0.2.1,10.0.0.2 , fd00::1", "192.0.2.1, 10.0.0.2, fd00::1, 10.0.0.1", "192.0.2.1:0"),
-            ("10.0.0.3, 10.0.0.2", "10.0.0.3, 10.0.0.2, 10.0.0.1", "10.0.0.3:0"),
-            ("6.6.6.6, 2001:db8::1", "2001:db8::1, 10.0.0.1", "[2001:db8::1]:0"),
+            (
+                "6.6.6.6, 192.0.2.1,10.0.0.2 , fd00::1",
+                "192.0.2.1, 10.0.0.2, fd00::1, 10.0.0.1",
+                "192.0.2.1:0",
+            ),
+            (
+                "10.0.0.3, 10.0.0.2",
+                "10.0.0.3, 10.0.0.2, 10.0.0.1",
+                "10.0.0.3:0",
+            ),
+            (
+                "6.6.6.6, 2001:db8::1",
+                "2001:db8::1, 10.0.0.1",
+                "[2001:db8::1]:0",
+            ),
             ("::ffff:192.0.2.1", "192.0.2.1, 10.0.0.1", "192.0.2.1:0"),
             // What is no address stops it.
             ("6.6.6.6, unknown", "10.0.0.1", "10.0.0.1:5000"),
             ("6.6.6.6, _x, 10.0.0.2", "10.0.0.2, 10.0.0.1", "10.0.0.2:0"),
             ("6.6.6.6, 192.0.2.1:80", "10.0.0.1", "10.0.0.1:5000"),
-            ("6.6.6.6, [fd00::1], 10.0.0.2", "10.0.0.2, 10.0.0.1", "10.0.0.2:0"),
+            (
+                "6.6.6.6, [fd00::1], 10.0.0.2",
+                "10.0.0.2, 10.0.0.1",
+                "10.0.0.2:0",
+            ),
             ("6.6.6.6,", "10.0.0.1", "10.0.0.1:5000"),
             ("", "10.0.0.1", "10.0.0.1:5000"),
         ] {
             let expected = (chain.to_owned(), client.to_owned());
             assert_eq!(seen(&[("X-Forwarded-For", said)]), expected, "{said}");
         }
-        let lines = [("x-forwarded-for", "6.6.6.6, 192.0.2.1"), ("a", "b"), ("X-Forwarded-For", "10.0.0.2")];
+        let lines = [
+            ("x-forwarded-for", "6.6.6.6, 192.0.2.1"),
+            ("a", "b"),
+            ("X-Forwarded-For", "10.0.0.2"),
+        ];
         assert_eq!(seen(&lines).0, "192.0.2.1, 10.0.0.2, 10.0.0.1");
-        assert_eq!(seen(&[]), ("10.0.0.1".to_owned(), "10.0.0.1:5000".to_owned()));
+        assert_eq!(
+            seen(&[]),
+            ("10.0.0.1".to_owned(), "10.0.0.1:5000".to_owned())
+        );
     }
 
     #[test]
@@ -221,10 +248,16 @@ mod tests {
             ("x-forwarded-proto", "HTTPS"),
             ("x-forwarded-host", "a.example"),
         ]);
-        assert_eq!((said.scheme, said.host.as_deref()), ("https", Some("a.example")));
+        assert_eq!(
+            (said.scheme, said.host.as_deref()),
+            ("https", Some("a.example"))
+        );
         assert_eq!(said.forwarded.0, "for=192.0.2.1;proto=https;host=\"");
         assert_eq!(said.forwarded.1, "\", for=10.0.0.1");
-        let garbage = proxied(&[("x-forwarded-proto", "javascript"), ("x-forwarded-host", "a\"b")]);
+        let garbage = proxied(&[
+            ("x-forwarded-proto", "javascript"),
+            ("x-forwarded-host", "a\"b"),
+        ]);
         assert_eq!((garbage.scheme, garbage.host), ("http", None));
         let v6 = source("[fd00::2]:1", &[("x-forwarded-for", "2001:db8::1")]);
         assert_eq!(v6.forwarded.0, "for=\"[2001:db8::1]\";proto=http;host=\"");
@@ -237,18 +270,41 @@ mod tests {
         let said = proxied(&[("forwarded", chain)]);
         assert_eq!(said.chain, "192.0.2.1, 10.0.0.2, 10.0.0.1");
         assert_eq!(&said.client[..], b"192.0.2.1:77");
-        assert_eq!((said.scheme, said.host.as_deref()), ("https", Some("a.example")));
+        assert_eq!(
+            (said.scheme, said.host.as_deref()),
+            ("https", Some("a.example"))
+        );
 
-        let both = [("forwarded", "for=6.6.6.6;proto=https"), ("x-forwarded-for", "192.0.2.1")];
+        let both = [
+            ("forwarded", "for=6.6.6.6;proto=https"),
+            ("x-forwarded-for", "192.0.2.1"),
+        ];
         let said = proxied(&both);
-        assert_eq!((said.chain.as_str(), said.scheme), ("192.0.2.1, 10.0.0.1", "http"));
+        assert_eq!(
+            (said.chain.as_str(), said.scheme),
+            ("192.0.2.1, 10.0.0.1", "http")
+        );
 
-        for garbage in ["for=192.0.2.1;proto=https, for=x", "for=192.0.2.1, for=unknown", ""] {
-            assert_eq!(proxied(&[("forwarded", garbage)]).chain, "10.0.0.1", "{garbage}");
+        for garbage in [
+            "for=192.0.2.1;proto=https, for=x",
+            "for=192.0.2.1, for=unknown",
+            "",
+        ] {
+            assert_eq!(
+                proxied(&[("forwarded", garbage)]).chain,
+                "10.0.0.1",
+                "{garbage}"
+            );
         }
-        let own = [("forwarded", "for=192.0.2.1;proto=https"), ("x-forwarded-proto", "http")];
+        let own = [
+            ("forwarded", "for=192.0.2.1;proto=https"),
+            ("x-forwarded-proto", "http"),
+        ];
         assert_eq!(proxied(&own).scheme, "https");
-        let own = [("forwarded", "for=192.0.2.1"), ("x-forwarded-proto", "https")];
+        let own = [
+            ("forwarded", "for=192.0.2.1"),
+            ("x-forwarded-proto", "https"),
+        ];
         assert_eq!(proxied(&own).scheme, "https");
     }
 }

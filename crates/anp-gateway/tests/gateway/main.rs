@@ -18,6 +18,8 @@ mod stop;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod trust;
+#[cfg(test)]
 mod tunnels;
 #[cfg(test)]
 mod upgrade;

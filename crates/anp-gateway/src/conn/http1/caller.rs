@@ -36,12 +36,12 @@ pub(crate) struct Http1<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
-    /// A connection that was accepted now, and of which `read` was read.
-    pub(crate) fn new(io: Metered<IO>, read: BytesMut, limits: Limits) -> Self {
+    /// A connection of which `read` was read, and whose first head must come before `deadline`.
+    pub(crate) fn new(io: Metered<IO>, read: BytesMut, deadline: Deadline, limits: Limits) -> Self {
         Self {
             conn: Connection::new(io, read),
             body: Decoder::empty(),
-            deadline: Deadline::new(limits.head),
+            deadline,
             limits,
             patience: limits.head,
             is_old: false,

@@ -48,13 +48,19 @@ pub(crate) enum Finished<IO> {
     Becomes(IO, Bytes, Becomes),
 }
 
-/// Serves HTTP/1 on `io`, of which `read` was read already.
-pub(crate) async fn serve<IO>(caller: &Arc<Caller>, io: Metered<IO>, read: BytesMut) -> Finished<IO>
+/// Serves HTTP/1 on `io`, of which `read` was read already. The first head must come before
+/// `deadline`.
+pub(crate) async fn serve<IO>(
+    caller: &Arc<Caller>,
+    io: Metered<IO>,
+    read: BytesMut,
+    deadline: Deadline,
+) -> Finished<IO>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let shared = &caller.worker.shared;
-    let mut http = Http1::new(io, read, shared.limits);
+    let mut http = Http1::new(io, read, deadline, shared.limits);
     let mut stopping = Stopping {
         stop: &shared.stop,
         closes_idle: pin!(shared.stop.reached(Step::CloseIdle)),
