@@ -145,7 +145,7 @@ async fn a_proxy_header_names_the_caller() {
             caller.until("ok").await;
         }
         // Another header is no request.
-        caller.send(&header).await;
+        caller.send([&header[..], b"\r\n"].concat()).await;
         assert!(caller.rest().await.starts_with("HTTP/1.1 400 "));
     }
 }
