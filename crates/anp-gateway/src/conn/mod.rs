@@ -9,4 +9,4 @@ mod metered;
 
 pub(crate) use deadline::Deadline;
 pub(crate) use limits::{LINGER, Limits};
-pub(crate) use metered::Metered;
+pub(crate) use metered::{Metered, Moved};

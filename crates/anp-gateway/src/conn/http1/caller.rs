@@ -52,12 +52,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
     pub(crate) fn wait_for(&mut self, patience: Duration) {
         self.patience = patience;
         self.deadline.set(patience);
-        self.conn.io_mut().take_moved();
+        self.conn.io().moved().take();
     }
 
     /// Puts the deadline off if anything moved.
     pub(crate) fn note_progress(&mut self) {
-        if self.conn.io_mut().take_moved() {
+        if self.conn.io().moved().take() {
             self.deadline.set(self.patience);
         }
     }

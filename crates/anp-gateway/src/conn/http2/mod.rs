@@ -5,7 +5,6 @@
 //! behind [`crate::proxy::Downstream`].
 
 mod caller;
-mod io;
 mod request;
 mod response;
 mod serve;

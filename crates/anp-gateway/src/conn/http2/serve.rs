@@ -3,10 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::Poll,
 };
 
@@ -17,12 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     caller::Http2,
-    io::Rewound,
     request::{self, Connect},
     response,
 };
 use crate::{
-    conn::{Deadline, LINGER, Metered},
+    conn::{Deadline, LINGER, Metered, Moved},
     error::ProxyError,
     proxy::{
         Exchange, Failure, Outcome, Upload, forward,
@@ -46,7 +42,7 @@ const SEND_BUFFER: usize = 64 << 10;
 /// The first request must come before `deadline`.
 pub(crate) async fn serve<IO>(
     caller: &Arc<Caller>,
-    io: Metered<IO>,
+    mut io: Metered<IO>,
     read: Bytes,
     deadline: Deadline,
 ) where
@@ -54,7 +50,8 @@ pub(crate) async fn serve<IO>(
 {
     let config = &caller.worker.shared.config;
     let max_header_size = u32::try_from(max_header_size(config)).unwrap_or(u32::MAX);
-    let moved = Arc::new(AtomicBool::new(false));
+    let moved = io.moved().clone();
+    io.rewind(read);
     let mut handshake = pin!(
         Builder::new()
             .max_concurrent_streams(MAX_STREAMS)
@@ -63,7 +60,7 @@ pub(crate) async fn serve<IO>(
             .max_header_list_size(max_header_size)
             .max_send_buffer_size(SEND_BUFFER)
             .enable_connect_protocol()
-            .handshake(Rewound::new(io, read, moved.clone()))
+            .handshake(io)
     );
     let mut deadline = deadline;
     let connection = poll_fn(|cx| match handshake.as_mut().poll(cx) {
@@ -81,7 +78,7 @@ async fn run<IO>(
     caller: &Arc<Caller>,
     mut connection: Connection<IO, Bytes>,
     mut deadline: Deadline,
-    moved: &AtomicBool,
+    moved: &Moved,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -110,7 +107,7 @@ async fn run<IO>(
             }
         }
         let is_busy = connection.has_streams();
-        if is_busy && (!was_busy || moved.swap(false, Relaxed)) {
+        if is_busy && (!was_busy || moved.take()) {
             deadline.set(busy);
         } else if was_busy && !is_busy {
             deadline.set(if leaving { LINGER } else { limits.keep_alive });
