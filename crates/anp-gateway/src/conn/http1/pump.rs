@@ -9,7 +9,7 @@ use std::{
 
 use anp_http1::fields::put_trailers;
 use anp_tunnel::{Part, RecvStream};
-use anpx::{Fields, session::End};
+use anpx::{Fields, StreamError, session::End};
 use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -53,33 +53,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
                 }
             }
             loop {
-                let mut waits = false;
-                while let Some(from) = &mut recv
-                    && self.conn.has_room()
-                {
-                    match from.poll_part(cx) {
-                        Poll::Ready(Some(Ok(Part::Data(data, end)))) => {
-                            exchange.sent(data.len());
-                            self.put_data(data, end, framing);
-                            if end.is_end() {
-                                recv = None;
-                            }
-                        }
-                        Poll::Ready(Some(Ok(Part::Trailers(trailers)))) => {
-                            self.put_end(&trailers, framing);
-                            recv = None;
-                        }
-                        Poll::Ready(None) => {
-                            self.put_end(&Fields::default(), framing);
-                            recv = None;
-                        }
-                        Poll::Ready(Some(Err(_))) => return Poll::Ready(Over::Broken),
-                        Poll::Pending => {
-                            waits = true;
-                            break;
-                        }
-                    }
-                }
+                let Ok(waits) = self.fill(&mut recv, framing, exchange, cx) else {
+                    return Poll::Ready(Over::Broken);
+                };
                 match self.conn.poll_flush(cx) {
                     Poll::Ready(Ok(())) if recv.is_none() => return Poll::Ready(Over::Complete),
                     Poll::Ready(Ok(())) if waits => break,
@@ -128,29 +104,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
                 }
             }
             loop {
-                let mut waits = false;
-                while let Some(from) = &mut recv
-                    && self.conn.has_room()
-                {
-                    match from.poll_part(cx) {
-                        Poll::Ready(Some(Ok(Part::Data(data, end)))) => {
-                            exchange.sent(data.len());
-                            self.conn.queue(data, b"");
-                            if end.is_end() {
-                                recv = None;
-                            }
-                        }
-                        Poll::Ready(None) => recv = None,
-                        Poll::Ready(Some(Ok(Part::Trailers(_)) | Err(_))) => {
-                            upload.cancel();
-                            return Poll::Ready(Over::Broken);
-                        }
-                        Poll::Pending => {
-                            waits = true;
-                            break;
-                        }
-                    }
-                }
+                let Ok(waits) = self.fill(&mut recv, Framing::Length, exchange, cx) else {
+                    upload.cancel();
+                    return Poll::Ready(Over::Broken);
+                };
                 match self.conn.poll_flush(cx) {
                     Poll::Ready(Ok(())) if recv.is_none() && !shut => {
                         match Pin::new(self.conn.io_mut()).poll_shutdown(cx) {
@@ -174,6 +131,44 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
             })
         })
         .await
+    }
+
+    /// Queues what `recv` has and there is room for; `recv` is `None` once that was all. True where
+    /// there is room for more.
+    ///
+    /// # Errors
+    /// The response broke off.
+    fn fill(
+        &mut self,
+        recv: &mut Option<RecvStream>,
+        framing: Framing,
+        exchange: &mut Exchange,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, StreamError> {
+        while let Some(from) = recv
+            && self.conn.has_room()
+        {
+            match from.poll_part(cx) {
+                Poll::Ready(Some(Ok(Part::Data(data, end)))) => {
+                    exchange.sent(data.len());
+                    self.put_data(data, end, framing);
+                    if end.is_end() {
+                        *recv = None;
+                    }
+                }
+                Poll::Ready(Some(Ok(Part::Trailers(trailers)))) => {
+                    self.put_end(&trailers, framing);
+                    *recv = None;
+                }
+                Poll::Ready(None) => {
+                    self.put_end(&Fields::default(), framing);
+                    *recv = None;
+                }
+                Poll::Ready(Some(Err(error))) => return Err(error),
+                Poll::Pending => return Ok(true),
+            }
+        }
+        Ok(false)
     }
 
     fn poll_upload(&mut self, upload: &mut Upload, cx: &mut Context<'_>) -> Up {
