@@ -293,6 +293,7 @@ mod tests {
                 host: None,
                 path: "/".to_owned(),
                 receivers: vec!["a".to_owned(), "b".to_owned()],
+                ..Endpoint::default()
             }],
             ..Config::default()
         };

@@ -68,6 +68,10 @@ pub struct Config {
     /// Largest head of a request, in bytes: 8 KiB to 1 MiB. Larger ones are answered 431. What one
     /// silent caller can make the gateway hold. Default 64 KiB.
     pub max_header_size: Size,
+    /// Largest body of a request, in bytes, where its endpoint names no other; larger ones are
+    /// answered 413. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body_size: Option<Size>,
     /// Tunnels at once. Default 10,000.
     pub max_tunnels: usize,
     /// Requests at once on a version-1 tunnel; its peers have 100 places. Default 100.
@@ -104,6 +108,27 @@ pub struct Endpoint {
     pub path: String,
     /// Names of the receivers that serve it, as they give themselves.
     pub receivers: Vec<String>,
+    /// Largest body of a request, in bytes. Default: that of the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_body_size: Option<Size>,
+    /// Requests at once, those that wait for a place included; one more is answered 503. Default
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_requests: Option<usize>,
+}
+
+impl Default for Endpoint {
+    /// No name, no receivers: every host and path, without limits.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            host: None,
+            path: root(),
+            receivers: Vec::new(),
+            max_body_size: None,
+            max_requests: None,
+        }
+    }
 }
 
 /// A setting that cannot be. `Display` names the key and says what was expected.
@@ -143,6 +168,7 @@ impl Default for Config {
             ping_interval: Span::from_secs(10),
             max_connections: 10_000,
             max_header_size: Size(64 << 10),
+            max_body_size: None,
             max_tunnels: 10_000,
             v1_max_streams: 100,
             max_streams: 1024,
@@ -306,6 +332,14 @@ impl Config {
                     format!("{name:?} is not a name: 1 to 64 of 0-9 A-Z a-z . _ -"),
                 );
             }
+            if let Some(max) = endpoint.max_requests
+                && !(1..=1 << 24).contains(&max)
+            {
+                return fail(
+                    key("max_requests"),
+                    format!("{max} is outside 1 to {}", 1 << 24),
+                );
+            }
             for earlier in &self.endpoints[..i] {
                 if earlier.name == endpoint.name {
                     return fail(key("name"), format!("{:?} is taken", endpoint.name));
@@ -403,6 +437,7 @@ mod tests {
             host: None,
             path: path.to_owned(),
             receivers: vec!["r".to_owned()],
+            ..Endpoint::default()
         }
     }
 
@@ -439,6 +474,16 @@ mod tests {
         assert!(refused(|c| c.head_timeout = Span::ZERO).starts_with("head_timeout: "));
         assert!(refused(|c| c.max_header_size = Size(1)).starts_with("max_header_size: "));
         assert!(refused(|c| c.proxy_protocol = true).contains("trusted_proxies"));
+        let none = refused(|c| {
+            c.endpoints = vec![Endpoint {
+                max_requests: Some(0),
+                ..endpoint("a", "/x")
+            }];
+        });
+        assert!(
+            none.starts_with("endpoints[0].max_requests: 0 is outside"),
+            "{none}"
+        );
         let twice = refused(|c| c.endpoints = vec![endpoint("a", "/x"), endpoint("b", "/x/")]);
         assert_eq!(
             twice,

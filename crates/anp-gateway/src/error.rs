@@ -79,6 +79,10 @@ pub(crate) enum ProxyError {
     NoTunnel,
     #[error("all receivers of this endpoint are busy")]
     Full,
+    #[error("this endpoint has as many requests as it may have at once")]
+    EndpointFull,
+    #[error("the body exceeds the limit of this endpoint")]
+    BodyTooLarge,
     #[error("the receivers of this endpoint took no new request")]
     Refused,
     #[error("the app did not answer in time")]
@@ -108,8 +112,9 @@ impl ProxyError {
             | Self::NoEndpoint
             | Self::TargetTooLong
             | Self::HeadersTooLarge
+            | Self::BodyTooLarge
             | Self::RequestTimeout => Cause::Downstream,
-            Self::Full => Cause::Gateway,
+            Self::Full | Self::EndpointFull => Cause::Gateway,
             Self::NoTunnel
             | Self::Refused
             | Self::TunnelLost
@@ -123,7 +128,10 @@ impl ProxyError {
 
     /// True where no byte of the request reached the app, so that it may be sent again as it is.
     pub(crate) fn is_retry_safe(self) -> bool {
-        matches!(self, Self::NoTunnel | Self::Full | Self::Refused)
+        matches!(
+            self,
+            Self::NoTunnel | Self::Full | Self::EndpointFull | Self::Refused
+        )
     }
 }
 

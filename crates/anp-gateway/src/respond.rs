@@ -23,8 +23,10 @@ impl ProxyError {
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NoTunnel | Self::Full | Self::Refused => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooLarge | Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoTunnel | Self::Full | Self::EndpointFull | Self::Refused => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Unreachable
             | Self::UpstreamFailed
@@ -81,6 +83,8 @@ mod tests {
             ProxyError::RequestTimeout,
             ProxyError::NoTunnel,
             ProxyError::Full,
+            ProxyError::EndpointFull,
+            ProxyError::BodyTooLarge,
             ProxyError::Refused,
             ProxyError::ResponseTimeout,
             ProxyError::TooLarge,

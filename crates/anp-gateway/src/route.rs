@@ -7,7 +7,10 @@
 
 use std::borrow::Cow;
 
+use anp_tunnel::units::Size;
+
 use crate::{
+    alive::{Alive, Life},
     config::{Config, Endpoint},
     error::ProxyError,
 };
@@ -30,6 +33,23 @@ pub(crate) struct Served {
     pub(crate) name: String,
     /// The receivers that serve it; `None` where any does.
     pub(crate) receivers: Option<Vec<String>>,
+    /// Largest body of a request, in bytes.
+    pub(crate) max_body: Option<u64>,
+    /// Requests under way, and how many there may be.
+    requests: Option<(Alive, usize)>,
+}
+
+impl Served {
+    /// Counts a request for as long as what is given lives; nothing where no limit is set.
+    ///
+    /// # Errors
+    /// 503 where there are as many as may be.
+    pub(crate) fn begin(&self) -> Result<Option<Life>, ProxyError> {
+        match &self.requests {
+            None => Ok(None),
+            Some((alive, max)) => alive.begin(*max).map(Some).ok_or(ProxyError::EndpointFull),
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -55,13 +75,15 @@ impl Routes {
             hosts: Vec::new(),
         };
         for endpoint in &config.endpoints {
-            routes.add(endpoint);
+            routes.add(endpoint, config.max_body_size);
         }
         if config.is_open() {
             routes.place(HostRule::Any, String::new());
             routes.endpoints.push(Served {
                 name: "open".to_owned(),
                 receivers: None,
+                max_body: config.max_body_size.map(|size| size.0),
+                requests: None,
             });
         }
         for (_, paths) in &mut routes.hosts {
@@ -75,7 +97,7 @@ impl Routes {
         routes
     }
 
-    fn add(&mut self, endpoint: &Endpoint) {
+    fn add(&mut self, endpoint: &Endpoint, max_body: Option<Size>) {
         let host = match &endpoint.host {
             None => HostRule::Any,
             Some(host) => match host.strip_prefix('*') {
@@ -87,6 +109,8 @@ impl Routes {
         self.endpoints.push(Served {
             name: endpoint.name.clone(),
             receivers: Some(endpoint.receivers.clone()),
+            max_body: endpoint.max_body_size.or(max_body).map(|size| size.0),
+            requests: endpoint.max_requests.map(|max| (Alive::default(), max)),
         });
     }
 
@@ -241,6 +265,7 @@ mod tests {
                 host: host.map(str::to_owned),
                 path: (*path).to_owned(),
                 receivers: vec![format!("{name}-receiver")],
+                ..Endpoint::default()
             })
             .collect();
         let config = Config {

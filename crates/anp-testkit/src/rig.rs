@@ -54,6 +54,7 @@ impl Rig {
             host: None,
             path: path.into(),
             receivers: vec![name.into()],
+            ..Endpoint::default()
         };
         let config = anp_gateway::Config {
             endpoints: vec![endpoint("real", "/"), endpoint("hostile", "/hostile")],

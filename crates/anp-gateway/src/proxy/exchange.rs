@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     access_log::{self, Line},
+    alive::Life,
     error::ProxyError,
     registry::TunnelId,
     route::EndpointId,
@@ -39,6 +40,8 @@ pub(crate) struct Exchange {
     pub(crate) endpoint: Option<EndpointId>,
     /// The tunnel that took the request last.
     pub(crate) tunnel: Option<TunnelId>,
+    /// Its place among the requests of an endpoint that limits them.
+    pub(crate) place: Option<Life>,
 }
 
 /// What only the access log needs.
@@ -70,6 +73,7 @@ impl Exchange {
             }),
             endpoint: None,
             tunnel: None,
+            place: None,
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use anp_http1::fields::parse_length;
 use anp_tunnel::{Head, RecvStream, Version};
 use anpx::{Fields, OpenError, RequestHead, ResponseHead, StreamError, session::End};
 
@@ -80,6 +81,19 @@ pub(crate) async fn forward<D: Downstream>(
         .routes
         .find(text(&head.authority), text(&head.target))?;
     exchange.endpoint = Some(endpoint);
+    let mut upload = upload;
+    if let Some(served) = worker.shared.routes.endpoints().get(endpoint) {
+        if let Some(max) = served.max_body
+            && head.protocol.is_none()
+        {
+            let length = head.headers.get("content-length").and_then(parse_length);
+            if length.is_some_and(|length| length > max) {
+                return Err(ProxyError::BodyTooLarge.into());
+            }
+            upload.limit(max);
+        }
+        exchange.place = served.begin()?;
+    }
 
     let mut request = Outgoing {
         head,

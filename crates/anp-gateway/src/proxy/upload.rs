@@ -10,6 +10,7 @@ use anpx::{Fields, ResetCode, StreamError, session::End};
 use bytes::Bytes;
 
 use super::{Downstream, Failure, Piece, replay::Replay};
+use crate::error::ProxyError;
 
 /// So much of a body travels with its head, where it came with it.
 const FIRST: usize = 16 << 10;
@@ -46,6 +47,8 @@ pub(crate) struct Upload {
     done: bool,
     /// The caller's next bytes are what everything waits for.
     awaits_caller: bool,
+    /// Bytes that the caller may still send.
+    left: u64,
 }
 
 impl Upload {
@@ -60,7 +63,13 @@ impl Upload {
             send: None,
             done: false,
             awaits_caller: false,
+            left: u64::MAX,
         }
+    }
+
+    /// Lets the body have at most `bytes`.
+    pub(crate) fn limit(&mut self, bytes: u64) {
+        self.left = bytes;
     }
 
     /// Takes what the caller has sent already, so that a small body travels with its head.
@@ -210,6 +219,15 @@ impl Upload {
         self.awaits_caller = false;
         match piece {
             Piece::Data(data) => {
+                match self.left.checked_sub(data.len() as u64) {
+                    Some(left) => self.left = left,
+                    None => {
+                        if let Some(send) = &mut self.send {
+                            send.reset(ResetCode::TOO_LARGE);
+                        }
+                        return Poll::Ready(Err(ProxyError::BodyTooLarge.into()));
+                    }
+                }
                 self.replay.push(data);
                 self.whole = down.is_body_whole();
             }

@@ -139,6 +139,7 @@ async fn endpoints_are_chosen_by_host_and_path() {
         host: host.map(str::to_owned),
         path: path.to_owned(),
         receivers: vec![name.to_owned()],
+        ..Endpoint::default()
     };
     let gateway = start(anp_gateway::Config {
         endpoints: vec![

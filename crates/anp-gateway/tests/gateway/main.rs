@@ -12,6 +12,8 @@ mod faults;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod retry;
 #[cfg(test)]
 mod stop;

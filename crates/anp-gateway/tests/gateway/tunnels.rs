@@ -73,6 +73,7 @@ fn named() -> Config {
             host: None,
             path: "/".to_owned(),
             receivers: vec!["known".to_owned()],
+            ..Endpoint::default()
         }],
         ..config()
     }
