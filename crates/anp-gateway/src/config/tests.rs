@@ -1,0 +1,84 @@
+//! What a configuration may and may not hold.
+
+use super::*;
+
+fn refused(change: impl FnOnce(&mut Config)) -> String {
+    let mut config = Config::default();
+    change(&mut config);
+    config.validate().unwrap_err().to_string()
+}
+
+fn endpoint(name: &str, path: &str) -> Endpoint {
+    Endpoint {
+        name: name.to_owned(),
+        host: None,
+        path: path.to_owned(),
+        receivers: vec!["r".to_owned()],
+        ..Endpoint::default()
+    }
+}
+
+#[test]
+fn the_defaults_are_valid_and_open() {
+    let config = Config::default();
+    assert_eq!(config.validate(), Ok(()));
+    assert!(config.is_open());
+}
+
+#[test]
+fn a_public_address_needs_to_be_meant() {
+    let public: SocketAddr = "0.0.0.0:80".parse().unwrap();
+    let text = refused(|c| c.tunnel_listen = public);
+    assert!(text.starts_with("tunnel_listen: 0.0.0.0:80"), "{text}");
+    assert!(
+        text.contains("allow_public_without_authentication"),
+        "{text}"
+    );
+    let text = refused(|c| {
+        c.listen = public;
+        c.allow_public_without_authentication = true;
+    });
+    assert!(
+        text.starts_with("endpoints: nothing would be served"),
+        "{text}"
+    );
+}
+
+#[test]
+fn errors_name_the_key() {
+    assert!(refused(|c| c.tunnel_path = Some("anpx".into())).starts_with("tunnel_path: "));
+    assert!(refused(|c| c.max_streams = 4096).starts_with("max_streams: 4096 is outside"));
+    assert!(refused(|c| c.head_timeout = Span::ZERO).starts_with("head_timeout: "));
+    assert!(refused(|c| c.max_header_size = Size(1)).starts_with("max_header_size: "));
+    assert!(refused(|c| c.proxy_protocol = true).contains("trusted_proxies"));
+    let none = refused(|c| {
+        c.endpoints = vec![Endpoint {
+            max_requests: Some(0),
+            ..endpoint("a", "/x")
+        }];
+    });
+    assert!(
+        none.starts_with("endpoints[0].max_requests: 0 is outside"),
+        "{none}"
+    );
+    let twice = refused(|c| c.endpoints = vec![endpoint("a", "/x"), endpoint("b", "/x/")]);
+    assert_eq!(
+        twice,
+        "endpoints[1].path: endpoint \"a\" has this host and path"
+    );
+    let bad = refused(|c| c.endpoints = vec![endpoint("a", "/a/../b")]);
+    assert!(bad.starts_with("endpoints[0].path: "), "{bad}");
+}
+
+#[test]
+fn unknown_keys_are_refused_and_values_come_back() {
+    let error = serde_json::from_str::<Config>(r#"{"listne": "127.0.0.1:1"}"#).unwrap_err();
+    assert!(error.to_string().contains("listne"), "{error}");
+    let config = Config {
+        endpoints: vec![endpoint("a", "/x")],
+        idle_timeout: Span::from_secs(60),
+        ..Config::default()
+    };
+    let text = serde_json::to_string(&config).unwrap();
+    assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
+}
