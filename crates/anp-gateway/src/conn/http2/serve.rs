@@ -216,7 +216,9 @@ fn expects_continue(parts: &http::request::Parts) -> bool {
 async fn refuse(mut down: Http2, mut exchange: Exchange, error: ProxyError, is_head: bool) {
     let response = respond::problem(error, &exchange.id().hyphenated().to_string());
     exchange.answered(response.status().as_u16(), Some(error));
-    exchange.sent(response.body().len());
+    if !is_head {
+        exchange.sent(response.body().len());
+    }
     exchange.ended(Outcome::Complete);
     down.answer(response, is_head).await;
 }
