@@ -2,18 +2,21 @@
 //! tells the registry.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use anp_tunnel::{Observer, Status, Tunnel};
+use anpx::CloseCode;
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    queue::Queue,
-    registry::{Member, Registry, TunnelId},
-    route::{EndpointId, Routes},
+    owner::Owner,
+    registry::{Member, Pool, Registry, TunnelId},
+    route::Routes,
 };
 
 /// Every tunnel from its handshake to its end.
@@ -21,10 +24,7 @@ use crate::{
 pub(crate) struct Tunnels {
     routes: Arc<Routes>,
     registry: Arc<dyn Registry>,
-    /// By endpoint.
-    queues: Vec<Arc<Queue>>,
     workers: usize,
-    limit: usize,
     /// Until when requests wait for receivers that have not come yet.
     expects_until: Option<Instant>,
     table: Mutex<Table>,
@@ -41,14 +41,25 @@ struct Table {
 struct Entry {
     id: TunnelId,
     worker: usize,
-    receiver: String,
+    owner: Owner,
+    pools: Arc<Pools>,
     tunnel: Option<Tunnel>,
+}
+
+/// The pools that a tunnel is a member of. They change with the endpoints.
+#[derive(Debug, Default)]
+struct Pools(ArcSwap<Vec<Arc<Pool>>>);
+
+impl Pools {
+    fn wake_all(&self) {
+        self.0.load().iter().for_each(|pool| pool.queue.wake_all());
+    }
 }
 
 /// Why a tunnel was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAdmitted {
-    /// No endpoint names this receiver.
+    /// No endpoint is this receiver's.
     #[error("no endpoint names this receiver")]
     NotNamed,
     /// As many as allowed are connected.
@@ -66,26 +77,19 @@ pub(crate) struct Admission {
     pub(crate) id: TunnelId,
     /// The worker it shall run on.
     pub(crate) worker: usize,
-    /// What the receiver calls itself.
-    pub(crate) receiver: String,
+    /// Who holds it.
+    pub(crate) owner: Owner,
     tunnels: Arc<Tunnels>,
-    endpoints: Vec<EndpointId>,
+    pools: Arc<Pools>,
 }
 
 impl Tunnels {
-    /// Without any yet. At most `limit` are admitted and dealt to `workers`.
-    pub(crate) fn new(
-        routes: Arc<Routes>,
-        registry: Arc<dyn Registry>,
-        workers: usize,
-        limit: usize,
-    ) -> Self {
+    /// Without any yet. They are dealt to `workers`.
+    pub(crate) fn new(routes: Arc<Routes>, registry: Arc<dyn Registry>, workers: usize) -> Self {
         Self {
-            queues: routes.endpoints().iter().map(|_| Arc::default()).collect(),
             routes,
             registry,
             workers,
-            limit,
             expects_until: None,
             table: Mutex::default(),
         }
@@ -103,49 +107,54 @@ impl Tunnels {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Gives a tunnel of `receiver` a name, a place, and the worker that has the fewest tunnels of
-    /// this receiver, then the fewest of all.
+    /// Gives a tunnel of `owner` a name, a place, and the worker that has the fewest tunnels of
+    /// this owner, then the fewest of all. There may be `limit` in all.
     ///
     /// # Errors
     /// It must be refused.
-    pub(crate) fn admit(self: &Arc<Self>, receiver: &str) -> Result<Admission, NotAdmitted> {
-        let endpoints: Vec<_> = self.routes.served_by(receiver).collect();
-        if endpoints.is_empty() {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        owner: Owner,
+        limit: usize,
+    ) -> Result<Admission, NotAdmitted> {
+        if self.pools_of(&owner).is_empty() {
             return Err(NotAdmitted::NotNamed);
         }
         let mut table = self.table.lock();
         if table.closed {
             return Err(NotAdmitted::Stopping);
         }
-        if table.entries.len() >= self.limit {
+        if table.entries.len() >= limit {
             return Err(NotAdmitted::TooMany);
         }
         let mut load = vec![(0, 0); self.workers];
         for entry in &table.entries {
-            load[entry.worker].0 += usize::from(entry.receiver == receiver);
+            load[entry.worker].0 += usize::from(entry.owner == owner);
             load[entry.worker].1 += 1;
         }
         let worker = (0..self.workers).min_by_key(|w| load[*w]).unwrap_or(0);
         table.last += 1;
         let id = TunnelId(table.last);
+        let pools = Arc::<Pools>::default();
         table.entries.push(Entry {
             id,
             worker,
-            receiver: receiver.to_owned(),
+            owner: owner.clone(),
+            pools: pools.clone(),
             tunnel: None,
         });
         Ok(Admission {
             id,
             worker,
-            receiver: receiver.to_owned(),
+            owner,
             tunnels: self.clone(),
-            endpoints,
+            pools,
         })
     }
 
-    /// Those who wait for a place on a tunnel of `endpoint`.
-    pub(crate) fn queue(&self, endpoint: EndpointId) -> &Queue {
-        &self.queues[endpoint]
+    fn pools_of(&self, owner: &Owner) -> Vec<Arc<Pool>> {
+        let endpoints = self.routes.now();
+        endpoints.served_by(owner).map(|s| s.pool.clone()).collect()
     }
 
     /// Who serves what.
@@ -165,16 +174,63 @@ impl Tunnels {
         self.table.lock().closed = true;
     }
 
-    /// All tunnels but the oldest of each receiver. Where they drain, their receivers open others
+    /// Lets every tunnel serve what is its owner's now that the endpoints have changed, and closes
+    /// those of owners that have none left.
+    pub(crate) fn follow_routes(&self) {
+        let mut closed = Vec::new();
+        {
+            let table = self.table.lock();
+            for entry in &table.entries {
+                let Some(tunnel) = &entry.tunnel else {
+                    continue;
+                };
+                let now = self.pools_of(&entry.owner);
+                if now.is_empty() {
+                    closed.push(tunnel.clone());
+                }
+                self.enter(entry, tunnel, now);
+            }
+        }
+        // Outside the lock: their ends take it.
+        for tunnel in closed {
+            tunnel.close(
+                CloseCode::NOT_PERMITTED,
+                "no endpoint names this receiver any more",
+            );
+        }
+    }
+
+    /// Makes a tunnel a member of these pools and of no others.
+    fn enter(&self, entry: &Entry, tunnel: &Tunnel, now: Vec<Arc<Pool>>) {
+        let before = entry.pools.0.swap(Arc::new(now.clone()));
+        let is_in = |pools: &[Arc<Pool>], pool| pools.iter().any(|p| Arc::ptr_eq(p, pool));
+        for pool in now.iter().filter(|pool| !is_in(&before, pool)) {
+            let member = Member {
+                id: entry.id,
+                worker: entry.worker,
+                tunnel: tunnel.clone(),
+            };
+            self.registry.join(pool, member);
+            pool.queue.wake_all();
+        }
+        for pool in before.iter().filter(|pool| !is_in(&now, pool)) {
+            self.registry.leave(pool, entry.id);
+            pool.queue.wake_all();
+        }
+    }
+
+    /// All tunnels but the oldest of each owner. Where they drain, their receivers open others
     /// elsewhere, while what still comes here goes through the oldest.
     pub(crate) fn all_but_one_each(&self) -> Vec<Tunnel> {
         let table = self.table.lock();
         let connected = || table.entries.iter().filter(|e| e.tunnel.is_some());
-        let is_oldest = |entry: &Entry| {
-            connected().all(|other| other.receiver != entry.receiver || other.id >= entry.id)
-        };
+        let mut oldest = HashMap::new();
+        for entry in connected() {
+            let id = oldest.entry(&entry.owner).or_insert(entry.id);
+            *id = (*id).min(entry.id);
+        }
         connected()
-            .filter(|entry| !is_oldest(entry))
+            .filter(|entry| oldest.get(&entry.owner) != Some(&entry.id))
             .filter_map(|entry| entry.tunnel.clone())
             .collect()
     }
@@ -195,36 +251,27 @@ impl Admission {
     pub(crate) fn observer(&self) -> Arc<dyn Observer> {
         Arc::new(Reporter {
             id: self.id,
-            receiver: self.receiver.clone(),
+            owner: self.owner.clone(),
             tunnels: Arc::downgrade(&self.tunnels),
-            queues: self.queues().cloned().collect(),
-            endpoints: self.endpoints.clone(),
+            pools: self.pools.clone(),
         })
     }
 
     /// Hands over the tunnel, before its driver runs. It serves its endpoints from now on, although
     /// it has no capacity before it is ready: a request waits for it rather than being turned away.
     pub(crate) fn attach(&self, tunnel: &Tunnel) {
-        {
-            let mut table = self.tunnels.table.lock();
-            if let Some(entry) = table.entries.iter_mut().find(|e| e.id == self.id) {
-                entry.tunnel = Some(tunnel.clone());
-            }
-        }
-        for endpoint in &self.endpoints {
-            let member = Member {
-                id: self.id,
-                worker: self.worker,
-                tunnel: tunnel.clone(),
-            };
-            self.tunnels.registry.join(*endpoint, member);
+        let mut table = self.tunnels.table.lock();
+        if let Some(entry) = table.entries.iter_mut().find(|e| e.id == self.id) {
+            entry.tunnel = Some(tunnel.clone());
+            let pools = self.tunnels.pools_of(&entry.owner);
+            self.tunnels.enter(entry, tunnel, pools);
         }
     }
-}
 
-impl Admission {
-    fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
-        self.endpoints.iter().map(|e| &self.tunnels.queues[*e])
+    fn leave_all(tunnels: &Tunnels, id: TunnelId, pools: &Pools) {
+        for pool in pools.0.load().iter() {
+            tunnels.registry.leave(pool, id);
+        }
     }
 }
 
@@ -235,10 +282,8 @@ impl Drop for Admission {
             let at = table.entries.iter().position(|e| e.id == self.id);
             at.map(|at| table.entries.swap_remove(at))
         };
-        for endpoint in &self.endpoints {
-            self.tunnels.registry.leave(*endpoint, self.id);
-        }
-        self.queues().for_each(|queue| queue.wake_all());
+        Self::leave_all(&self.tunnels, self.id, &self.pools);
+        self.pools.wake_all();
         // Last, outside the lock: it may be the last handle on the tunnel.
         drop(tunnel);
     }
@@ -247,34 +292,35 @@ impl Drop for Admission {
 /// Keeps the registry in step with a tunnel. Holds the tunnels weakly: they hold it.
 struct Reporter {
     id: TunnelId,
-    receiver: String,
+    owner: Owner,
     tunnels: Weak<Tunnels>,
-    endpoints: Vec<EndpointId>,
-    queues: Vec<Arc<Queue>>,
+    pools: Arc<Pools>,
 }
 
 impl Observer for Reporter {
     fn status(&self, status: Status) {
         match status {
             Status::Ready => {
-                tracing::info!(tunnel = %self.id, receiver = self.receiver, "tunnel ready");
+                tracing::info!(tunnel = %self.id, receiver = %self.owner, "tunnel ready");
             }
             // It takes nothing new, but its endpoint stays known until it is gone: a request waits
             // for the tunnel that follows it.
             Status::Opening | Status::Draining => return,
             Status::Closed => {
                 if let Some(tunnels) = self.tunnels.upgrade() {
-                    for endpoint in &self.endpoints {
-                        tunnels.registry.leave(*endpoint, self.id);
-                    }
+                    Admission::leave_all(&tunnels, self.id, &self.pools);
                 }
             }
         }
-        self.queues.iter().for_each(|queue| queue.wake_all());
+        self.pools.wake_all();
     }
 
     fn capacity(&self) {
-        self.queues.iter().for_each(|queue| queue.wake_one());
+        self.pools
+            .0
+            .load()
+            .iter()
+            .for_each(|pool| pool.queue.wake_one());
     }
 }
 
@@ -286,7 +332,11 @@ mod tests {
         registry::Embedded,
     };
 
-    fn tunnels(workers: usize, limit: usize) -> Arc<Tunnels> {
+    fn named(name: &str) -> Owner {
+        Owner::Name(name.to_owned())
+    }
+
+    fn tunnels(workers: usize) -> Arc<Tunnels> {
         let config = Config {
             endpoints: vec![Endpoint {
                 name: "e".to_owned(),
@@ -298,34 +348,44 @@ mod tests {
             ..Config::default()
         };
         let routes = Arc::new(Routes::new(&config));
-        Arc::new(Tunnels::new(
-            routes,
-            Arc::new(Embedded::new(1)),
-            workers,
-            limit,
-        ))
+        Arc::new(Tunnels::new(routes, Arc::new(Embedded), workers))
     }
 
     #[test]
     fn tunnels_of_a_receiver_go_to_different_workers() {
-        let tunnels = tunnels(2, 9);
-        let a = [tunnels.admit("a").unwrap(), tunnels.admit("a").unwrap()];
+        let tunnels = tunnels(2);
+        let a = [
+            tunnels.admit(named("a"), 9).unwrap(),
+            tunnels.admit(named("a"), 9).unwrap(),
+        ];
         assert_eq!(a.each_ref().map(|t| t.worker), [0, 1]);
-        let b = [tunnels.admit("b").unwrap(), tunnels.admit("b").unwrap()];
+        let b = [
+            tunnels.admit(named("b"), 9).unwrap(),
+            tunnels.admit(named("b"), 9).unwrap(),
+        ];
         assert_eq!(b.each_ref().map(|t| t.worker), [0, 1]);
         drop(a);
-        assert_eq!(tunnels.admit("a").unwrap().worker, 0);
+        assert_eq!(tunnels.admit(named("a"), 9).unwrap().worker, 0);
     }
 
     #[test]
     fn admission_ends() {
-        let tunnels = tunnels(1, 1);
-        assert_eq!(tunnels.admit("x").unwrap_err(), NotAdmitted::NotNamed);
-        let first = tunnels.admit("a").unwrap();
-        assert_eq!(tunnels.admit("a").unwrap_err(), NotAdmitted::TooMany);
+        let tunnels = tunnels(1);
+        assert_eq!(
+            tunnels.admit(named("x"), 9).unwrap_err(),
+            NotAdmitted::NotNamed
+        );
+        let first = tunnels.admit(named("a"), 9).unwrap();
+        assert_eq!(
+            tunnels.admit(named("a"), 1).unwrap_err(),
+            NotAdmitted::TooMany
+        );
         drop(first);
         tunnels.stop_admitting();
-        assert_eq!(tunnels.admit("a").unwrap_err(), NotAdmitted::Stopping);
+        assert_eq!(
+            tunnels.admit(named("a"), 9).unwrap_err(),
+            NotAdmitted::Stopping
+        );
         assert_eq!(tunnels.totals(), (0, 0));
     }
 }

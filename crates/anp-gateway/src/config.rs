@@ -1,11 +1,16 @@
 //! What a gateway is started with: the `[gateway]` table.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use anp_tunnel::units::{Size, Span};
 use serde::{Deserialize, Serialize};
 
-use crate::trust::Network;
+use crate::{owner::is_name, trust::Network};
 
 /// Settings of a gateway. `Default` gives the documented defaults; [`Config::validate`] checks what
 /// types cannot.
@@ -141,6 +146,9 @@ pub struct ConfigError {
     pub expected: String,
 }
 
+/// Longest path of an endpoint, in bytes.
+const MAX_PATH: usize = 1024;
+
 fn root() -> String {
     "/".to_owned()
 }
@@ -188,6 +196,41 @@ impl Config {
                 && self.listen.ip().is_loopback()
                 && self.tunnel_listen.ip().is_loopback()
         })
+    }
+
+    /// Takes over from `running` what changes only with a restart; the keys that would have changed.
+    pub(crate) fn keep_fixed(&mut self, running: &Self) -> Vec<&'static str> {
+        let mut kept = Vec::new();
+        macro_rules! fixed {
+            ($($key:ident)*) => {$(
+                if self.$key != running.$key {
+                    kept.push(stringify!($key));
+                    self.$key = running.$key.clone();
+                }
+            )*};
+        }
+        fixed!(listen tunnel_listen admin_listen workers control_socket);
+        kept
+    }
+
+    /// The keys whose values are not those of `before`.
+    pub(crate) fn differences(&self, before: &Self) -> Vec<&'static str> {
+        macro_rules! different {
+            ($($key:ident)*) => {{
+                // Names every field: one that is missing here does not compile.
+                let Self { $($key),* } = self;
+                let same = [$((stringify!($key), *$key == before.$key)),*];
+                same.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
+            }};
+        }
+        different!(
+            listen tunnel_listen tunnel_path admin_listen workers open
+            allow_public_without_authentication endpoints min_version head_timeout
+            response_timeout idle_timeout keep_alive_timeout queue_timeout queue_size
+            drain_timeout control_socket ping_interval max_connections max_header_size
+            max_body_size max_tunnels v1_max_streams max_streams upgrades trusted_proxies
+            proxy_protocol access_log
+        )
     }
 
     /// How many workers to start.
@@ -314,6 +357,7 @@ impl Config {
                  receiver serve every path",
             );
         }
+        let (mut names, mut places) = (HashSet::new(), HashMap::new());
         for (i, endpoint) in self.endpoints.iter().enumerate() {
             let key = |field: &str| format!("endpoints[{i}].{field}");
             if !is_name(&endpoint.name) {
@@ -340,16 +384,14 @@ impl Config {
                     format!("{max} is outside 1 to {}", 1 << 24),
                 );
             }
-            for earlier in &self.endpoints[..i] {
-                if earlier.name == endpoint.name {
-                    return fail(key("name"), format!("{:?} is taken", endpoint.name));
-                }
-                if earlier.place() == endpoint.place() {
-                    return fail(
-                        key("path"),
-                        format!("endpoint {:?} has this host and path", earlier.name),
-                    );
-                }
+            if !names.insert(endpoint.name.as_str()) {
+                return fail(key("name"), format!("{:?} is taken", endpoint.name));
+            }
+            if let Some(earlier) = places.insert(endpoint.place(), &endpoint.name) {
+                return fail(
+                    key("path"),
+                    format!("endpoint {earlier:?} has this host and path"),
+                );
             }
             if self.is_open() && endpoint.name == "open" {
                 return fail(
@@ -374,12 +416,6 @@ impl Endpoint {
         let host = self.host.as_ref().map(|h| h.to_ascii_lowercase());
         (host, if path.is_empty() { "/" } else { path })
     }
-}
-
-/// True for a name of a receiver or an endpoint: 1 to 64 of `[0-9A-Za-z._-]`.
-pub(crate) fn is_name(name: &str) -> bool {
-    let byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    (1..=64).contains(&name.len()) && name.bytes().all(byte)
 }
 
 fn check_host(key: &str, host: &str) -> Result<(), ConfigError> {
@@ -407,6 +443,9 @@ fn check_path(key: &str, path: &str) -> Result<(), ConfigError> {
             key,
             format!("{path:?} is not a path: it begins with \"/\" and has no %, ?, #, \\ or space"),
         );
+    }
+    if path.len() > MAX_PATH {
+        return fail(key, format!("{path:?} is longer than {MAX_PATH} bytes"));
     }
     if path.contains("//") || path.split('/').any(dots) {
         return fail(key, format!("{path:?} has empty or dot segments"));

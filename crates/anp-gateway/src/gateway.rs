@@ -6,14 +6,9 @@ use std::{
     time::Duration,
 };
 
-use anp_tunnel::{Tunnel, TunnelConfig};
-use anpx::{
-    CloseCode,
-    session::{
-        Role,
-        config::{V1Config, V2Config},
-    },
-};
+use anp_tunnel::Tunnel;
+use anpx::CloseCode;
+use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio::{
     net::TcpListener,
@@ -26,13 +21,14 @@ use crate::{
     admission::Tunnels,
     alive::Alive,
     config::Config,
-    conn::Limits,
     error::GatewayError,
     inherited::Listeners,
     listener,
     metrics::{Metrics, WorkerMetrics},
     registry::Embedded,
+    reload::{Reloader, Source},
     route::Routes,
+    settings::Settings,
     stop::{Shutdown, Step, Stop},
     tunnels,
     workers::{self, Shared, Worker},
@@ -54,7 +50,7 @@ const AWAY_PAUSE: Duration = Duration::from_millis(10);
 const LAST: Duration = Duration::from_millis(500);
 
 /// How long frames may wait for a receiver that takes none (ANPX 3.4).
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The public side of tunnels.
 #[derive(Debug)]
@@ -70,6 +66,7 @@ pub struct Bound {
     addresses: Addresses,
     /// Some came from elsewhere: whoever served them before had receivers, which will come.
     inherited: bool,
+    reloader: Reloader,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +128,7 @@ impl Gateway {
             admin,
             addresses,
             inherited,
+            reloader: Reloader::default(),
         })
     }
 }
@@ -161,6 +159,22 @@ impl Bound {
     /// Where health and metrics are served, if anywhere.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.addresses.admin
+    }
+
+    /// The configuration comes from `source`, which a reload asks again. What it gives when the
+    /// configuration cannot be read is shown to whoever asked for the reload.
+    #[must_use]
+    pub fn reads(
+        self,
+        source: impl Fn() -> Result<Config, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.reloader.is_from(Source::from(Box::new(source)));
+        self
+    }
+
+    /// What takes up the configuration anew, once the gateway runs.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// Other handles on the listeners, to hand over to the process that will follow this one. What
@@ -213,10 +227,8 @@ impl Bound {
         let config = self.config;
         let count = config.worker_count();
         let routes = Arc::new(Routes::new(&config));
-        let endpoints = routes.endpoints();
-        let names: Vec<_> = endpoints.iter().map(|e| e.name.clone()).collect();
-        let registry = Arc::new(Embedded::new(endpoints.len()));
-        let mut tunnels = Tunnels::new(routes.clone(), registry, count, config.max_tunnels);
+        let registry = Arc::new(Embedded);
+        let mut tunnels = Tunnels::new(routes.clone(), registry, count);
         if self.inherited {
             tunnels = tunnels.expecting(Instant::now() + RECEIVERS_COME);
         }
@@ -224,17 +236,15 @@ impl Bound {
         let (dealt, taken): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let shared = Arc::new(Shared {
-            limits: Limits::new(&config),
-            tunnel_config: tunnel_config(&config),
             tunnels: Arc::new(tunnels),
             routes,
-            trusted: config.trusted_proxies.clone().into(),
             stop: Stop::default(),
             callers: Alive::default(),
             connected: Alive::default(),
             dealt,
-            config,
+            settings: ArcSwap::from_pointee(Settings::new(config)),
         });
+        self.reloader.runs(&shared);
         // From here on an error must end the threads that run: dropping `Running` does.
         let mut running = Running {
             shared: shared.clone(),
@@ -242,13 +252,13 @@ impl Bound {
         };
         let mut counters = Vec::new();
         for ((index, public), taken) in public.into_iter().enumerate().zip(taken) {
-            let metrics = Arc::new(WorkerMetrics::new(names.len()));
+            let metrics = Arc::new(WorkerMetrics::default());
             counters.push(metrics.clone());
             let worker = Arc::new(Worker::new(index, shared.clone(), metrics));
             running.ends.push(workers::start(worker, public, taken)?);
         }
         // Handshakes run here, on the caller's event loop, and are not callers' requests.
-        let apart = Arc::new(WorkerMetrics::new(0));
+        let apart = Arc::new(WorkerMetrics::default());
         let worker = Arc::new(Worker::new(0, shared.clone(), apart));
         tokio::spawn(tunnels::serve(
             worker,
@@ -256,7 +266,7 @@ impl Bound {
         ));
         if let Some(listener) = self.admin {
             let mut registry = MetricsRegistry::default();
-            let metrics = Metrics::new(counters, names, shared.tunnels.clone());
+            let metrics = Metrics::new(counters, shared.routes.clone(), shared.tunnels.clone());
             registry.register_collector(Box::new(metrics));
             let listener = from_std("admin_listen", listener)?;
             tokio::spawn(admin::serve(shared, listener, Arc::new(registry)));
@@ -288,21 +298,6 @@ fn from_std(key: &'static str, listener: StdListener) -> Result<TcpListener, Gat
         listener.local_addr()
     })?;
     open(key, address, |_| TcpListener::from_std(listener))
-}
-
-fn tunnel_config(config: &Config) -> TunnelConfig {
-    TunnelConfig {
-        v1: V1Config {
-            max_streams: config.v1_max_streams,
-            ..V1Config::new(Role::Gateway)
-        },
-        v2: V2Config {
-            max_streams: config.max_streams,
-            ..V2Config::new(Role::Gateway)
-        },
-        ping_interval: config.ping_interval.0,
-        write_timeout: WRITE_TIMEOUT,
-    }
 }
 
 /// A gateway that serves.
@@ -359,16 +354,16 @@ async fn drain(shared: &Shared) {
         callers,
         connected,
         tunnels,
-        config,
         ..
     } = shared;
+    let drain_timeout = shared.settings.load().config.drain_timeout.0;
     tracing::info!(
-        deadline_ms = config.drain_timeout.0.as_millis() as u64,
+        deadline_ms = drain_timeout.as_millis() as u64,
         connections = callers.count(),
         tunnels = connected.count(),
         "draining"
     );
-    let deadline = Instant::now() + config.drain_timeout.0;
+    let deadline = Instant::now() + drain_timeout;
     tunnels.stop_admitting();
     stop.go(Step::Draining);
     send_away(tunnels.all_but_one_each()).await;

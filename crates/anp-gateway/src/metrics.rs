@@ -15,7 +15,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
-use crate::{admission::Tunnels, route::EndpointId};
+use crate::{admission::Tunnels, route::Routes};
 
 /// Upper bounds of the histogram of response heads, in seconds.
 const BOUNDS: [f64; 14] = [
@@ -23,10 +23,16 @@ const BOUNDS: [f64; 14] = [
 ];
 
 /// What became of a request, as the metrics class it.
-const CLASSES: [&str; 6] = ["aborted", "1xx", "2xx", "3xx", "4xx", "5xx"];
+pub(crate) const CLASSES: [&str; 6] = ["aborted", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The index in [`CLASSES`] of a request answered with `status`; `None` where its caller left before
+/// the answer.
+pub(crate) fn class(status: Option<u16>) -> usize {
+    status.map_or(0, |s| usize::from(s / 100).min(CLASSES.len() - 1))
+}
 
 /// The counters of one worker.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct WorkerMetrics {
     /// Bytes read from callers, framing included.
     received: AtomicU64,
@@ -42,29 +48,13 @@ pub(crate) struct WorkerMetrics {
     pub(crate) retries: AtomicU64,
     /// Requests that had to wait for a place.
     pub(crate) queued: AtomicU64,
-    /// By endpoint, the last for requests of none; each by class.
-    requests: Box<[[AtomicU64; CLASSES.len()]]>,
+    /// Requests for no endpoint, by class.
+    nowhere: [AtomicU64; CLASSES.len()],
     heads: [AtomicU64; BOUNDS.len() + 1],
     heads_micros: AtomicU64,
 }
 
 impl WorkerMetrics {
-    /// Counters for so many endpoints.
-    pub(crate) fn new(endpoints: usize) -> Self {
-        Self {
-            received: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
-            connections: AtomicU64::new(0),
-            connections_refused: AtomicU64::new(0),
-            in_flight: AtomicU64::new(0),
-            retries: AtomicU64::new(0),
-            queued: AtomicU64::new(0),
-            requests: (0..=endpoints).map(|_| Default::default()).collect(),
-            heads: Default::default(),
-            heads_micros: AtomicU64::new(0),
-        }
-    }
-
     /// Counts bytes from callers.
     pub(crate) fn received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Relaxed);
@@ -75,11 +65,9 @@ impl WorkerMetrics {
         self.sent.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// Counts a request that is over. `status` is `None` where its caller left before the answer.
-    pub(crate) fn request(&self, endpoint: Option<EndpointId>, status: Option<u16>) {
-        let none = self.requests.len() - 1;
-        let class = status.map_or(0, |s| usize::from(s / 100).min(CLASSES.len() - 1));
-        self.requests[endpoint.unwrap_or(none).min(none)][class].fetch_add(1, Relaxed);
+    /// Counts a request for no endpoint that is over.
+    pub(crate) fn nowhere(&self, status: Option<u16>) {
+        self.nowhere[class(status)].fetch_add(1, Relaxed);
     }
 
     /// Counts a response head and the time it took from the request's head.
@@ -99,8 +87,7 @@ impl WorkerMetrics {
 #[derive(Debug)]
 pub(crate) struct Metrics {
     workers: Vec<Arc<WorkerMetrics>>,
-    /// Names by id, and `none`.
-    endpoints: Vec<String>,
+    routes: Arc<Routes>,
     tunnels: Arc<Tunnels>,
 }
 
@@ -108,13 +95,12 @@ impl Metrics {
     /// Sums up these workers.
     pub(crate) fn new(
         workers: Vec<Arc<WorkerMetrics>>,
-        mut endpoints: Vec<String>,
+        routes: Arc<Routes>,
         tunnels: Arc<Tunnels>,
     ) -> Self {
-        endpoints.push("none".to_owned());
         Self {
             workers,
-            endpoints,
+            routes,
             tunnels,
         }
     }
@@ -184,15 +170,20 @@ impl Collector for Metrics {
             None,
             MetricType::Counter,
         )?;
-        for (id, endpoint) in self.endpoints.iter().enumerate() {
+        let mut requests = |endpoint: &str, counted: &dyn Fn(usize) -> u64| {
             for (class, name) in CLASSES.iter().enumerate() {
-                let value = self.sum(|w| &w.requests[id][class]);
+                let value = counted(class);
                 if value > 0 {
-                    let labels = [("endpoint", endpoint.as_str()), ("class", *name)];
+                    let labels = [("endpoint", endpoint), ("class", *name)];
                     ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
                 }
             }
+            fmt::Result::Ok(())
+        };
+        for served in self.routes.now().iter() {
+            requests(&served.name, &|class| served.pool.counted(class))?;
         }
+        requests("none", &|class| self.sum(|w| &w.nowhere[class]))?;
         let counts =
             std::array::from_fn::<_, { BOUNDS.len() + 1 }, _>(|i| self.sum(|w| &w.heads[i]));
         let bounds = BOUNDS.iter().copied().chain([f64::MAX]);

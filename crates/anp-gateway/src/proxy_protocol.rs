@@ -74,11 +74,12 @@ pub(crate) async fn ends(
     deadline: &mut Deadline,
 ) -> Option<(SocketAddr, SocketAddr)> {
     let shared = &worker.shared;
-    if !shared.config.proxy_protocol {
+    let settings = shared.settings.load_full();
+    if !settings.config.proxy_protocol {
         return Some(own);
     }
     let (peer, _) = own;
-    if !trust::holds(&shared.trusted, peer.ip()) {
+    if !trust::holds(&settings.trusted, peer.ip()) {
         worker.complaint.about(peer, &HeaderError::Untrusted);
         return None;
     }

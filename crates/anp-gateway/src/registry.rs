@@ -1,12 +1,23 @@
 //! Which tunnels serve which endpoint, now.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use anp_tunnel::Tunnel;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::{pick::Candidate, route::EndpointId};
+use crate::{
+    alive::Alive,
+    metrics::{CLASSES, class},
+    pick::Candidate,
+    queue::Queue,
+};
 
 /// Names a tunnel in logs; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,59 +52,81 @@ impl Candidate for Member {
     }
 }
 
+/// What an endpoint has while the gateway runs, whatever becomes of its settings: its tunnels, who
+/// waits for one, and what was counted.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    members: ArcSwap<Vec<Member>>,
+    changes: Mutex<()>,
+    /// Those who wait for a place on one of the tunnels.
+    pub(crate) queue: Queue,
+    /// Requests under way.
+    pub(crate) requests: Alive,
+    /// By worker.
+    counts: Box<[Counts]>,
+}
+
+/// Requests that are over, by class. Apart from other workers' in memory.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Counts([AtomicU64; CLASSES.len()]);
+
+impl Pool {
+    /// A pool without tunnels.
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            members: ArcSwap::default(),
+            changes: Mutex::new(()),
+            queue: Queue::default(),
+            requests: Alive::default(),
+            counts: (0..workers).map(|_| Counts::default()).collect(),
+        }
+    }
+
+    /// Counts a request that is over. `status` is `None` where its caller left before the answer.
+    pub(crate) fn count(&self, worker: usize, status: Option<u16>) {
+        if let Some(counts) = self.counts.get(worker) {
+            counts.0[class(status)].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// How many requests of a class are over.
+    pub(crate) fn counted(&self, class: usize) -> u64 {
+        self.counts.iter().map(|c| c.0[class].load(Relaxed)).sum()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Member>)) {
+        let _one_at_a_time = self.changes.lock();
+        let mut members = Vec::clone(&self.members.load());
+        change(&mut members);
+        self.members.store(Arc::new(members));
+    }
+}
+
 /// Who serves what. The seam where a directory that several gateways share will go.
 pub(crate) trait Registry: fmt::Debug + Send + Sync {
-    /// `member` serves `endpoint` from now on.
-    fn join(&self, endpoint: EndpointId, member: Member);
-    /// The tunnel serves `endpoint` no more.
-    fn leave(&self, endpoint: EndpointId, tunnel: TunnelId);
-    /// Shows the members of `endpoint` as they are now. Called for every request.
-    fn members(&self, endpoint: EndpointId, visit: &mut dyn FnMut(&[Member]));
+    /// `member` serves the endpoint of `pool` from now on.
+    fn join(&self, pool: &Pool, member: Member);
+    /// The tunnel serves it no more.
+    fn leave(&self, pool: &Pool, tunnel: TunnelId);
+    /// Shows the members of `pool` as they are now. Called for every request.
+    fn members(&self, pool: &Pool, visit: &mut dyn FnMut(&[Member]));
 }
 
 /// The registry of a gateway that stands alone: readers take a snapshot without a lock.
 #[derive(Debug)]
-pub(crate) struct Embedded {
-    pools: Vec<Pool>,
-}
-
-#[derive(Debug, Default)]
-struct Pool {
-    members: ArcSwap<Vec<Member>>,
-    changes: Mutex<()>,
-}
-
-impl Embedded {
-    /// A registry of so many endpoints without members.
-    pub(crate) fn new(endpoints: usize) -> Self {
-        Self {
-            pools: (0..endpoints).map(|_| Pool::default()).collect(),
-        }
-    }
-
-    fn change(&self, endpoint: EndpointId, change: impl FnOnce(&mut Vec<Member>)) {
-        let Some(pool) = self.pools.get(endpoint) else {
-            return;
-        };
-        let _one_at_a_time = pool.changes.lock();
-        let mut members = Vec::clone(&pool.members.load());
-        change(&mut members);
-        pool.members.store(Arc::new(members));
-    }
-}
+pub(crate) struct Embedded;
 
 impl Registry for Embedded {
-    fn join(&self, endpoint: EndpointId, member: Member) {
-        self.change(endpoint, |members| members.push(member));
+    fn join(&self, pool: &Pool, member: Member) {
+        pool.change(|members| members.push(member));
     }
 
-    fn leave(&self, endpoint: EndpointId, tunnel: TunnelId) {
-        self.change(endpoint, |members| members.retain(|m| m.id != tunnel));
+    fn leave(&self, pool: &Pool, tunnel: TunnelId) {
+        pool.change(|members| members.retain(|m| m.id != tunnel));
     }
 
-    fn members(&self, endpoint: EndpointId, visit: &mut dyn FnMut(&[Member])) {
-        if let Some(pool) = self.pools.get(endpoint) {
-            visit(&pool.members.load());
-        }
+    fn members(&self, pool: &Pool, visit: &mut dyn FnMut(&[Member])) {
+        visit(&pool.members.load());
     }
 }

@@ -20,12 +20,12 @@ use tokio::{
 
 use crate::{
     admission::{Admission, NotAdmitted},
-    config::is_name,
     conn::{
         Deadline, Metered,
         http1::{self, Finished, Head},
     },
     listener,
+    owner::{Owner, is_name},
     respond::RETRY_AFTER_SECS,
     stop::Step,
     workers::{Caller, Dealt, Listener, Shared, Worker},
@@ -55,7 +55,8 @@ pub(crate) fn is_for_us(caller: &Caller, target: &str) -> bool {
     match caller.listener {
         Listener::Tunnel => true,
         Listener::Public => {
-            let path = caller.worker.shared.config.tunnel_path.as_deref();
+            let settings = caller.worker.shared.settings.load();
+            let path = settings.config.tunnel_path.as_deref();
             path.is_some() && path == target.split('?').next()
         }
     }
@@ -75,7 +76,7 @@ async fn serve_one(worker: Arc<Worker>, socket: TcpStream, peer: SocketAddr) {
     };
     let caller = Arc::new(Caller::new(worker.clone(), Listener::Tunnel, peer, local));
     let io = Metered::new(socket, worker.metrics.clone());
-    let deadline = Deadline::new(worker.shared.limits.head);
+    let deadline = Deadline::new(worker.shared.settings.load().limits.head);
     let finished = http1::serve(&caller, io, BytesMut::new(), deadline).await;
     if let Finished::Becomes(socket, read, becomes) = finished {
         take_over(&worker.shared, socket, read, becomes, peer).await;
@@ -95,15 +96,19 @@ fn accept(caller: &Caller, head: &Head<'_>) -> Result<(Response<Bytes>, Becomes)
     let shared = &caller.worker.shared;
     let offer = head.values("sec-websocket-protocol");
     let offer = offer.filter_map(|v| std::str::from_utf8(v).ok());
-    let Some(choice) = ws::choose(offer, shared.config.min_version) else {
-        let text = match shared.config.min_version {
+    let settings = shared.settings.load();
+    let config = &settings.config;
+    let Some(choice) = ws::choose(offer, config.min_version) else {
+        let text = match config.min_version {
             2 => "this gateway speaks anpx.v2 only; offer it in Sec-WebSocket-Protocol",
             _ => "this gateway speaks anpx.v2 and anpx.v1; offer one in Sec-WebSocket-Protocol",
         };
         return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
     };
     let admitted = receiver_name(head).and_then(|name| {
-        let admission = shared.tunnels.admit(&name);
+        let admission = shared
+            .tunnels
+            .admit(Owner::Name(name.clone()), config.max_tunnels);
         admission.map_err(|error| Refusal::not_admitted(error, &name))
     });
     let becomes = match admitted {
@@ -179,12 +184,12 @@ pub(crate) fn start(shared: &Arc<Shared>, tunnel: Dealt) {
         socket,
         read,
         version,
-        shared.tunnel_config.clone(),
+        shared.settings.load().tunnel.clone(),
         observer,
     );
     admission.attach(&handle);
     let life = shared.connected.begin(usize::MAX);
-    tracing::debug!(tunnel = %admission.id, receiver = admission.receiver, %peer, ?version, "tunnel connected");
+    tracing::debug!(tunnel = %admission.id, receiver = %admission.owner, %peer, ?version, "tunnel connected");
     tokio::spawn(async move {
         let closed = driver.await;
         let event = if closed.was_ready {
@@ -194,7 +199,7 @@ pub(crate) fn start(shared: &Arc<Shared>, tunnel: Dealt) {
         };
         tracing::info!(
             tunnel = %admission.id,
-            receiver = admission.receiver,
+            receiver = %admission.owner,
             %peer,
             code = closed.code.map(|c| c.0),
             reason = closed.reason,

@@ -9,7 +9,8 @@ use std::{
     thread,
 };
 
-use anp_tunnel::{TunnelConfig, Version};
+use anp_tunnel::Version;
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -21,7 +22,7 @@ use crate::{
     alive::Alive,
     config::Config,
     conn::{
-        Deadline, Limits, Metered,
+        Deadline, Metered,
         http1::{self, Finished},
         http2,
     },
@@ -31,21 +32,18 @@ use crate::{
     proxy::Origin,
     proxy_protocol::{self, Complaint},
     route::Routes,
+    settings::Settings,
     stop::{Step, Stop},
-    trust::Network,
     tunnels,
 };
 
 /// What all of a gateway shares.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) limits: Limits,
+    /// Replaced as a whole by a reload.
+    pub(crate) settings: ArcSwap<Settings>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) tunnels: Arc<Tunnels>,
-    pub(crate) tunnel_config: TunnelConfig,
-    /// The trusted proxies of the configuration.
-    pub(crate) trusted: Arc<[Network]>,
     pub(crate) stop: Stop,
     /// Connections of callers.
     pub(crate) callers: Alive,
@@ -119,7 +117,7 @@ impl Caller {
         peer: SocketAddr,
         local: SocketAddr,
     ) -> Self {
-        let origin = Origin::new(peer, local).trusting(&worker.shared.trusted);
+        let origin = Origin::new(peer, local).trusting(&worker.shared.settings.load().trusted);
         Self {
             worker,
             listener,
@@ -182,8 +180,8 @@ async fn take_callers(worker: Arc<Worker>, listener: StdListener) {
             return;
         }
     };
-    let max = worker.shared.config.max_connections;
-    let take = |socket: TcpStream, peer| match worker.shared.callers.begin(max) {
+    let max = || worker.shared.settings.load().config.max_connections;
+    let take = |socket: TcpStream, peer| match worker.shared.callers.begin(max()) {
         Some(life) => {
             let caller = serve(worker.clone(), socket, peer);
             tokio::spawn(async move {
@@ -216,7 +214,7 @@ async fn serve(worker: Arc<Worker>, mut socket: TcpStream, peer: SocketAddr) {
     let Ok(local) = socket.local_addr() else {
         return;
     };
-    let mut deadline = Deadline::new(worker.shared.limits.head);
+    let mut deadline = Deadline::new(worker.shared.settings.load().limits.head);
     let ends = proxy_protocol::ends(&worker, &mut socket, (peer, local), &mut deadline).await;
     let Some((peer, local)) = ends else {
         return;

@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks for a graceful stop, the second for an immediate one.
+//! Ctrl-C and SIGTERM: the first asks for a graceful stop, the second for an immediate one. SIGHUP
+//! asks for the configuration to be read again.
 
 use std::io;
 
@@ -44,6 +45,31 @@ pub(crate) fn follow_and_tell() -> io::Result<(watch::Sender<Stop>, watch::Recei
         std::future::pending::<()>().await;
     });
     Ok((teller, receiver))
+}
+
+/// Calls `reload` for every SIGHUP from now on.
+///
+/// # Errors
+/// The signal cannot be taken.
+#[cfg(unix)]
+pub(crate) fn on_hangup(reload: impl Fn() + Send + 'static) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangups = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            reload();
+        }
+    });
+    Ok(())
+}
+
+/// There is no such signal here.
+///
+/// # Errors
+/// Never.
+#[cfg(not(unix))]
+pub(crate) fn on_hangup(_reload: impl Fn() + Send + 'static) -> io::Result<()> {
+    Ok(())
 }
 
 /// Ready once `stop` says `what` or more; never, where nobody can say it any more.

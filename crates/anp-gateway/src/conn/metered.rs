@@ -141,7 +141,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_read_ahead_comes_first() {
         let (mut other, io) = tokio::io::duplex(64);
-        let mut metered = Metered::new(io, Arc::new(WorkerMetrics::new(0)));
+        let mut metered = Metered::new(io, Arc::new(WorkerMetrics::default()));
         metered.rewind("ahead,".into());
         let mut first = [0; 2];
         metered.read_exact(&mut first).await.unwrap();

@@ -10,7 +10,7 @@ use crate::{
     alive::Life,
     error::ProxyError,
     registry::TunnelId,
-    route::EndpointId,
+    route::Served,
     workers::Caller,
 };
 
@@ -37,7 +37,7 @@ pub(crate) struct Exchange {
     bytes: u64,
     log: Option<Request>,
     /// The endpoint, once it is known.
-    pub(crate) endpoint: Option<EndpointId>,
+    pub(crate) endpoint: Option<Arc<Served>>,
     /// The tunnel that took the request last.
     pub(crate) tunnel: Option<TunnelId>,
     /// Its place among the requests of an endpoint that limits them.
@@ -57,7 +57,7 @@ impl Exchange {
     /// A request of `method` for `target`, as far as they could be read.
     pub(crate) fn begin(caller: &Arc<Caller>, method: &[u8], target: &[u8]) -> Self {
         caller.worker.metrics.in_flight.fetch_add(1, Relaxed);
-        let log = caller.worker.shared.config.access_log && access_log::enabled();
+        let log = caller.worker.shared.settings.load().config.access_log && access_log::enabled();
         Self {
             caller: caller.clone(),
             started: Instant::now(),
@@ -111,9 +111,11 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let worker = &self.caller.worker;
         worker.metrics.in_flight.fetch_sub(1, Relaxed);
-        worker.metrics.request(self.endpoint, self.status);
+        match &self.endpoint {
+            Some(endpoint) => endpoint.pool.count(worker.index, self.status),
+            None => worker.metrics.nowhere(self.status),
+        }
         if let Some(request) = &self.log {
-            let endpoints = worker.shared.routes.endpoints();
             access_log::write(&Line {
                 client: &request.client,
                 method: &request.method,
@@ -121,7 +123,7 @@ impl Drop for Exchange {
                 status: self.status,
                 bytes: self.bytes,
                 took: self.started.elapsed(),
-                endpoint: self.endpoint.map(|id| endpoints[id].name.as_str()),
+                endpoint: self.endpoint.as_ref().map(|e| e.name.as_str()),
                 request_id: self.id,
                 tunnel: self.tunnel,
                 outcome: self.outcome,

@@ -20,8 +20,7 @@ use super::{
 use crate::{
     error::ProxyError,
     pick::pick,
-    registry::{Member, TunnelId},
-    route::EndpointId,
+    registry::{Member, Pool, TunnelId},
     workers::Worker,
 };
 
@@ -76,24 +75,24 @@ pub(crate) async fn forward<D: Downstream>(
     exchange.is_from(head.client_addr.as_ref());
     // Both are ASCII by their grammar; anything else routes nowhere.
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-    let endpoint = worker
-        .shared
-        .routes
-        .find(text(&head.authority), text(&head.target))?;
-    exchange.endpoint = Some(endpoint);
+    let routes = worker.shared.routes.now();
+    let endpoint = routes
+        .find(text(&head.authority), text(&head.target))?
+        .clone();
+    drop(routes);
+    exchange.endpoint = Some(endpoint.clone());
     let mut upload = upload;
-    if let Some(served) = worker.shared.routes.endpoints().get(endpoint) {
-        if let Some(max) = served.max_body
-            && head.protocol.is_none()
-        {
-            let length = head.headers.get("content-length").and_then(parse_length);
-            if length.is_some_and(|length| length > max) {
-                return Err(ProxyError::BodyTooLarge.into());
-            }
-            upload.limit(max);
+    if let Some(max) = endpoint.max_body
+        && head.protocol.is_none()
+    {
+        let length = head.headers.get("content-length").and_then(parse_length);
+        if length.is_some_and(|length| length > max) {
+            return Err(ProxyError::BodyTooLarge.into());
         }
-        exchange.place = served.begin()?;
+        upload.limit(max);
     }
+    exchange.place = endpoint.begin()?;
+    let pool = &*endpoint.pool;
 
     let mut request = Outgoing {
         head,
@@ -102,7 +101,7 @@ pub(crate) async fn forward<D: Downstream>(
     };
     request.upload.prefetch(down).await?;
     for _ in 0..TRIES {
-        let (member, mut recv) = open(worker, endpoint, &mut request, down).await?;
+        let (member, mut recv) = open(worker, pool, &mut request, down).await?;
         exchange.tunnel = Some(member.id);
         let failure = match answer(down, &mut request.upload, &mut recv).await {
             Ok((head, end)) => {
@@ -148,17 +147,17 @@ impl Outgoing {
 /// Opens a stream on the best tunnel, waiting for one where all are full.
 async fn open<D: Downstream>(
     worker: &Worker,
-    endpoint: EndpointId,
+    pool: &Pool,
     request: &mut Outgoing,
     down: &mut D,
 ) -> Result<(Member, RecvStream), Failure> {
-    let opened = match try_open(worker, endpoint, request) {
+    let opened = match try_open(worker, pool, request) {
         Err(ProxyError::Full) => {
-            let limit = worker.shared.config.queue_timeout.0;
-            wait_open(worker, endpoint, request, down, limit, false).await?
+            let limit = worker.shared.settings.load().config.queue_timeout.0;
+            wait_open(worker, pool, request, down, limit, false).await?
         }
         Err(ProxyError::NoTunnel) => match worker.shared.tunnels.expects_for() {
-            Some(limit) => wait_open(worker, endpoint, request, down, limit, true).await?,
+            Some(limit) => wait_open(worker, pool, request, down, limit, true).await?,
             None => return Err(ProxyError::NoTunnel.into()),
         },
         decided => decided?,
@@ -178,20 +177,19 @@ async fn open<D: Downstream>(
 /// Waits for a place, at most `limit`; where one is `expected`, for the first tunnel, too.
 async fn wait_open<D: Downstream>(
     worker: &Worker,
-    endpoint: EndpointId,
+    pool: &Pool,
     request: &mut Outgoing,
     down: &mut D,
     limit: Duration,
     expected: bool,
 ) -> Result<(Member, RecvStream), Failure> {
     worker.metrics.queued.fetch_add(1, Relaxed);
-    let config = &worker.shared.config;
-    let queue = worker.shared.tunnels.queue(endpoint);
-    let attempt = || match try_open(worker, endpoint, request) {
+    let size = worker.shared.settings.load().config.queue_size;
+    let attempt = || match try_open(worker, pool, request) {
         Err(ProxyError::NoTunnel) if expected => Err(ProxyError::Full),
         decided => decided,
     };
-    let mut place = pin!(queue.wait(config.queue_size, limit, attempt));
+    let mut place = pin!(pool.queue.wait(size, limit, attempt));
     poll_fn(|cx| match place.as_mut().poll(cx) {
         Poll::Ready(opened) => Poll::Ready(opened.map_err(Failure::from)),
         Poll::Pending => down.poll_gone(cx).map(|()| Err(Failure::Gone)),
@@ -201,12 +199,12 @@ async fn wait_open<D: Downstream>(
 
 fn try_open(
     worker: &Worker,
-    endpoint: EndpointId,
+    pool: &Pool,
     request: &mut Outgoing,
 ) -> Result<(Member, RecvStream), ProxyError> {
     // Between the look at a tunnel and the opening another worker may take its last place.
     for _ in 0..TRIES {
-        let member = choose(worker, endpoint, request)?;
+        let member = choose(worker, pool, request)?;
         let (first, end) = request.upload.first(&member.tunnel);
         match member.tunnel.open(&request.head, first, end) {
             Ok((send, recv)) => {
@@ -227,14 +225,14 @@ fn try_open(
     Err(ProxyError::Full)
 }
 
-fn choose(worker: &Worker, endpoint: EndpointId, request: &Outgoing) -> Result<Member, ProxyError> {
+fn choose(worker: &Worker, pool: &Pool, request: &Outgoing) -> Result<Member, ProxyError> {
     let mut chosen = Err(ProxyError::NoTunnel);
     let turn = worker.turn();
     worker
         .shared
         .tunnels
         .registry()
-        .members(endpoint, &mut |members| {
+        .members(pool, &mut |members| {
             chosen = match pick(members, worker.index, turn, |m| request.may_ask(m)) {
                 Some(member) => Ok(member.clone()),
                 None if members.is_empty() => Err(ProxyError::NoTunnel),

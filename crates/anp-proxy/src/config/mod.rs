@@ -64,6 +64,7 @@ pub(crate) struct Loaded {
     /// The settings.
     pub(crate) config: Config,
     tree: Node,
+    sources: Sources,
 }
 
 /// Reads all layers.
@@ -72,6 +73,7 @@ pub(crate) struct Loaded {
 /// Everything that is wrong with them, except what [`Loaded::check_gateway`] and
 /// [`Loaded::check_receiver`] judge.
 pub(crate) fn load(sources: Sources) -> Result<Loaded, Problems> {
+    let kept = sources.clone();
     let mut problems = Vec::new();
     let mut tree = Node::empty();
     for (key, node) in sources.implied {
@@ -88,7 +90,11 @@ pub(crate) fn load(sources: Sources) -> Result<Loaded, Problems> {
         tree.put(&dotted(key), node);
     }
     match de::typed(tree.clone()) {
-        Ok(config) if problems.is_empty() => Ok(Loaded { config, tree }),
+        Ok(config) if problems.is_empty() => Ok(Loaded {
+            config,
+            tree,
+            sources: kept,
+        }),
         Ok(_) => Err(Problems(problems)),
         Err(Problems(more)) => {
             problems.extend(more);
@@ -115,6 +121,18 @@ impl File {
 }
 
 impl Loaded {
+    /// Reads the file once more, under and over the same other layers.
+    ///
+    /// # Errors
+    /// As [`load`]; the file cannot be read.
+    pub(crate) fn again(&self) -> Result<Self, Problems> {
+        let mut sources = self.sources.clone();
+        if let Some(file) = &mut sources.file {
+            *file = File::read(Path::new(&file.name))?;
+        }
+        load(sources)
+    }
+
     /// What is wrong with the sections that any layer mentions, beyond their types.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mentioned = |section| self.tree.at(&[section]).is_some();

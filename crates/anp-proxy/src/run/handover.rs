@@ -35,7 +35,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{bind_with, run_gateway, say_address};
+use super::{bind_with, reloading, run_gateway, say_address};
 use crate::{
     config::Loaded,
     exit::Failure,
@@ -80,7 +80,7 @@ pub(super) async fn gateway(
     if let Some(running) = &mut running {
         given = std::mem::take(&mut running.listeners);
     }
-    let bound = bind_with(loaded, given).await?;
+    let bound = reloading(bind_with(loaded, given).await?, loaded)?;
     let control = match &path {
         Some(path) => match Control::open(path, &bound) {
             Ok(control) => Some(control),

@@ -41,7 +41,7 @@ pub(crate) fn gateway(loaded: &Loaded, replace: bool) -> Result<ExitCode, Failur
                 return Err(Failure::usage("--replace needs a Unix system"));
             }
             let _tell = tell;
-            let bound = bind_with(loaded, given).await?;
+            let bound = reloading(bind_with(loaded, given).await?, loaded)?;
             say_address(&bound);
             run_gateway(bound, stop, || {}).await
         }
@@ -108,6 +108,22 @@ async fn bind_with(loaded: &Loaded, given: Listeners) -> Result<Bound, Failure> 
     Gateway::bind_with(loaded.config.gateway.clone(), given)
         .await
         .map_err(|error| failures::gateway(error, loaded))
+}
+
+/// Lets the configuration be read again: on SIGHUP, or when something else asks for it.
+fn reloading(bound: Bound, loaded: &Loaded) -> Result<Bound, Failure> {
+    let loaded = loaded.clone();
+    let bound = bound.reads(move || {
+        let again = loaded.again().map_err(|problems| problems.to_string())?;
+        again
+            .check_gateway()
+            .map_err(|problem| problem.to_string())?;
+        Ok(again.config.gateway)
+    });
+    let reloader = bound.reloader();
+    // Both outcomes are logged where they come about.
+    signals::on_hangup(move || drop(reloader.reload())).map_err(no_signals)?;
+    Ok(bound)
 }
 
 async fn run_gateway(

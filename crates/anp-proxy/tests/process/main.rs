@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod child;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod serving;
 #[cfg(test)]
 mod usage;

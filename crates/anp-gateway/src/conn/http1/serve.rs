@@ -60,7 +60,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let shared = &caller.worker.shared;
-    let mut http = Http1::new(io, read, deadline, shared.limits);
+    let mut http = Http1::new(io, read, deadline, shared.settings.load().limits);
     let mut stopping = Stopping {
         stop: &shared.stop,
         closes_idle: pin!(shared.stop.reached(Step::CloseIdle)),
@@ -163,7 +163,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         stopping: &mut Stopping<'_, F>,
         first: bool,
     ) -> Result<Option<usize>, ProxyError> {
-        let max = max_header_size(&caller.worker.shared.config);
+        let max = max_header_size(&caller.worker.shared.settings.load().config);
         let mut scan = Scan::default();
         let mut idle = self.conn.read.is_empty();
         if !first {
@@ -204,13 +204,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         let bytes = self.conn.read.get(..len).unwrap_or_default();
         let mut body = Decoder::empty();
         let mut is_old = false;
-        let parsed = head::parse(bytes, &shared.config.upgrades, |head| {
+        let settings = shared.settings.load();
+        let parsed = head::parse(bytes, &settings.config.upgrades, |head| {
             (body, is_old) = (head.body.clone(), head.is_old);
             match tunnels::is_for_us(caller, head.target) {
                 true => Taken::Handshake(tunnels::handshake(caller, head), head.keep_alive),
                 false => Taken::Request(receive(caller, head)),
             }
         });
+        drop(settings);
         self.conn.read.advance(len);
         (self.body, self.is_old) = (body, is_old);
         match parsed {

@@ -48,8 +48,8 @@ pub(crate) async fn serve<IO>(
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let config = &caller.worker.shared.config;
-    let max_header_size = u32::try_from(max_header_size(config)).unwrap_or(u32::MAX);
+    let settings = caller.worker.shared.settings.load_full();
+    let max_header_size = u32::try_from(max_header_size(&settings.config)).unwrap_or(u32::MAX);
     let moved = io.moved().clone();
     io.rewind(read);
     let mut handshake = pin!(
@@ -83,7 +83,7 @@ async fn run<IO>(
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let shared = &caller.worker.shared;
-    let limits = shared.limits;
+    let limits = shared.settings.load().limits;
     // Each request has times of its own, the longer of which ends before this one.
     let busy = limits.response.max(limits.idle) + LINGER;
     let mut draining = pin!(shared.stop.reached(Step::Draining));
@@ -150,9 +150,10 @@ async fn one(
     let mut exchange = Exchange::begin(&caller, method, target.as_bytes());
     let is_head = method == b"HEAD";
     let whole = body.is_end_stream();
-    let mut down = Http2::new(body, respond, worker.shared.limits);
+    let settings = worker.shared.settings.load_full();
+    let mut down = Http2::new(body, respond, settings.limits);
 
-    let connect = Connect::of(&parts, &worker.shared.config.upgrades);
+    let connect = Connect::of(&parts, &settings.config.upgrades);
     let mapped = connect.and_then(|connect| {
         let head = request::head(&caller.origin, &parts, connect.as_ref(), exchange.id())?;
         Ok((head, connect.map(|(connect, _)| connect)))

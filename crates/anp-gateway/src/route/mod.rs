@@ -1,0 +1,260 @@
+//! Host and path to endpoint.
+//!
+//! A request is routed by the bytes it came with and again by a decoded copy of its path without
+//! dot segments, empty segments and backslashes, which is how an app may read it. Where the two
+//! disagree the request is refused, so that no spelling of a path reaches an endpoint other than
+//! the one its plain spelling reaches. The bytes forwarded are those received.
+
+mod path;
+mod served;
+mod table;
+
+use std::{convert::Infallible, sync::Arc};
+
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+
+use crate::config::Config;
+
+pub(crate) use served::Served;
+pub(crate) use table::Table;
+
+/// The endpoints, which come and go while requests are routed: readers take a snapshot without a
+/// lock, changes follow one another.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    now: ArcSwap<Table>,
+    changing: Mutex<()>,
+}
+
+impl Routes {
+    /// The routes of a valid configuration.
+    pub(crate) fn new(config: &Config) -> Self {
+        let routes = Self {
+            now: ArcSwap::default(),
+            changing: Mutex::new(()),
+        };
+        routes.configure(config);
+        routes
+    }
+
+    /// Replaces the endpoints by those of a valid configuration. One that keeps its name keeps its
+    /// tunnels, and those who wait for them.
+    pub(crate) fn configure(&self, config: &Config) {
+        let _ = self.change(|table| {
+            let before = std::mem::take(table);
+            for mut served in configured(config) {
+                if let Some(same) = before.named(&served.name) {
+                    served.pool = same.pool.clone();
+                }
+                if let Err(taken) = table.insert(Arc::new(served)) {
+                    // Validation found it first.
+                    tracing::error!(%taken, "an endpoint of the configuration is left out");
+                }
+            }
+            Ok::<(), Infallible>(())
+        });
+    }
+
+    /// The endpoints as they are now.
+    pub(crate) fn now(&self) -> Guard<Arc<Table>> {
+        self.now.load()
+    }
+
+    /// Changes the endpoints; nothing where `change` fails.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub(crate) fn change<E>(
+        &self,
+        change: impl FnOnce(&mut Table) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let _one_at_a_time = self.changing.lock();
+        let mut table = Table::clone(&self.now.load());
+        change(&mut table)?;
+        self.now.store(Arc::new(table));
+        Ok(())
+    }
+}
+
+/// The endpoints of a valid configuration.
+fn configured(config: &Config) -> impl Iterator<Item = Served> {
+    let open = config.is_open().then(|| Served::open(config));
+    let named = config.endpoints.iter().map(|e| Served::new(e, config));
+    named.chain(open)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table::Taken;
+    use super::*;
+    use crate::{config::Endpoint, owner::Owner};
+
+    fn routes(rules: &[(&str, Option<&str>, &str)]) -> Routes {
+        let endpoints = rules
+            .iter()
+            .map(|(name, host, path)| Endpoint {
+                name: (*name).to_owned(),
+                host: host.map(str::to_owned),
+                path: (*path).to_owned(),
+                receivers: vec![format!("{name}-receiver")],
+                ..Endpoint::default()
+            })
+            .collect();
+        let config = Config {
+            endpoints,
+            ..Config::default()
+        };
+        config.validate().unwrap();
+        Routes::new(&config)
+    }
+
+    fn find(routes: &Routes, authority: &str, target: &str) -> Result<String, u16> {
+        match routes.now().find(authority, target) {
+            Ok(served) => Ok(served.name.clone()),
+            Err(error) => Err(error.status().as_u16()),
+        }
+    }
+
+    fn served_by(routes: &Routes, receiver: &str) -> Vec<String> {
+        let owner = Owner::Name(receiver.to_owned());
+        let table = routes.now();
+        table.served_by(&owner).map(|s| s.name.clone()).collect()
+    }
+
+    #[test]
+    fn the_longest_prefix_of_whole_segments_wins() {
+        let r = routes(&[
+            ("root", None, "/"),
+            ("a", None, "/a"),
+            ("ab", None, "/a/b/"),
+        ]);
+        for (target, name) in [
+            ("/", "root"),
+            ("*", "root"),
+            ("/?a", "root"),
+            ("/a", "a"),
+            ("/a?x=/a/b", "a"),
+            ("/a/", "a"),
+            ("/ab", "root"),
+            ("/a/b", "ab"),
+            ("/a/b/c", "ab"),
+            ("/a/bc", "a"),
+        ] {
+            assert_eq!(find(&r, "h", target), Ok(name.to_owned()), "{target}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_exact_then_wildcard_then_any() {
+        let r = routes(&[
+            ("any", None, "/"),
+            ("wide", Some("*.example.com"), "/"),
+            ("deep", Some("*.b.example.com"), "/"),
+            ("exact", Some("API.example.com"), "/v1"),
+        ]);
+        for (authority, name) in [
+            ("other", Ok("any")),
+            ("example.com", Ok("any")),
+            ("x.example.com:8080", Ok("wide")),
+            ("x.b.example.com", Ok("deep")),
+            ("api.example.com", Err(404)),
+            ("[::1]:80", Ok("any")),
+        ] {
+            assert_eq!(
+                find(&r, authority, "/"),
+                name.map(str::to_owned),
+                "{authority}"
+            );
+        }
+        assert_eq!(
+            find(&r, "Api.Example.Com.:80", "/v1/x"),
+            Ok("exact".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_spelling_that_changes_the_route_is_refused() {
+        let r = routes(&[("root", None, "/"), ("admin", None, "/admin")]);
+        for target in [
+            "/%61dmin",
+            "/x/../admin",
+            "/x/%2e%2E/admin",
+            "//admin",
+            "/./admin/x",
+            "/x\\..\\admin",
+            "/admin/../x",
+            "/%2fadmin",
+            "/../admin",
+            "/admin/..",
+        ] {
+            assert_eq!(find(&r, "h", target), Err(400), "{target}");
+        }
+        for (target, name) in [
+            ("/a%20b", "root"),
+            ("/x//y", "root"),
+            ("/%zz", "root"),
+            ("/%", "root"),
+            ("/admin/%2e", "admin"),
+            ("/admin/a%2Fb", "admin"),
+            ("/.well-known/did.json", "root"),
+            ("/%2561dmin", "root"),
+            ("/admin%2f..%2fx", "root"),
+            ("/..", "root"),
+        ] {
+            assert_eq!(find(&r, "h", target), Ok(name.to_owned()), "{target}");
+        }
+    }
+
+    #[test]
+    fn without_endpoints_everything_is_open() {
+        let r = Routes::new(&Config::default());
+        assert_eq!(find(&r, "", "/x/../y"), Ok("open".to_owned()));
+        assert_eq!(served_by(&r, "whoever"), ["open"]);
+        let r = routes(&[("a", None, "/a")]);
+        assert_eq!(find(&r, "h", "/b"), Err(404));
+        assert_eq!(served_by(&r, "a-receiver"), ["a"]);
+        assert!(served_by(&r, "b-receiver").is_empty());
+    }
+
+    #[test]
+    fn endpoints_come_and_go() {
+        let r = routes(&[("root", None, "/"), ("ab", Some("h.example"), "/a/b")]);
+        let before = r.now();
+        let made = |name: &str, host: Option<&str>, path: &str| {
+            let endpoint = Endpoint {
+                name: name.to_owned(),
+                host: host.map(str::to_owned),
+                path: path.to_owned(),
+                receivers: vec!["ab-receiver".to_owned()],
+                ..Endpoint::default()
+            };
+            Arc::new(Served::new(&endpoint, &Config::default()))
+        };
+        r.change(|table| table.insert(made("a", Some("H.example"), "/a/")))
+            .unwrap();
+        assert_eq!(find(&r, "h.example", "/a/c"), Ok("a".to_owned()));
+        assert_eq!(served_by(&r, "ab-receiver"), ["ab", "a"]);
+        let taken = r.change(|table| table.insert(made("a", None, "/x")));
+        assert_eq!(taken, Err(Taken::Name("a".to_owned())));
+        let taken = r.change(|table| table.insert(made("b", Some("h.example"), "/a/b/")));
+        assert_eq!(taken, Err(Taken::Place("ab".to_owned())));
+        r.change(|table| table.remove("ab").map(drop).ok_or(()))
+            .unwrap();
+        assert_eq!(find(&r, "h.example", "/a/b"), Ok("a".to_owned()));
+        r.change(|table| table.remove("a").map(drop).ok_or(()))
+            .unwrap();
+        assert_eq!(find(&r, "h.example", "/a/b"), Ok("root".to_owned()));
+        assert!(served_by(&r, "ab-receiver").is_empty());
+        assert_eq!(r.now().iter().count(), 1);
+        // Who looks at a table keeps it.
+        assert_eq!(before.find("h.example", "/a/b").unwrap().name, "ab");
+    }
+
+    #[test]
+    fn a_path_without_end_costs_no_more_than_the_prefixes_are_deep() {
+        let r = routes(&[("a", None, "/a/a")]);
+        let target = "/a".repeat(8_000);
+        assert_eq!(find(&r, "h", &target), Ok("a".to_owned()));
+    }
+}

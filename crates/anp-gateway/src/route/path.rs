@@ -1,0 +1,67 @@
+//! Paths and hosts as routing reads them.
+
+use std::borrow::Cow;
+
+/// The host of an authority in lower case, without its port and without a dot at its end.
+pub(super) fn host_of(authority: &str) -> Cow<'_, str> {
+    let host = match authority.rfind([':', ']']) {
+        Some(at) if authority.as_bytes()[at] == b':' => &authority[..at],
+        _ => authority,
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
+}
+
+/// The path decoded once, with `\` read as `/`, and without dot and empty segments.
+/// `None` where that changes nothing.
+pub(super) fn normalized(path: &[u8]) -> Option<Vec<u8>> {
+    let odd = |w: &[u8]| matches!(w, b"//" | b"/.");
+    if !path.iter().any(|b| matches!(b, b'%' | b'\\')) && !path.windows(2).any(odd) {
+        return None;
+    }
+    let decoded = decode(path);
+    let mut plain: Vec<u8> = Vec::with_capacity(decoded.len());
+    let mut segments = decoded.split(|b| *b == b'/').peekable();
+    segments.next();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            b".." => {
+                let parent = plain.iter().rposition(|b| *b == b'/').unwrap_or(0);
+                plain.truncate(parent);
+            }
+            b"." | b"" => {}
+            name => {
+                plain.push(b'/');
+                plain.extend_from_slice(name);
+                continue;
+            }
+        }
+        if last {
+            plain.push(b'/');
+        }
+    }
+    Some(plain)
+}
+
+fn decode(path: &[u8]) -> Vec<u8> {
+    let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
+    let mut out = Vec::with_capacity(path.len());
+    let mut at = 0;
+    while at < path.len() {
+        let mut byte = path[at];
+        at += 1;
+        if byte == b'%'
+            && let (Some(high), Some(low)) = (hex(path.get(at)), hex(path.get(at + 1)))
+        {
+            byte = u8::try_from(high * 16 + low).unwrap_or(b'%');
+            at += 2;
+        }
+        out.push(if byte == b'\\' { b'/' } else { byte });
+    }
+    out
+}

@@ -1,0 +1,129 @@
+//! An endpoint as a running gateway knows it.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    alive::Life,
+    config::{Config, Endpoint},
+    error::ProxyError,
+    owner::Owner,
+    registry::Pool,
+};
+
+/// An endpoint: its place, who serves it, and within which limits. Settings never change; a change
+/// is another value over the same pool.
+#[derive(Clone, Debug)]
+pub(crate) struct Served {
+    /// Its name in logs and metrics.
+    pub(crate) name: String,
+    /// Which requests are for it.
+    pub(crate) place: Place,
+    /// Who may serve it.
+    pub(crate) owners: Owners,
+    /// Largest body of a request, in bytes.
+    pub(crate) max_body: Option<u64>,
+    /// Requests at once.
+    max_requests: Option<usize>,
+    /// What outlives its settings.
+    pub(crate) pool: Arc<Pool>,
+}
+
+/// Who may serve an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// Whoever connects.
+    Anyone,
+    /// These.
+    These(Vec<Owner>),
+}
+
+/// A host and a path prefix of whole segments.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    /// In lower case.
+    pub(crate) host: HostRule,
+    /// Without a slash at its end; empty for `/`.
+    pub(crate) prefix: String,
+}
+
+/// The hosts of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum HostRule {
+    /// This one.
+    Exact(String),
+    /// Every name that ends so; with the leading dot.
+    Below(String),
+    /// All that no endpoint names.
+    Any,
+}
+
+impl Served {
+    /// The endpoint that a valid configuration describes, with a pool of its own.
+    pub(crate) fn new(endpoint: &Endpoint, config: &Config) -> Self {
+        let owners = endpoint.receivers.iter().cloned().map(Owner::Name);
+        Self {
+            name: endpoint.name.clone(),
+            place: Place::new(endpoint.host.as_deref(), &endpoint.path),
+            owners: Owners::These(owners.collect()),
+            max_body: endpoint
+                .max_body_size
+                .or(config.max_body_size)
+                .map(|size| size.0),
+            max_requests: endpoint.max_requests,
+            pool: Arc::new(Pool::new(config.worker_count())),
+        }
+    }
+
+    /// The endpoint of a gateway that is open: every request, whichever receiver.
+    pub(crate) fn open(config: &Config) -> Self {
+        Self {
+            name: "open".to_owned(),
+            owners: Owners::Anyone,
+            ..Self::new(&Endpoint::default(), config)
+        }
+    }
+
+    /// Counts a request for as long as what is given lives; nothing where no limit is set.
+    ///
+    /// # Errors
+    /// 503 where there are as many as may be.
+    pub(crate) fn begin(&self) -> Result<Option<Life>, ProxyError> {
+        match self.max_requests {
+            None => Ok(None),
+            Some(max) => match self.pool.requests.begin(max) {
+                Some(life) => Ok(Some(life)),
+                None => Err(ProxyError::EndpointFull),
+            },
+        }
+    }
+}
+
+impl Place {
+    /// The place of a valid `host` and `path`.
+    pub(crate) fn new(host: Option<&str>, path: &str) -> Self {
+        Self {
+            host: match host.map(str::to_ascii_lowercase) {
+                None => HostRule::Any,
+                Some(host) => match host.strip_prefix('*') {
+                    Some(suffix) => HostRule::Below(suffix.to_owned()),
+                    None => HostRule::Exact(host),
+                },
+            },
+            prefix: path.trim_end_matches('/').to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            HostRule::Exact(host) => f.write_str(host)?,
+            HostRule::Below(suffix) => write!(f, "*{suffix}")?,
+            HostRule::Any => f.write_str("*")?,
+        }
+        match self.prefix.as_str() {
+            "" => f.write_str("/"),
+            prefix => f.write_str(prefix),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The endpoints of one moment, arranged for lookup.
+
+use std::sync::Arc;
+
+use rpds::HashTrieMapSync as Map;
+
+use super::{
+    path::{host_of, normalized},
+    served::{HostRule, Owners, Place, Served},
+};
+use crate::{error::ProxyError, owner::Owner};
+
+/// Every endpoint. A clone shares what is not changed, so that a change costs what it changes and
+/// readers keep the table they have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    exact: Map<String, Node>,
+    /// By suffix, with the leading dot.
+    below: Map<String, Node>,
+    any: Node,
+    by_name: Map<String, Arc<Served>>,
+    by_owner: Map<Owner, Vec<Arc<Served>>>,
+    for_anyone: Vec<Arc<Served>>,
+}
+
+/// A segment of paths: the endpoint whose prefix ends here, and what may follow.
+#[derive(Clone, Debug, Default)]
+struct Node {
+    endpoint: Option<Arc<Served>>,
+    children: Map<Vec<u8>, Node>,
+}
+
+/// An endpoint that cannot be added.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Taken {
+    /// Its name is another's.
+    #[error("the name {0:?} is taken")]
+    Name(String),
+    /// Its host and path are another's.
+    #[error("endpoint {0:?} has this host and path")]
+    Place(String),
+}
+
+impl Table {
+    /// Adds an endpoint.
+    ///
+    /// # Errors
+    /// Its name or place is another's.
+    pub(crate) fn insert(&mut self, served: Arc<Served>) -> Result<(), Taken> {
+        if self.by_name.contains_key(&served.name) {
+            return Err(Taken::Name(served.name.clone()));
+        }
+        if let Some(other) = self.at(&served.place) {
+            return Err(Taken::Place(other.name.clone()));
+        }
+        self.root(&served.place.host)
+            .put(segments(&served.place.prefix), served.clone());
+        match &served.owners {
+            Owners::Anyone => self.for_anyone.push(served.clone()),
+            Owners::These(owners) => {
+                for owner in owners {
+                    let mut theirs = self.by_owner.get(owner).cloned().unwrap_or_default();
+                    theirs.push(served.clone());
+                    self.by_owner.insert_mut(owner.clone(), theirs);
+                }
+            }
+        }
+        self.by_name.insert_mut(served.name.clone(), served);
+        Ok(())
+    }
+
+    /// Takes an endpoint out.
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Arc<Served>> {
+        let served = self.by_name.get(name)?.clone();
+        self.by_name.remove_mut(name);
+        self.take(&served.place);
+        let is_other = |other: &Arc<Served>| !Arc::ptr_eq(other, &served);
+        match &served.owners {
+            Owners::Anyone => self.for_anyone.retain(is_other),
+            Owners::These(owners) => {
+                for owner in owners {
+                    let mut theirs = self.by_owner.get(owner).cloned().unwrap_or_default();
+                    theirs.retain(is_other);
+                    match theirs.is_empty() {
+                        true => self.by_owner.remove_mut(owner),
+                        false => {
+                            self.by_owner.insert_mut(owner.clone(), theirs);
+                            true
+                        }
+                    };
+                }
+            }
+        }
+        Some(served)
+    }
+
+    /// The endpoint of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Served>> {
+        self.by_name.get(name)
+    }
+
+    /// Every endpoint, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Served>> {
+        self.by_name.values()
+    }
+
+    /// The endpoints that `owner` serves.
+    pub(crate) fn served_by(&self, owner: &Owner) -> impl Iterator<Item = &Arc<Served>> {
+        let theirs = self.by_owner.get(owner).into_iter().flatten();
+        theirs.chain(&self.for_anyone)
+    }
+
+    /// The endpoint of a request. `authority` is `host[:port]`, `target` origin-form or `*`.
+    ///
+    /// # Errors
+    /// 404 where none matches, 400 where the path's spelling decides.
+    pub(crate) fn find(&self, authority: &str, target: &str) -> Result<&Arc<Served>, ProxyError> {
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let path = if path == "*" { "/" } else { path };
+        let paths = self.paths(&host_of(authority));
+        let found = paths.longest(path.as_bytes());
+        if let Some(plain) = normalized(path.as_bytes()) {
+            let same = match (found, paths.longest(&plain)) {
+                (Some(found), Some(other)) => Arc::ptr_eq(found, other),
+                (found, other) => found.is_none() && other.is_none(),
+            };
+            if !same {
+                return Err(ProxyError::BadRequest(
+                    "the path is spelled in a way that would change where it goes",
+                ));
+            }
+        }
+        found.ok_or(ProxyError::NoEndpoint)
+    }
+
+    /// The paths of the narrowest rule for `host`.
+    fn paths(&self, host: &str) -> &Node {
+        if let Some(node) = self.exact.get(host) {
+            return node;
+        }
+        if !self.below.is_empty() {
+            let dots = host.match_indices('.').map(|(at, _)| at);
+            let suffixes = dots.filter(|at| *at > 0).map(|at| &host[at..]);
+            if let Some(node) = suffixes.into_iter().find_map(|s| self.below.get(s)) {
+                return node;
+            }
+        }
+        &self.any
+    }
+
+    /// The paths of a rule, which is made where it is new.
+    fn root(&mut self, host: &HostRule) -> &mut Node {
+        let (rules, host) = match host {
+            HostRule::Exact(host) => (&mut self.exact, host),
+            HostRule::Below(suffix) => (&mut self.below, suffix),
+            HostRule::Any => return &mut self.any,
+        };
+        child(rules, host)
+    }
+
+    /// The endpoint at exactly this place.
+    fn at(&self, place: &Place) -> Option<&Arc<Served>> {
+        let root = match &place.host {
+            HostRule::Exact(host) => self.exact.get(host)?,
+            HostRule::Below(suffix) => self.below.get(suffix)?,
+            HostRule::Any => &self.any,
+        };
+        let mut steps = segments(&place.prefix);
+        let node = steps.try_fold(root, |node, step| node.children.get(step));
+        node?.endpoint.as_ref()
+    }
+
+    fn take(&mut self, place: &Place) {
+        let root = self.root(&place.host);
+        root.take(segments(&place.prefix));
+        let empty = root.is_empty();
+        match &place.host {
+            HostRule::Exact(host) if empty => self.exact.remove_mut(host),
+            HostRule::Below(suffix) if empty => self.below.remove_mut(suffix),
+            _ => false,
+        };
+    }
+}
+
+impl Node {
+    fn put<'a>(&mut self, mut steps: impl Iterator<Item = &'a [u8]>, served: Arc<Served>) {
+        match steps.next() {
+            None => self.endpoint = Some(served),
+            Some(step) => child(&mut self.children, step).put(steps, served),
+        }
+    }
+
+    /// Takes out an endpoint and the nodes that lead to nothing without it.
+    fn take<'a>(&mut self, mut steps: impl Iterator<Item = &'a [u8]>) {
+        let Some(step) = steps.next() else {
+            self.endpoint = None;
+            return;
+        };
+        if let Some(node) = self.children.get_mut(step) {
+            node.take(steps);
+            if node.is_empty() {
+                self.children.remove_mut(step);
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.endpoint.is_none() && self.children.is_empty()
+    }
+
+    /// The endpoint with the longest prefix of whole segments. Takes as long as the prefixes of this
+    /// tree are deep, whatever `path` is.
+    fn longest(&self, path: &[u8]) -> Option<&Arc<Served>> {
+        let mut longest = self.endpoint.as_ref();
+        let mut node = self;
+        let mut rest = path.strip_prefix(b"/");
+        while let Some(path) = rest.filter(|_| !node.children.is_empty()) {
+            let end = memchr::memchr(b'/', path);
+            let step = path.get(..end.unwrap_or(path.len())).unwrap_or_default();
+            let Some(next) = node.children.get(step) else {
+                break;
+            };
+            node = next;
+            longest = node.endpoint.as_ref().or(longest);
+            rest = end.and_then(|end| path.get(end + 1..));
+        }
+        longest
+    }
+}
+
+/// The node under `key`, which is made where it is new.
+fn child<'m, K, Q>(nodes: &'m mut Map<K, Node>, key: &Q) -> &'m mut Node
+where
+    K: std::hash::Hash + Eq + Clone + std::borrow::Borrow<Q>,
+    Q: std::hash::Hash + Eq + ToOwned<Owned = K> + ?Sized,
+{
+    if !nodes.contains_key(key) {
+        nodes.insert_mut(key.to_owned(), Node::default());
+    }
+    #[expect(clippy::expect_used, reason = "put there right above")]
+    nodes.get_mut(key).expect("there is a node")
+}
+
+/// The segments of a prefix without a slash at its end.
+fn segments(prefix: &str) -> impl Iterator<Item = &[u8]> {
+    prefix.split('/').skip(1).map(str::as_bytes)
+}

@@ -1,0 +1,47 @@
+//! The configuration a gateway runs with, which a reload replaces as a whole.
+
+use std::sync::Arc;
+
+use anp_tunnel::TunnelConfig;
+use anpx::session::{
+    Role,
+    config::{V1Config, V2Config},
+};
+
+use crate::{config::Config, conn::Limits, gateway::WRITE_TIMEOUT, trust::Network};
+
+/// A configuration, and what follows from it.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// As it was validated.
+    pub(crate) config: Config,
+    /// The times it gives to callers and apps.
+    pub(crate) limits: Limits,
+    /// Its trusted proxies, to be shared with connections.
+    pub(crate) trusted: Arc<[Network]>,
+    /// How it has tunnels driven.
+    pub(crate) tunnel: TunnelConfig,
+}
+
+impl Settings {
+    /// The settings of a valid configuration.
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            limits: Limits::new(&config),
+            trusted: config.trusted_proxies.clone().into(),
+            tunnel: TunnelConfig {
+                v1: V1Config {
+                    max_streams: config.v1_max_streams,
+                    ..V1Config::new(Role::Gateway)
+                },
+                v2: V2Config {
+                    max_streams: config.max_streams,
+                    ..V2Config::new(Role::Gateway)
+                },
+                ping_interval: config.ping_interval.0,
+                write_timeout: WRITE_TIMEOUT,
+            },
+            config,
+        }
+    }
+}
