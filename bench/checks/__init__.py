@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import bodies, cancels, crashes, floods, neighbours
+from . import bodies, cancels, crashes, floods, neighbours, restarts
 from .setup import Promise
 
 PROMISES: list[Promise] = [
@@ -11,4 +11,5 @@ PROMISES: list[Promise] = [
     *crashes.PROMISES,
     *cancels.PROMISES,
     *floods.PROMISES,
+    *restarts.PROMISES,
 ]

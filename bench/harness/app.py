@@ -7,6 +7,7 @@
 | `GET /` | answers `hello, anpx!` |
 | `GET /bytes?n=N` | answers N bytes of `pattern`, with `&chunked=1` without a length |
 | `GET /drip?id=I` | answers a head and then 64 bytes each 20 ms until the caller has gone |
+| `GET /tokens?n=N` | answers N server-sent events, one each 20 ms, and the last one `[DONE]` |
 | `GET /die?n=N&id=I` | announces a megabyte, sends N bytes of it and resets when released; `&chunked=1` as above |
 | `GET /reset` | resets the connection instead of answering |
 | `ANY /hang?id=I` | reads the head and answers nothing until the other side leaves |
@@ -158,6 +159,9 @@ class App:
         if path == "/drip":
             _drip(connection)
             return False
+        if path == "/tokens":
+            _tokens(connection, int(query["n"]))
+            return True
         if path in ("/hang", "/ignore"):
             _wait_for_end(connection)
             return False
@@ -222,6 +226,16 @@ def _drip(connection: socket.socket) -> None:
             connection.sendall(b"40\r\n" + b"." * 64 + b"\r\n")
         except OSError:
             return
+
+
+def _tokens(connection: socket.socket, count: int) -> None:
+    """Sends `count` events and ends."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for number in range(count):
+        time.sleep(0.02)
+        data = b"data: [DONE]\n\n" if number == count - 1 else b"data: token %d\n\n" % number
+        connection.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+    connection.sendall(b"0\r\n\r\n")
 
 
 def _wait_for_end(connection: socket.socket) -> None:

@@ -130,7 +130,7 @@ impl ProxyError {
     pub(crate) fn is_retry_safe(self) -> bool {
         matches!(
             self,
-            Self::NoTunnel | Self::Full | Self::EndpointFull | Self::Refused
+            Self::NoTunnel | Self::Full | Self::EndpointFull | Self::Refused | Self::Unreachable
         )
     }
 }

@@ -98,12 +98,19 @@ pub(crate) async fn forward<D: Downstream>(
         head,
         upload,
         tried: [None; TRIES],
+        may_repeat: true,
     };
     request.upload.prefetch(down).await?;
+    let mut failed = None;
     for _ in 0..TRIES {
-        let (member, mut recv) = open(worker, pool, &mut request, down).await?;
+        let (member, mut recv) = match open(worker, pool, &mut request, down).await {
+            Ok(opened) => opened,
+            // That there is no other tunnel is not what went wrong.
+            Err(Failure::Refused(_)) if failed.is_some() => break,
+            Err(failure) => return Err(failure),
+        };
         exchange.tunnel = Some(member.id);
-        let failure = match answer(down, &mut request.upload, &mut recv).await {
+        let failure = match answer(down, &mut request, &mut recv).await {
             Ok((head, end)) => {
                 request.upload.forget();
                 return Ok(Answer {
@@ -115,14 +122,13 @@ pub(crate) async fn forward<D: Downstream>(
             }
             Err(failure) => failure,
         };
-        let safe = matches!(failure, Failure::Refused(error) if error.is_retry_safe());
-        // Upgrades are never retried (ANPX 3.7).
-        if !safe || request.is_upgrade() || !request.upload.rewind() {
+        if !request.goes_on_after(failure) {
             return Err(failure);
         }
         worker.metrics.retries.fetch_add(1, Relaxed);
+        failed.get_or_insert(failure);
     }
-    Err(ProxyError::Refused.into())
+    Err(failed.unwrap_or(ProxyError::Refused.into()))
 }
 
 /// A request while it looks for a tunnel that takes it.
@@ -130,9 +136,33 @@ struct Outgoing {
     head: RequestHead,
     upload: Upload,
     tried: [Option<TunnelId>; TRIES],
+    /// A tunnel that may have processed it was lost never yet, and nothing of an answer was seen.
+    may_repeat: bool,
 }
 
 impl Outgoing {
+    /// Whether it may be sent to another tunnel after `failure`, and prepares it: where no byte of
+    /// it reached the app, or once where a tunnel was lost and processing it twice does what
+    /// processing it once does (RFC 9110 section 9.2.2). Upgrades are never retried (ANPX 3.7).
+    fn goes_on_after(&mut self, failure: Failure) -> bool {
+        let Failure::Refused(error) = failure else {
+            return false;
+        };
+        let safe = error.is_retry_safe()
+            || (error == ProxyError::TunnelLost
+                && self.is_idempotent()
+                && std::mem::take(&mut self.may_repeat));
+        safe && !self.is_upgrade() && self.upload.rewind()
+    }
+
+    /// RFC 9110 section 9.2.2.
+    fn is_idempotent(&self) -> bool {
+        matches!(
+            &self.head.method[..],
+            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
+        )
+    }
+
     fn is_upgrade(&self) -> bool {
         self.head.protocol.is_some()
     }
@@ -247,9 +277,12 @@ fn choose(worker: &Worker, pool: &Pool, request: &Outgoing) -> Result<Member, Pr
 /// Pumps the body until the final head is there.
 async fn answer<D: Downstream>(
     down: &mut D,
-    upload: &mut Upload,
+    request: &mut Outgoing,
     recv: &mut RecvStream,
 ) -> Result<(ResponseHead, End), Failure> {
+    let Outgoing {
+        upload, may_repeat, ..
+    } = request;
     poll_fn(|cx| {
         if let Err(failure) = poll_upload(upload, down, cx) {
             return Poll::Ready(Err(failure));
@@ -258,6 +291,7 @@ async fn answer<D: Downstream>(
             match recv.poll_head(cx) {
                 Poll::Ready(Ok(Head::Final(head, end))) => return Poll::Ready(Ok((head, end))),
                 Poll::Ready(Ok(Head::Informational(head))) => {
+                    *may_repeat = false;
                     down.inform(&head);
                     if head.status == 100 {
                         upload.release();

@@ -98,6 +98,81 @@ async fn what_may_have_been_processed_is_not_sent_again() {
     assert!(response.starts_with("HTTP/1.1 502 "), "{response}");
 }
 
+#[tokio::test]
+async fn a_request_whose_tunnel_is_lost_is_repeated_once_where_that_does_no_harm() {
+    let gateway = start(config()).await;
+    let mut receivers = receivers(&gateway, 3).await;
+    let mut caller = gateway.caller().await;
+    for (method, again) in [("GET", true), ("POST", false)] {
+        caller
+            .send(format!(
+                "{method} / HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n"
+            ))
+            .await;
+        let (i, _request) = any(&receivers).await;
+        receivers.remove(i).kill().await;
+        if again {
+            answer(&mut any(&receivers).await.1, 200, "again");
+            caller.until("\r\n\r\nagain").await;
+        } else {
+            let response = caller.head().await;
+            assert!(response.starts_with("HTTP/1.1 502 "), "{response}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_not_repeated_a_second_time() {
+    let gateway = start(config()).await;
+    let mut receivers = receivers(&gateway, 3).await;
+    let mut caller = gateway.caller().await;
+    caller.get("/").await;
+    for _ in 0..2 {
+        let (i, _request) = any(&receivers).await;
+        receivers.remove(i).kill().await;
+    }
+    let response = caller.head().await;
+    assert!(response.starts_with("HTTP/1.1 502 "), "{response}");
+    assert_eq!(receivers[0].tunnel.open_streams(), 0);
+}
+
+#[tokio::test]
+async fn an_informational_answer_is_an_answer() {
+    let gateway = start(config()).await;
+    let mut receivers = receivers(&gateway, 2).await;
+    let mut caller = gateway.caller().await;
+    caller.get("/").await;
+    let (i, mut request) = any(&receivers).await;
+    request.response.inform(&head(103, &[])).unwrap();
+    caller.until("HTTP/1.1 103").await;
+    receivers.remove(i).kill().await;
+    caller.until("HTTP/1.1 502").await;
+}
+
+#[tokio::test]
+async fn an_app_that_cannot_be_reached_is_tried_elsewhere() {
+    let gateway = start(config()).await;
+    let receivers = receivers(&gateway, 2).await;
+    let mut caller = gateway.caller().await;
+    for last in [true, false] {
+        caller
+            .send("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nhi")
+            .await;
+        let unreachable = ResetCode::UPSTREAM_UNREACHABLE;
+        any(&receivers).await.1.response.reset(unreachable);
+        let (_, mut request) = any(&receivers).await;
+        if last {
+            assert_eq!(&body(&mut request.body).await.unwrap()[..], b"hi");
+            answer(&mut request, 200, "here");
+            caller.until("\r\n\r\nhere").await;
+        } else {
+            request.response.reset(unreachable);
+            let response = caller.head().await;
+            assert!(response.starts_with("HTTP/1.1 502 "), "{response}");
+        }
+    }
+}
+
 fn one_stream() -> TunnelConfig {
     let mut config = TunnelConfig::new(Role::Receiver);
     config.v2.max_streams = 1;
