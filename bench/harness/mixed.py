@@ -1,7 +1,7 @@
 """Mixed traffic at a fixed rate, whoever falls behind: small requests, token streams and uploads, each answer checked.
 
 Callers keep their connections, as browsers and clients do, and open another where the answer said that the last
-one ends. A connection that ends without a word between two requests counts as a failure, too.
+one ends, or where it was closed while it was idle. One that is closed as a request is on its way counts as a failure.
 """
 
 from __future__ import annotations
@@ -120,7 +120,10 @@ class Mixed:
 
     async def _connection(self) -> _Connection:
         while self._idle:
-            return self._idle.pop()
+            connection = self._idle.pop()
+            if not connection.is_over():
+                return connection
+            connection.close()
         reader, writer = await asyncio.open_connection(*self._address)
         return _Connection(reader, writer)
 
@@ -229,6 +232,10 @@ class _Connection:
                 return bytes(whole)
             whole += await self._reader.readexactly(size)
             await self._reader.readexactly(2)
+
+    def is_over(self) -> bool:
+        """Whether the other end has closed it while it was idle, which is no failure."""
+        return self._reader.at_eof() or self._writer.transport.is_closing()
 
     def close(self) -> None:
         """Ends it."""

@@ -243,7 +243,13 @@ impl Slot {
                 return Over::Draining;
             }
             tokio::select! {
-                closed = &mut held.closed => return Over::Closed(closed.unwrap_or_else(|_| gone())),
+                closed = &mut held.closed => {
+                    return match closed.unwrap_or_else(|_| gone()) {
+                        // A tunnel with nothing under way is drained and closed in one moment.
+                        closed if was_drained(&closed) => Over::Draining,
+                        closed => Over::Closed(closed),
+                    };
+                }
                 Ok(()) = held.status.changed() => {}
             }
         }
@@ -348,6 +354,11 @@ fn broken(error: &JoinError) -> Closed {
         by_peer: false,
         was_ready: false,
     }
+}
+
+/// True where the gateway sent the receiver elsewhere (ANPX 3.9).
+fn was_drained(closed: &Closed) -> bool {
+    closed.was_ready && closed.by_peer && closed.code == Some(CloseCode::GOING_AWAY)
 }
 
 /// A tunnel whose supervisor was dropped.
