@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import bodies, cancels, crashes, floods, neighbours, restarts
+from . import bodies, cancels, crashes, floods, neighbours, network, restarts
 from .setup import Promise
 
 PROMISES: list[Promise] = [
@@ -11,5 +11,6 @@ PROMISES: list[Promise] = [
     *crashes.PROMISES,
     *cancels.PROMISES,
     *floods.PROMISES,
+    *network.PROMISES,
     *restarts.PROMISES,
 ]
