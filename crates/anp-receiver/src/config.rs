@@ -6,7 +6,7 @@ use anpx::session::{
     config::{V1Config, V2Config},
 };
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use crate::{
     address::{AppUrl, GatewayUrl},
@@ -19,6 +19,9 @@ use crate::{
 pub struct Config {
     /// Gateways to hold tunnels to. At least one.
     pub gateways: Vec<GatewayUrl>,
+    /// Addresses of gateways' host names, used instead of what the system knows. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub resolve: BTreeMap<String, Vec<IpAddr>>,
     /// Apps to call. With several, each request goes to the one with the fewest in flight.
     pub to: Vec<AppUrl>,
     /// The name this receiver gives itself, sent as `ANP-Receiver` in the handshake:
@@ -67,6 +70,9 @@ pub struct Config {
     pub workers: u16,
 }
 
+/// Most tunnels to one gateway.
+pub(crate) const MAX_TUNNELS: u16 = 64;
+
 /// A value that cannot be worked with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {message}")]
@@ -81,6 +87,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             gateways: Vec::new(),
+            resolve: BTreeMap::new(),
             to: Vec::new(),
             name: None,
             tunnels: 2,
@@ -124,6 +131,9 @@ impl Config {
                 format!("\"{url}\" needs TLS, which this build does not have yet: use ws://"),
             );
         }
+        if let Some((name, _)) = self.resolve.iter().find(|(_, list)| list.is_empty()) {
+            return fail("resolve", format!("{name:?} has no address"));
+        }
         if self.to.is_empty() {
             return fail(
                 "to",
@@ -163,7 +173,7 @@ impl Config {
         for (key, value, most) in [
             ("health_fall", self.health_fall, 100),
             ("health_rise", self.health_rise, 100),
-            ("tunnels", u32::from(self.tunnels), 64),
+            ("tunnels", u32::from(self.tunnels), MAX_TUNNELS.into()),
             ("max_streams", self.max_streams, 1024),
             ("workers", u32::from(self.workers), 256),
         ] {

@@ -14,7 +14,9 @@ use tokio::{
 
 use crate::{
     address::GatewayUrl,
+    addresses::Held,
     answer::read_head,
+    gateway::Gateway,
     proxy::{Proxies, Proxy},
     reconnect::Severity,
 };
@@ -28,6 +30,8 @@ pub(crate) struct Connected<IO> {
     pub(crate) read: Bytes,
     /// The wire version the gateway answered.
     pub(crate) version: Version,
+    /// The address it goes to; a proxy's is nobody's business.
+    pub(crate) held: Option<Held>,
 }
 
 /// Why no tunnel came to be.
@@ -90,22 +94,32 @@ impl ConnectError {
 /// # Errors
 /// [`ConnectError`].
 pub(crate) async fn connect(
-    gateway: &GatewayUrl,
+    gateway: &Gateway,
     name: Option<&str>,
     proxies: &Proxies,
     timeout: Duration,
 ) -> Result<Connected<TcpStream>, ConnectError> {
+    let Gateway { url, addresses, .. } = gateway;
     let work = async {
-        let (mut io, read) = match proxies.for_gateway(gateway) {
-            None => (dial(gateway.host(), gateway.port()).await?, BytesMut::new()),
+        let (mut io, read, held) = match proxies.for_gateway(url) {
+            None => {
+                let dialled = addresses.dial().await;
+                let (io, held) = dialled.map_err(|e| unreachable(url.host(), url.port(), e))?;
+                (io, BytesMut::new(), Some(held))
+            }
             Some(proxy) => {
                 let mut io = dial(proxy.host(), proxy.port()).await?;
-                let read = open_way(&mut io, proxy, gateway).await?;
-                (io, read)
+                let read = open_way(&mut io, proxy, url).await?;
+                (io, read, None)
             }
         };
-        let (read, version) = shake_hands(&mut io, read, gateway, name).await?;
-        Ok(Connected { io, read, version })
+        let (read, version) = shake_hands(&mut io, read, url, name).await?;
+        Ok(Connected {
+            io,
+            read,
+            version,
+            held,
+        })
     };
     match tokio::time::timeout(timeout, work).await {
         Ok(result) => result,
@@ -115,16 +129,18 @@ pub(crate) async fn connect(
 
 /// A TCP connection tuned for frames.
 async fn dial(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-    let unreachable = |source| ConnectError::Unreachable {
+    let failed = |source| unreachable(host, port, source);
+    let io = TcpStream::connect((host, port)).await.map_err(failed)?;
+    io.set_nodelay(true).map_err(failed)?;
+    hold_little(&io).map_err(failed)?;
+    Ok(io)
+}
+
+fn unreachable(host: &str, port: u16, source: io::Error) -> ConnectError {
+    ConnectError::Unreachable {
         address: format!("{host}:{port}"),
         source,
-    };
-    let io = TcpStream::connect((host, port))
-        .await
-        .map_err(unreachable)?;
-    io.set_nodelay(true).map_err(unreachable)?;
-    hold_little(&io).map_err(unreachable)?;
-    Ok(io)
+    }
 }
 
 /// Lets little wait unsent in the system: on a tunnel it could not be overtaken by a frame of a
@@ -206,6 +222,8 @@ async fn shake_hands<IO: AsyncRead + AsyncWrite + Unpin>(
 
 #[cfg(test)]
 mod tests {
+    use crate::config::Config;
+
     use super::*;
     use crate::answer::MAX_HEAD;
     use tokio::io::{AsyncReadExt, DuplexStream};
@@ -372,7 +390,8 @@ mod tests {
     async fn silence_ends_at_the_timeout() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let gateway = format!("ws://127.0.0.1:{port}").parse().unwrap();
+        let url = format!("ws://127.0.0.1:{port}").parse().unwrap();
+        let gateway = Gateway::new(url, &Config::default());
         let result = connect(&gateway, None, &Proxies::none(), Duration::from_secs(15)).await;
         assert!(matches!(result, Err(ConnectError::Timeout(_))));
     }

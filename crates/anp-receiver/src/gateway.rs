@@ -5,12 +5,13 @@ use std::sync::Mutex;
 use anp_tunnel::Version;
 use tokio::sync::watch;
 
-use crate::{address::GatewayUrl, error::Error};
+use crate::{address::GatewayUrl, addresses::Addresses, config::Config, error::Error};
 
 /// One gateway, seen from every tunnel to it.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) url: GatewayUrl,
+    pub(crate) addresses: Addresses,
     /// The version its last tunnel turned out to speak.
     version: watch::Sender<Option<Version>>,
     /// True once it was given up.
@@ -20,8 +21,9 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    pub(crate) fn new(url: GatewayUrl) -> Self {
+    pub(crate) fn new(url: GatewayUrl, config: &Config) -> Self {
         Self {
+            addresses: Addresses::new(&url, config),
             url,
             version: watch::Sender::new(None),
             given_up: watch::Sender::new(false),

@@ -34,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod addresses;
 mod answer;
 mod app;
 mod coding;

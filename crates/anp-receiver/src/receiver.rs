@@ -2,11 +2,11 @@
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use crate::{
-    config::Config,
+    config::{Config, MAX_TUNNELS},
     error::Error,
     event::{Event, Events},
     gateway::Gateway,
@@ -17,6 +17,9 @@ use crate::{
 
 /// How long closing everything may take once a drain is over: the close handshakes (ANPX 3.9).
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time between two looks at the addresses of gateways.
+const BALANCE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// A receiver that has not been started.
 #[derive(Debug)]
@@ -77,13 +80,18 @@ impl Receiver {
         let gateways: Vec<_> = config
             .gateways
             .iter()
-            .map(|url| Arc::new(Gateway::new(url.clone())))
+            .map(|url| Arc::new(Gateway::new(url.clone(), &config)))
             .collect();
         let dealt = worker::deal(&gateways, config.tunnels_per_gateway(), config.workers);
         let mut workers = Vec::with_capacity(dealt.len());
+        let mut more = Vec::with_capacity(dealt.len());
         for (number, places) in dealt.into_iter().enumerate() {
-            workers.push(worker::start(number, places, shared.clone())?);
+            let (sender, added) = mpsc::unbounded_channel();
+            more.push(sender);
+            workers.push(worker::start(number, places, added, shared.clone())?);
         }
+        let balancing = balance(gateways.clone(), config.tunnels_per_gateway(), more);
+        let balancing = AbortOnDrop(tokio::spawn(balancing));
         let all = all_over(workers);
         tokio::pin!(all);
         tokio::select! {
@@ -94,6 +102,7 @@ impl Receiver {
             }
             () = shutdown => {}
         }
+        drop(balancing);
         let drain_timeout = config.drain_timeout.0;
         info!(drain_timeout = %config.drain_timeout, "receiver stopping");
         stop.send_replace(Stop::Drain);
@@ -106,6 +115,39 @@ impl Receiver {
         tokio::time::timeout(CLOSE_TIMEOUT, &mut all)
             .await
             .unwrap_or(Ok(()))
+    }
+}
+
+/// Gives every address of every gateway a tunnel: further places where there are more addresses than
+/// `tunnels`, and a tunnel moved where one has several and another none. Never ends.
+async fn balance(
+    gateways: Vec<Arc<Gateway>>,
+    tunnels: u16,
+    workers: Vec<mpsc::UnboundedSender<(Arc<Gateway>, u16)>>,
+) {
+    let mut places = vec![tunnels; gateways.len()];
+    let mut turn = workers.iter().cycle();
+    loop {
+        for (gateway, places) in gateways.iter().zip(&mut places) {
+            // A name that cannot be resolved now is told of by whoever needs it.
+            let addresses = gateway.addresses.balance().await.unwrap_or(0);
+            while usize::from(*places) < addresses.min(usize::from(MAX_TUNNELS)) {
+                if let Some(worker) = turn.next() {
+                    let _ = worker.send((Arc::clone(gateway), *places));
+                }
+                *places += 1;
+            }
+        }
+        tokio::time::sleep(BALANCE_INTERVAL).await;
+    }
+}
+
+/// A task that ends with whoever waits for it.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

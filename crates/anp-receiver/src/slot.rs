@@ -13,6 +13,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use crate::{
+    addresses,
     app::Apps,
     config::Config,
     connect::{ConnectError, Connected, connect},
@@ -64,6 +65,8 @@ struct Held {
     status: watch::Receiver<Status>,
     /// How it ended, once it has.
     closed: oneshot::Receiver<Closed>,
+    /// Its share of an address of the gateway, until another is opened in its place.
+    address: Option<addresses::Held>,
 }
 
 /// What became of a tunnel.
@@ -74,6 +77,8 @@ enum Over {
     Closed(Closed),
     /// It turned out to be a second one to a gateway of version 1.
     Superfluous,
+    /// Another address of the gateway has no tunnel.
+    WantedElsewhere,
 }
 
 impl Slot {
@@ -145,7 +150,7 @@ impl Slot {
         debug!(gateway = %url, tunnel = self.index, "connecting");
         let timeout = config.handshake_timeout.0;
         let name = config.name.as_deref();
-        let connected = connect(url, name, &self.shared.proxies, timeout).await?;
+        let connected = connect(&self.gateway, name, &self.shared.proxies, timeout).await?;
         if self.index > 0 && connected.version == Version::V1 {
             self.gateway.speaks(Version::V1);
             return Ok(None);
@@ -180,6 +185,11 @@ impl Slot {
                 held.tunnel.drain();
                 Served::Again
             }
+            Over::WantedElsewhere => {
+                info!(gateway = %self.gateway.url, tunnel = self.index, "another address of the gateway has no tunnel, opening one there");
+                held.tunnel.drain();
+                Served::Again
+            }
             Over::Draining => {
                 info!(gateway = %self.gateway.url, tunnel = self.index, "the gateway drains the tunnel, opening another");
                 // A gateway that drains what it has just taken is not asked again at once.
@@ -196,7 +206,12 @@ impl Slot {
     /// Puts a tunnel on the connection and sets its tasks going.
     fn start(&self, connected: Connected<TcpStream>, tunnels: &mut JoinSet<()>) -> Held {
         let (sender, status) = watch::channel(Status::Opening);
-        let Connected { io, read, version } = connected;
+        let Connected {
+            io,
+            read,
+            version,
+            held,
+        } = connected;
         let observer: Arc<dyn Observer> = Arc::new(StatusSender(sender));
         let config = self.shared.tunnel.clone();
         let (tunnel, driver) = Tunnel::new(io, read, version, config, Some(observer));
@@ -220,6 +235,7 @@ impl Slot {
             tunnel,
             status,
             closed,
+            address: held,
         }
     }
 
@@ -242,7 +258,14 @@ impl Slot {
             if status == Status::Draining {
                 return Over::Draining;
             }
+            let elsewhere = async {
+                match &held.address {
+                    Some(address) => self.gateway.addresses.is_wanted_elsewhere(address).await,
+                    None => pending().await,
+                }
+            };
             tokio::select! {
+                () = elsewhere => return Over::WantedElsewhere,
                 closed = &mut held.closed => {
                     return match closed.unwrap_or_else(|_| gone()) {
                         // A tunnel with nothing under way is drained and closed in one moment.

@@ -4,7 +4,7 @@ use std::{io, rc::Rc, sync::Arc, thread};
 
 use tokio::{
     runtime::{Builder, LocalOptions},
-    sync::{Notify, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinSet,
 };
 
@@ -17,8 +17,11 @@ use crate::{
     slot::{Shared, Slot},
 };
 
-/// Which tunnels a worker carries: a gateway and the index of a tunnel to it.
-pub(crate) type Places = Vec<(Arc<Gateway>, u16)>;
+/// A gateway and the index of a tunnel to it.
+pub(crate) type Place = (Arc<Gateway>, u16);
+
+/// Which tunnels a worker carries.
+pub(crate) type Places = Vec<Place>;
 
 /// Deals the tunnels of every gateway to `workers` workers in turn.
 pub(crate) fn deal(gateways: &[Arc<Gateway>], tunnels: u16, workers: u16) -> Vec<Places> {
@@ -40,6 +43,7 @@ pub(crate) fn deal(gateways: &[Arc<Gateway>], tunnels: u16, workers: u16) -> Vec
 pub(crate) fn start(
     number: usize,
     places: Places,
+    added: mpsc::UnboundedReceiver<Place>,
     shared: Shared,
 ) -> Result<oneshot::Receiver<()>, Error> {
     let failed = |source: io::Error| Error::Worker {
@@ -60,7 +64,7 @@ pub(crate) fn start(
                 }
                 Ok(runtime) => {
                     let _ = started.send(Ok(()));
-                    runtime.block_on(run(places, shared));
+                    runtime.block_on(run(places, added, shared));
                     // Nobody waits where the receiver was dropped.
                     let _ = sender.send(());
                 }
@@ -74,8 +78,8 @@ pub(crate) fn start(
     Ok(over)
 }
 
-/// Runs every place until it is over.
-async fn run(places: Places, shared: Shared) {
+/// Runs every place, and those that are added, until it is over.
+async fn run(places: Places, mut added: mpsc::UnboundedReceiver<Place>, shared: Shared) {
     let config = &shared.config;
     let apps = Apps::new(
         &config.to,
@@ -92,7 +96,7 @@ async fn run(places: Places, shared: Shared) {
         tokio::task::spawn_local(check.run(config.to.clone(), Rc::clone(&suspicion), up));
     }
     let mut slots = JoinSet::new();
-    for (gateway, index) in places {
+    let slot = |(gateway, index): Place| {
         let slot = Slot {
             shared: shared.clone(),
             gateway,
@@ -101,8 +105,23 @@ async fn run(places: Places, shared: Shared) {
             suspicion: Rc::clone(&suspicion),
             app_up: app_up.clone(),
         };
-        slots.spawn_local(slot.run());
+        slot.run()
+    };
+    for place in places {
+        slots.spawn_local(slot(place));
     }
+    let serving = async {
+        loop {
+            tokio::select! {
+                Some(place) = added.recv() => {
+                    slots.spawn_local(slot(place));
+                }
+                over = slots.join_next() => if over.is_none() {
+                    return;
+                }
+            }
+        }
+    };
     let sweeping = async {
         loop {
             tokio::time::sleep(apps.config().idle_timeout).await;
@@ -110,7 +129,7 @@ async fn run(places: Places, shared: Shared) {
         }
     };
     tokio::select! {
-        () = async { while slots.join_next().await.is_some() {} } => {}
+        () = serving => {}
         () = sweeping => {}
     }
 }
@@ -118,12 +137,13 @@ async fn run(places: Places, shared: Shared) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn every_worker_gets_its_share() {
         let gateways: Vec<_> = ["ws://a.example", "ws://b.example"]
             .iter()
-            .map(|url| Arc::new(Gateway::new(url.parse().unwrap())))
+            .map(|url| Arc::new(Gateway::new(url.parse().unwrap(), &Config::default())))
             .collect();
         let dealt = deal(&gateways, 3, 2);
         let names: Vec<Vec<String>> = dealt
