@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{owner::is_name, trust::Network};
 
+mod policy;
+
+pub use policy::{Cors, Switch};
+
 /// Settings of a gateway. `Default` gives the documented defaults; [`Config::validate`] checks what
 /// types cannot.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -96,6 +100,9 @@ pub struct Config {
     /// Writes a line of the log for every request, which costs about as much as the request itself.
     /// Default false.
     pub access_log: bool,
+    /// Does CORS in place of the apps. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Switch<Cors>>,
 }
 
 /// A host and path prefix, and the receivers that serve it.
@@ -120,6 +127,9 @@ pub struct Endpoint {
     /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_requests: Option<usize>,
+    /// Default: that of the gateway; `false` leaves CORS to the app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Switch<Cors>>,
 }
 
 impl Default for Endpoint {
@@ -132,6 +142,7 @@ impl Default for Endpoint {
             receivers: Vec::new(),
             max_body_size: None,
             max_requests: None,
+            cors: None,
         }
     }
 }
@@ -184,6 +195,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             access_log: false,
+            cors: None,
         }
     }
 }
@@ -229,7 +241,7 @@ impl Config {
             response_timeout idle_timeout keep_alive_timeout queue_timeout queue_size
             drain_timeout control_socket ping_interval max_connections max_header_size
             max_body_size max_tunnels v1_max_streams max_streams upgrades trusted_proxies
-            proxy_protocol access_log
+            proxy_protocol access_log cors
         )
     }
 
@@ -265,6 +277,7 @@ impl Config {
             );
         }
         self.check_upgrades()?;
+        self.check_policies()?;
         self.check_endpoints()
     }
 
@@ -278,6 +291,14 @@ impl Config {
             if protocol.eq_ignore_ascii_case("h2c") {
                 return fail(key, "h2c speaks of one connection and cannot be passed on");
             }
+        }
+        Ok(())
+    }
+
+    fn check_policies(&self) -> Result<(), ConfigError> {
+        policy::check("", &self.cors)?;
+        for (i, endpoint) in self.endpoints.iter().enumerate() {
+            policy::check(&format!("endpoints[{i}]."), &endpoint.cors)?;
         }
         Ok(())
     }

@@ -35,6 +35,7 @@ mod listener;
 mod metrics;
 mod owner;
 mod pick;
+mod policy;
 mod proxy;
 mod proxy_protocol;
 mod queue;
@@ -48,7 +49,7 @@ mod trust;
 mod tunnels;
 mod workers;
 
-pub use config::{Config, ConfigError, Endpoint};
+pub use config::{Config, ConfigError, Cors, Endpoint, Switch};
 pub use error::GatewayError;
 pub use gateway::{Bound, Gateway};
 pub use inherited::Listeners;

@@ -6,7 +6,10 @@ use http::{
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 
-use crate::error::ProxyError;
+use crate::{
+    error::ProxyError,
+    proxy::{Exchange, Failure},
+};
 
 /// Seconds a caller is asked to wait before it tries again.
 pub(crate) const RETRY_AFTER_SECS: &str = "1";
@@ -37,9 +40,33 @@ impl ProxyError {
     }
 }
 
+/// The answer in the app's place to a request that ended with `failure`, and the error it tells of;
+/// nothing where there is nobody to answer.
+pub(crate) fn answer(
+    failure: Failure,
+    exchange: &Exchange,
+) -> Option<(Response<Bytes>, Option<ProxyError>)> {
+    let (mut response, error) = match failure {
+        Failure::Gone => return None,
+        Failure::Refused(error) => {
+            let id = exchange.id().hyphenated().to_string();
+            (problem(error, &id), Some(error))
+        }
+        Failure::Preflight => {
+            let mut response = Response::new(Bytes::new());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            (response, None)
+        }
+    };
+    if let Some(governed) = &exchange.governed {
+        governed.decorate(response.headers_mut());
+    }
+    Some((response, error))
+}
+
 /// The response for `error`: `application/problem+json` (RFC 9457) with the request's id, by which
 /// the gateway's log can be searched, and nothing of what is behind the gateway.
-pub(crate) fn problem(error: ProxyError, request_id: &str) -> Response<Bytes> {
+fn problem(error: ProxyError, request_id: &str) -> Response<Bytes> {
     let status = error.status();
     // No value needs escaping: titles and details are our own literals, the id is a token.
     let body = format!(

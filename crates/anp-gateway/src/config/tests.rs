@@ -82,3 +82,50 @@ fn unknown_keys_are_refused_and_values_come_back() {
     let text = serde_json::to_string(&config).unwrap();
     assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
 }
+
+#[test]
+fn cors_that_browsers_would_not_understand_is_refused() {
+    let cors = |text: &str| refused(|c| c.cors = Some(serde_json::from_str(text).unwrap()));
+    let error = cors(r#"{"origins": ["https://a.example", "*"], "credentials": true}"#);
+    assert!(
+        error.starts_with("cors.origins: \"*\" cannot be with"),
+        "{error}"
+    );
+    let error = cors(r#"{"origins": ["https://a.example"], "credentials": true, "expose": ["*"]}"#);
+    assert!(error.starts_with("cors.expose: "), "{error}");
+    for origin in [
+        "",
+        "a.example",
+        "https://",
+        "https://a.example/",
+        "https://A.example",
+        "https://a.example:443",
+        "http://a.example:80",
+        "https://a.example:0443",
+        "https://a example",
+        "https://a.example:x",
+    ] {
+        let error = cors(&format!(r#"{{"origins": ["{origin}"]}}"#));
+        assert!(error.starts_with("cors.origins: "), "{origin}: {error}");
+    }
+    assert!(cors(r#"{"origins": []}"#).starts_with("cors.origins: "));
+    assert!(cors(r#"{"origins": ["*"], "headers": ["a b"]}"#).starts_with("cors.headers: "));
+    let error = refused(|c| {
+        c.endpoints = vec![Endpoint {
+            cors: Some(serde_json::from_str(r#"{"origins": []}"#).unwrap()),
+            ..endpoint("a", "/x")
+        }];
+    });
+    assert!(error.starts_with("endpoints[0].cors.origins: "), "{error}");
+    let good = r#"{"origins": ["https://a.example:8443", "http://[::1]:3000", "null", "tauri://localhost"]}"#;
+    let config = Config {
+        cors: Some(serde_json::from_str(good).unwrap()),
+        ..Config::default()
+    };
+    assert_eq!(config.validate(), Ok(()));
+    assert!(serde_json::from_str::<Switch<Cors>>("true").is_err());
+    assert_eq!(
+        serde_json::from_str::<Switch<Cors>>("false").unwrap(),
+        Switch::Off
+    );
+}

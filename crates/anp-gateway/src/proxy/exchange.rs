@@ -9,6 +9,7 @@ use crate::{
     access_log::{self, Line},
     alive::Life,
     error::ProxyError,
+    policy::Governed,
     registry::TunnelId,
     route::Served,
     workers::Caller,
@@ -42,6 +43,8 @@ pub(crate) struct Exchange {
     pub(crate) tunnel: Option<TunnelId>,
     /// Its place among the requests of an endpoint that limits them.
     pub(crate) place: Option<Life>,
+    /// What the policy of its endpoint says of it, where there is one.
+    pub(crate) governed: Option<Box<Governed>>,
 }
 
 /// What only the access log needs.
@@ -74,6 +77,7 @@ impl Exchange {
             endpoint: None,
             tunnel: None,
             place: None,
+            governed: None,
         }
     }
 

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     error::ProxyError,
     pick::pick,
+    policy::govern,
     registry::{Member, Pool, TunnelId},
     workers::Worker,
 };
@@ -34,6 +35,8 @@ pub(crate) enum Failure {
     Gone,
     /// The caller is told.
     Refused(ProxyError),
+    /// The caller asked about CORS, and is told.
+    Preflight,
 }
 
 impl From<ProxyError> for Failure {
@@ -81,6 +84,9 @@ pub(crate) async fn forward<D: Downstream>(
         .clone();
     drop(routes);
     exchange.endpoint = Some(endpoint.clone());
+    if let Some(policy) = &endpoint.policy {
+        exchange.governed.insert(govern(policy, &head)).admit()?;
+    }
     let mut upload = upload;
     if let Some(max) = endpoint.max_body
         && head.protocol.is_none()
@@ -111,8 +117,13 @@ pub(crate) async fn forward<D: Downstream>(
         };
         exchange.tunnel = Some(member.id);
         let failure = match answer(down, &mut request, &mut recv).await {
-            Ok((head, end)) => {
+            Ok((mut head, end)) => {
                 request.upload.forget();
+                if let Some(governed) = &exchange.governed
+                    && head.status != 101
+                {
+                    head.headers = governed.shape(&head.headers)?;
+                }
                 return Ok(Answer {
                     head,
                     end,

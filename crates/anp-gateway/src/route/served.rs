@@ -7,6 +7,7 @@ use crate::{
     config::{Config, Endpoint},
     error::ProxyError,
     owner::Owner,
+    policy::Policy,
     registry::Pool,
 };
 
@@ -24,6 +25,8 @@ pub(crate) struct Served {
     pub(crate) max_body: Option<u64>,
     /// Requests at once.
     max_requests: Option<usize>,
+    /// What is done beside carrying requests; `None` where nothing is.
+    pub(crate) policy: Option<Arc<Policy>>,
     /// What outlives its settings.
     pub(crate) pool: Arc<Pool>,
 }
@@ -70,6 +73,7 @@ impl Served {
                 .or(config.max_body_size)
                 .map(|size| size.0),
             max_requests: endpoint.max_requests,
+            policy: Policy::new(endpoint, config),
             pool: Arc::new(Pool::new(config.worker_count())),
         }
     }

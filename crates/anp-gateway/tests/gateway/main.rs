@@ -6,6 +6,8 @@ mod admin;
 #[cfg(test)]
 mod body;
 #[cfg(test)]
+mod cors;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod faults;

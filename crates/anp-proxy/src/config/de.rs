@@ -1,7 +1,7 @@
 //! From the tree of all layers to typed settings, through serde.
 //!
 //! Text from the environment and the command line takes the type that its key has: a number, `true`
-//! or `false`, or a list, written `a,b` or as TOML `["a", "b"]`.
+//! or `false`, a list, written `a,b` or as TOML `["a", "b"]`, or a table, written as TOML `{a = 1}`.
 
 use serde::{
     de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer as _, Visitor, value},
@@ -55,6 +55,27 @@ impl Typed<'_> {
             .map_err(|message| Mistake::message(message).at(&self.0.origin))
     }
 
+    /// What stands here, text as text.
+    fn plain<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+        self.placed(match &self.0.value {
+            Value::Table(entries) => visitor.visit_map(Keys {
+                left: entries.iter(),
+                current: None,
+            }),
+            Value::List(list) => visitor.visit_seq(Elements {
+                left: list.iter().enumerate(),
+            }),
+            Value::Str(text) | Value::Text(text) => visitor.visit_str(text),
+            Value::Int(number) => visitor.visit_i64(*number),
+            Value::Float(number) => visitor.visit_f64(*number),
+            Value::Bool(flag) => visitor.visit_bool(*flag),
+            Value::Date(date) => Err(de::Error::invalid_type(
+                de::Unexpected::Other(&format!("date {date}")),
+                &visitor,
+            )),
+        })
+    }
+
     fn placed<T>(&self, result: Result<T, Mistake>) -> Result<T, Mistake> {
         result.map_err(|mistake| match &self.0.value {
             Value::Str(text) | Value::Text(text) => mistake.about(text).at(&self.0.origin),
@@ -85,24 +106,17 @@ macro_rules! numbers {
 impl<'de> de::Deserializer<'de> for Typed<'_> {
     type Error = Mistake;
 
+    /// Text that is a table is one: what asks for any value may take it.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
-        self.placed(match &self.0.value {
-            Value::Table(entries) => visitor.visit_map(Keys {
-                left: entries.iter(),
-                current: None,
-            }),
-            Value::List(list) => visitor.visit_seq(Elements {
-                left: list.iter().enumerate(),
-            }),
-            Value::Str(text) | Value::Text(text) => visitor.visit_str(text),
-            Value::Int(number) => visitor.visit_i64(*number),
-            Value::Float(number) => visitor.visit_f64(*number),
-            Value::Bool(flag) => visitor.visit_bool(*flag),
-            Value::Date(date) => Err(de::Error::invalid_type(
-                de::Unexpected::Other(&format!("date {date}")),
-                &visitor,
-            )),
-        })
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+        self.plain(visitor)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+        self.plain(visitor)
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
@@ -137,9 +151,9 @@ impl<'de> de::Deserializer<'de> for Typed<'_> {
         match self.text() {
             Some(text) if text.trim_start().starts_with('{') => {
                 let table = self.parsed(text.trim())?;
-                Typed(&table).deserialize_any(visitor)
+                Typed(&table).plain(visitor)
             }
-            _ => self.deserialize_any(visitor),
+            _ => self.plain(visitor),
         }
     }
 
@@ -186,7 +200,7 @@ impl<'de> de::Deserializer<'de> for Typed<'_> {
     }
 
     forward_to_deserialize_any! {
-        char str string bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
+        char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
     }
 }
 

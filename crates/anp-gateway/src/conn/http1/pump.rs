@@ -180,7 +180,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
                 upload.cancel();
                 Up::Failed(match failure {
                     Failure::Gone => Over::Gone,
-                    Failure::Refused(_) => Over::Broken,
+                    Failure::Refused(_) | Failure::Preflight => Over::Broken,
                 })
             }
         }

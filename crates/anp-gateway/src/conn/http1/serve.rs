@@ -10,7 +10,7 @@ use std::{
 use anp_http1::Decoder;
 use anpx::RequestHead;
 use bytes::{Buf, Bytes, BytesMut};
-use http::Response;
+use http::{Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
@@ -233,7 +233,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
     /// Answers what is no request.
     fn refuse(&mut self, caller: &Arc<Caller>, error: ProxyError) -> End {
         let mut exchange = Exchange::begin(caller, b"-", b"-");
-        self.put_problem(&mut exchange, error, false, Persistence::Close);
+        self.put_answer(&mut exchange, error.into(), false, Persistence::Close);
         End::Linger
     }
 
@@ -264,9 +264,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         let (mut answer, follows) = match judged {
             Ok(judged) => judged,
             Err(Failure::Gone) => return End::Quiet,
-            Err(Failure::Refused(error)) => {
+            Err(failure) => {
                 let close = close || expects || !self.discard_body();
-                self.put_problem(&mut exchange, error, is_head, self.persistence(close));
+                self.put_answer(&mut exchange, failure, is_head, self.persistence(close));
                 return self.flushed(close).await;
             }
         };
@@ -397,15 +397,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         }
     }
 
-    fn put_problem(
+    /// Answers in the app's place.
+    fn put_answer(
         &mut self,
         exchange: &mut Exchange,
-        error: ProxyError,
+        failure: Failure,
         is_head: bool,
         persistence: Persistence<'_>,
     ) {
-        let response = respond::problem(error, &exchange.id().hyphenated().to_string());
-        exchange.answered(response.status().as_u16(), Some(error));
+        let Some((response, error)) = respond::answer(failure, exchange) else {
+            return;
+        };
+        exchange.answered(response.status().as_u16(), error);
         if !is_head {
             exchange.sent(response.body().len());
         }
@@ -420,7 +423,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         persistence: Persistence<'_>,
     ) {
         let length = response.body().len() as u64;
-        self.put_own(response, Follows::Sized(length), persistence);
+        let follows = match response.status() {
+            StatusCode::NO_CONTENT => Follows::Nothing,
+            _ => Follows::Sized(length),
+        };
+        self.put_own(response, follows, persistence);
         if !is_head {
             self.conn.head().extend_from_slice(response.body());
         }

@@ -103,10 +103,12 @@ impl Http2 {
     /// Sends an answer of the gateway's own.
     pub(super) async fn answer(&mut self, mut response: Response<Bytes>, is_head: bool) {
         let mut body = std::mem::take(response.body_mut());
-        let length = HeaderValue::from(body.len());
-        response
-            .headers_mut()
-            .insert(http::header::CONTENT_LENGTH, length);
+        if response.status() != StatusCode::NO_CONTENT {
+            let length = HeaderValue::from(body.len());
+            response
+                .headers_mut()
+                .insert(http::header::CONTENT_LENGTH, length);
+        }
         if !self.respond(response.map(|_| ()), is_head || body.is_empty()) || is_head {
             return;
         }

@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{
     conn::{Deadline, LINGER, Metered, Moved},
-    error::ProxyError,
     proxy::{
         Exchange, Failure, Outcome, Upload, forward,
         response::{Follows, judge},
@@ -178,7 +177,7 @@ async fn one(
     let (answer, follows, head, upgrade) = match answered {
         Ok(answered) => answered,
         Err(Failure::Gone) => return,
-        Err(Failure::Refused(error)) => return refuse(down, exchange, error, is_head).await,
+        Err(failure) => return refuse(down, exchange, failure, is_head).await,
     };
     exchange.answered(answer.head.status, None);
     let mut upload = answer.upload;
@@ -195,7 +194,7 @@ async fn one(
         match response::pump(&mut down, answer.recv, &mut upload, &mut exchange).await {
             Ok(()) => {}
             Err(Failure::Gone) => return,
-            Err(Failure::Refused(_)) => {
+            Err(_) => {
                 exchange.ended(Outcome::Broken);
                 down.reset();
                 return;
@@ -214,9 +213,12 @@ fn expects_continue(parts: &http::request::Parts) -> bool {
         .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-async fn refuse(mut down: Http2, mut exchange: Exchange, error: ProxyError, is_head: bool) {
-    let response = respond::problem(error, &exchange.id().hyphenated().to_string());
-    exchange.answered(response.status().as_u16(), Some(error));
+/// Answers in the app's place.
+async fn refuse(mut down: Http2, mut exchange: Exchange, failure: Failure, is_head: bool) {
+    let Some((response, error)) = respond::answer(failure, &exchange) else {
+        return;
+    };
+    exchange.answered(response.status().as_u16(), error);
     if !is_head {
         exchange.sent(response.body().len());
     }

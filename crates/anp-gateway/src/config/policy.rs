@@ -1,0 +1,223 @@
+//! What a gateway does to requests and responses beside carrying them: off unless set, for every
+//! endpoint or for one.
+
+use std::{fmt, marker::PhantomData};
+
+use anp_tunnel::units::Span;
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, IntoDeserializer as _, value::MapAccessDeserializer},
+};
+
+use super::{ConfigError, fail};
+
+/// A setting that an endpoint can turn off where the gateway turns it on: `false`, or its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Switch<T> {
+    /// `false`.
+    Off,
+    /// Its value.
+    On(T),
+}
+
+impl<T> Switch<T> {
+    /// The value in effect: that of an endpoint before that of its gateway.
+    pub(crate) fn effective<'a>(own: &'a Option<Self>, all: &'a Option<Self>) -> Option<&'a T> {
+        match own.as_ref().or(all.as_ref()) {
+            Some(Self::On(value)) => Some(value),
+            Some(Self::Off) | None => None,
+        }
+    }
+
+    /// The value, where there is one.
+    pub fn on(&self) -> Option<&T> {
+        match self {
+            Self::On(value) => Some(value),
+            Self::Off => None,
+        }
+    }
+}
+
+/// CORS (fetch.spec.whatwg.org): what scripts of other origins may do with an app.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    /// Origins such as `https://app.example`, or `*` for all of them.
+    pub origins: Vec<String>,
+    /// Methods a script may use, or `*`. Default GET, HEAD, POST, PUT, PATCH, DELETE.
+    #[serde(default = "usual_methods")]
+    pub methods: Vec<String>,
+    /// Request headers a script may set, or `*`. Default `*`.
+    #[serde(default = "any")]
+    pub headers: Vec<String>,
+    /// Response headers a script may read beside the usual ones, or `*`. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expose: Vec<String>,
+    /// Scripts may send cookies and other credentials. Default false.
+    #[serde(default)]
+    pub credentials: bool,
+    /// How long a browser may remember what it was told. Default 1 h; browsers have limits of their
+    /// own.
+    #[serde(default = "hour")]
+    pub max_age: Span,
+}
+
+fn usual_methods() -> Vec<String> {
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+fn any() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+fn hour() -> Span {
+    Span::from_secs(3600)
+}
+
+impl Cors {
+    pub(super) fn check(&self, key: &str) -> Result<(), ConfigError> {
+        if self.origins.is_empty() {
+            return fail(format!("{key}.origins"), "must name an origin, or \"*\"");
+        }
+        for origin in &self.origins {
+            if origin != "*" && origin != "null" && !is_origin(origin) {
+                return fail(
+                    format!("{key}.origins"),
+                    format!(
+                        "{origin:?} is not an origin as browsers send it: scheme, host and port in \
+                         lower case, such as \"https://app.example\", without a path and without a \
+                         port that is the scheme's own"
+                    ),
+                );
+            }
+        }
+        if self.credentials {
+            for (field, names) in [("origins", &self.origins), ("expose", &self.expose)] {
+                if names.iter().any(|n| n == "*") {
+                    return fail(
+                        format!("{key}.{field}"),
+                        "\"*\" cannot be with credentials = true; name them",
+                    );
+                }
+            }
+            if self.origins.iter().any(|o| o == "null") {
+                return fail(
+                    format!("{key}.origins"),
+                    "\"null\" is what any sandboxed page sends; it cannot be with credentials = true",
+                );
+            }
+        }
+        for (field, names) in [
+            ("methods", &self.methods),
+            ("headers", &self.headers),
+            ("expose", &self.expose),
+        ] {
+            if let Some(name) = names.iter().find(|n| !is_token(n)) {
+                return fail(format!("{key}.{field}"), format!("{name:?} is no name"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks the settings of the gateway, or of an endpoint, whose keys begin with `prefix`.
+pub(super) fn check(prefix: &str, cors: &Option<Switch<Cors>>) -> Result<(), ConfigError> {
+    if let Some(Switch::On(cors)) = cors {
+        cors.check(&format!("{prefix}cors"))?;
+    }
+    Ok(())
+}
+
+/// An origin as browsers serialise it.
+fn is_origin(origin: &str) -> bool {
+    let Some((scheme, rest)) = origin.split_once("://") else {
+        return false;
+    };
+    let (host, port) = match rest.rfind([':', ']']) {
+        Some(at) if rest.as_bytes()[at] == b':' => (&rest[..at], Some(&rest[at + 1..])),
+        _ => (rest, None),
+    };
+    let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let name = |b: u8| lower(b) || matches!(b, b'.' | b'-' | b'_');
+    let literal = host.starts_with('[') && host.ends_with(']');
+    let port = port.is_none_or(|port| {
+        let usual = matches!((scheme, port), ("http", "80") | ("https", "443"));
+        port.parse::<u16>().is_ok_and(|p| p.to_string() == port) && !usual
+    });
+    !scheme.is_empty()
+        && scheme
+            .bytes()
+            .all(|b| lower(b) || matches!(b, b'+' | b'-' | b'.'))
+        && !host.is_empty()
+        && (literal || host.bytes().all(name))
+        && port
+}
+
+/// A token (RFC 9110 section 5.6.2).
+pub(super) fn is_token(text: &str) -> bool {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    (1..=256).contains(&text.len()) && text.bytes().all(token)
+}
+
+/// A value that may be `true` in a configuration.
+trait Known: Sized {
+    /// What `true` stands for, where it stands for anything.
+    fn by_true() -> Option<Self> {
+        None
+    }
+    /// What is expected, in words.
+    const EXPECTED: &'static str;
+}
+
+impl Known for Cors {
+    const EXPECTED: &'static str =
+        "false, or a table such as {origins = [\"https://app.example\"]}";
+}
+
+impl<'de, T: Known + Deserialize<'de>> Deserialize<'de> for Switch<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SwitchVisitor(PhantomData))
+    }
+}
+
+struct SwitchVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Known + Deserialize<'de>> de::Visitor<'de> for SwitchVisitor<T> {
+    type Value = Switch<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_bool<E: de::Error>(self, on: bool) -> Result<Switch<T>, E> {
+        match (on, T::by_true()) {
+            (false, _) => Ok(Switch::Off),
+            (true, Some(value)) => Ok(Switch::On(value)),
+            (true, None) => Err(E::invalid_value(de::Unexpected::Bool(true), &self)),
+        }
+    }
+
+    // What the environment and the command line give.
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Switch<T>, E> {
+        match text.trim() {
+            "false" => self.visit_bool(false),
+            "true" => self.visit_bool(true),
+            _ => T::deserialize(text.into_deserializer()).map(Switch::On),
+        }
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Switch<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Switch::On)
+    }
+}
+
+impl<T: Serialize> Serialize for Switch<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_bool(false),
+            Self::On(value) => value.serialize(serializer),
+        }
+    }
+}
