@@ -14,7 +14,7 @@ use crate::{owner::is_name, trust::Network};
 
 mod policy;
 
-pub use policy::{Cors, Switch};
+pub use policy::{Cors, SecurityHeaders, Switch};
 
 /// Settings of a gateway. `Default` gives the documented defaults; [`Config::validate`] checks what
 /// types cannot.
@@ -103,6 +103,9 @@ pub struct Config {
     /// Does CORS in place of the apps. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Switch<Cors>>,
+    /// Adds response headers that make browsers more careful. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_headers: Option<Switch<SecurityHeaders>>,
 }
 
 /// A host and path prefix, and the receivers that serve it.
@@ -130,6 +133,18 @@ pub struct Endpoint {
     /// Default: that of the gateway; `false` leaves CORS to the app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Switch<Cors>>,
+    /// Default: that of the gateway; `false` adds none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_headers: Option<Switch<SecurityHeaders>>,
+    /// How long the app may take for the head of its response. Default: that of the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_timeout: Option<Span>,
+    /// How long a body may stand still in either direction. Default: that of the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Span>,
+    /// The app gets targets without `path`, which `X-Forwarded-Prefix` names. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strip_prefix: bool,
 }
 
 impl Default for Endpoint {
@@ -143,6 +158,10 @@ impl Default for Endpoint {
             max_body_size: None,
             max_requests: None,
             cors: None,
+            security_headers: None,
+            response_timeout: None,
+            idle_timeout: None,
+            strip_prefix: false,
         }
     }
 }
@@ -196,6 +215,7 @@ impl Default for Config {
             proxy_protocol: false,
             access_log: false,
             cors: None,
+            security_headers: None,
         }
     }
 }
@@ -241,7 +261,7 @@ impl Config {
             response_timeout idle_timeout keep_alive_timeout queue_timeout queue_size
             drain_timeout control_socket ping_interval max_connections max_header_size
             max_body_size max_tunnels v1_max_streams max_streams upgrades trusted_proxies
-            proxy_protocol access_log cors
+            proxy_protocol access_log cors security_headers
         )
     }
 
@@ -296,9 +316,22 @@ impl Config {
     }
 
     fn check_policies(&self) -> Result<(), ConfigError> {
-        policy::check("", &self.cors)?;
+        policy::check("", &self.cors, &self.security_headers)?;
         for (i, endpoint) in self.endpoints.iter().enumerate() {
-            policy::check(&format!("endpoints[{i}]."), &endpoint.cors)?;
+            let prefix = format!("endpoints[{i}].");
+            policy::check(&prefix, &endpoint.cors, &endpoint.security_headers)?;
+            for (key, span) in [
+                ("response_timeout", endpoint.response_timeout),
+                ("idle_timeout", endpoint.idle_timeout),
+            ] {
+                if let Some(span) = span {
+                    check_span(&format!("{prefix}{key}"), span)?;
+                }
+            }
+            if endpoint.strip_prefix && endpoint.place().1 == "/" {
+                let key = format!("{prefix}strip_prefix");
+                return fail(key, "path is \"/\", of which nothing can be taken off");
+            }
         }
         Ok(())
     }
@@ -363,9 +396,7 @@ impl Config {
             ("ping_interval", self.ping_interval),
         ];
         for (key, span) in spans {
-            if span.0 < Duration::from_millis(1) || span.0 > Duration::from_secs(86_400) {
-                return fail(key, format!("\"{span}\" is outside \"1ms\" to \"24h\""));
-            }
+            check_span(key, span)?;
         }
         Ok(())
     }
@@ -437,6 +468,13 @@ impl Endpoint {
         let host = self.host.as_ref().map(|h| h.to_ascii_lowercase());
         (host, if path.is_empty() { "/" } else { path })
     }
+}
+
+fn check_span(key: &str, span: Span) -> Result<(), ConfigError> {
+    if span.0 < Duration::from_millis(1) || span.0 > Duration::from_secs(86_400) {
+        return fail(key, format!("\"{span}\" is outside \"1ms\" to \"24h\""));
+    }
+    Ok(())
 }
 
 fn check_host(key: &str, host: &str) -> Result<(), ConfigError> {

@@ -1,9 +1,10 @@
 //! What a gateway does to requests and responses beside carrying them: off unless set, for every
 //! endpoint or for one.
 
-use std::{fmt, marker::PhantomData};
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
 use anp_tunnel::units::Span;
+use anpx::Fields;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, IntoDeserializer as _, value::MapAccessDeserializer},
@@ -122,8 +123,49 @@ impl Cors {
     }
 }
 
+/// Response headers that make browsers more careful: `true` for the usual ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SecurityHeaders {
+    /// Headers beside the usual ones or in place of them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, String>,
+    /// Those of the usual ones that are not added.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+    /// These count before those of the app. Default false.
+    pub override_app: bool,
+}
+
+impl SecurityHeaders {
+    fn check(&self, key: &str) -> Result<(), ConfigError> {
+        for (name, value) in &self.set {
+            let lower = name.to_ascii_lowercase();
+            let ours = lower.starts_with("access-control-")
+                || matches!(
+                    &*lower,
+                    "content-length" | "content-type" | "date" | "set-cookie" | "vary"
+                );
+            if ours || Fields::from_pairs([(&lower, value)]).is_err() {
+                return fail(
+                    format!("{key}.set"),
+                    format!("{name:?} with {value:?} is no header that can be set here"),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Checks the settings of the gateway, or of an endpoint, whose keys begin with `prefix`.
-pub(super) fn check(prefix: &str, cors: &Option<Switch<Cors>>) -> Result<(), ConfigError> {
+pub(super) fn check(
+    prefix: &str,
+    cors: &Option<Switch<Cors>>,
+    security: &Option<Switch<SecurityHeaders>>,
+) -> Result<(), ConfigError> {
+    if let Some(Switch::On(security)) = security {
+        security.check(&format!("{prefix}security_headers"))?;
+    }
     if let Some(Switch::On(cors)) = cors {
         cors.check(&format!("{prefix}cors"))?;
     }
@@ -174,6 +216,15 @@ trait Known: Sized {
 impl Known for Cors {
     const EXPECTED: &'static str =
         "false, or a table such as {origins = [\"https://app.example\"]}";
+}
+
+impl Known for SecurityHeaders {
+    const EXPECTED: &'static str =
+        "true, false, or a table such as {set = {x-frame-options = \"DENY\"}}";
+
+    fn by_true() -> Option<Self> {
+        Some(Self::default())
+    }
 }
 
 impl<'de, T: Known + Deserialize<'de>> Deserialize<'de> for Switch<T> {

@@ -1,6 +1,9 @@
 //! What the road of a request needs of its caller, whichever HTTP the caller speaks.
 
-use std::task::{Context, Poll};
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use anpx::{Fields, ResponseHead};
 use bytes::Bytes;
@@ -29,6 +32,10 @@ pub(crate) trait Downstream {
     /// # Errors
     /// The caller left, or what it sends is no valid body.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>>;
+
+    /// Gives this request other times than the connection has: for the head of its response, and for
+    /// bodies to stand still. The former runs from now.
+    fn allow(&mut self, response: Option<Duration>, idle: Option<Duration>);
 
     /// Passes on an informational head, where the caller's HTTP has them.
     fn inform(&mut self, head: &ResponseHead);

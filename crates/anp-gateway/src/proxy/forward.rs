@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::ProxyError,
     pick::pick,
-    policy::govern,
+    policy::Governed,
     registry::{Member, Pool, TunnelId},
     workers::Worker,
 };
@@ -70,7 +70,7 @@ pub(crate) struct Answer {
 /// The caller left, or must be told what [`ProxyError`] says.
 pub(crate) async fn forward<D: Downstream>(
     worker: &Worker,
-    head: RequestHead,
+    mut head: RequestHead,
     upload: Upload,
     down: &mut D,
     exchange: &mut Exchange,
@@ -85,7 +85,8 @@ pub(crate) async fn forward<D: Downstream>(
     drop(routes);
     exchange.endpoint = Some(endpoint.clone());
     if let Some(policy) = &endpoint.policy {
-        exchange.governed.insert(govern(policy, &head)).admit()?;
+        let governed = exchange.governed.insert(Governed::new(policy, &head));
+        governed.admit(&mut head, down)?;
     }
     let mut upload = upload;
     if let Some(max) = endpoint.max_body

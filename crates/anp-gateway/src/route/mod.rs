@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use crate::config::Config;
 
+pub(crate) use path::normalized;
 pub(crate) use served::Served;
 pub(crate) use table::Table;
 

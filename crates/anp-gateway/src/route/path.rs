@@ -18,7 +18,7 @@ pub(super) fn host_of(authority: &str) -> Cow<'_, str> {
 
 /// The path decoded once, with `\` read as `/`, and without dot and empty segments.
 /// `None` where that changes nothing.
-pub(super) fn normalized(path: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn normalized(path: &[u8]) -> Option<Vec<u8>> {
     let odd = |w: &[u8]| matches!(w, b"//" | b"/.");
     if !path.iter().any(|b| matches!(b, b'%' | b'\\')) && !path.windows(2).any(odd) {
         return None;

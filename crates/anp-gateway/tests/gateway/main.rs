@@ -16,6 +16,8 @@ mod http2;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod retry;
 #[cfg(test)]
 mod stop;

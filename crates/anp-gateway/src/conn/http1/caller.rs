@@ -28,7 +28,10 @@ pub(crate) struct Http1<IO> {
     pub(crate) conn: Connection<Metered<IO>>,
     pub(crate) body: Decoder,
     pub(crate) deadline: Deadline,
+    /// Those of the request under way.
     pub(crate) limits: Limits,
+    /// Those of the connection.
+    pub(crate) usual: Limits,
     /// What bytes that move put the deadline off to.
     patience: Duration,
     /// The request under way is of HTTP/1.0, which has no informational heads.
@@ -43,6 +46,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
             body: Decoder::empty(),
             deadline,
             limits,
+            usual: limits,
             patience: limits.head,
             is_old: false,
         }
@@ -148,6 +152,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Downstream for Http1<IO> {
                 });
             }
         }
+    }
+
+    fn allow(&mut self, response: Option<Duration>, idle: Option<Duration>) {
+        self.limits.idle = idle.unwrap_or(self.limits.idle);
+        self.limits.response = response.unwrap_or(self.limits.response);
+        self.wait_for(self.limits.response);
     }
 
     fn inform(&mut self, head: &ResponseHead) {

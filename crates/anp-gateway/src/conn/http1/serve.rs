@@ -246,6 +246,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
             expects,
         } = received;
         let worker = &caller.worker;
+        self.limits = self.usual;
         self.wait_for(self.limits.response);
         let protocol = head.as_ref().ok().and_then(|h| h.protocol.clone());
         let upload = match &protocol {

@@ -2,6 +2,10 @@
 
 use std::{
     future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -27,11 +31,41 @@ pub(super) struct Http2 {
     deadline: Deadline,
     patience: Duration,
     pub(super) limits: Limits,
+    /// The longest time that a request of the connection may stand still.
+    longest: Longest,
+}
+
+/// The longest time that a request of a connection may stand still, and so its connection.
+#[derive(Clone, Debug)]
+pub(super) struct Longest(Arc<AtomicU64>);
+
+impl Longest {
+    /// The times of the connection.
+    pub(super) fn new(limits: &Limits) -> Self {
+        let longest = Self(Arc::default());
+        longest.at_least(limits.response.max(limits.idle));
+        longest
+    }
+
+    /// It, now.
+    pub(super) fn now(&self) -> Duration {
+        Duration::from_millis(self.0.load(Relaxed))
+    }
+
+    fn at_least(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.0.fetch_max(millis, Relaxed);
+    }
 }
 
 impl Http2 {
     /// A request whose head just came.
-    pub(super) fn new(body: RecvStream, respond: SendResponse<Bytes>, limits: Limits) -> Self {
+    pub(super) fn new(
+        body: RecvStream,
+        respond: SendResponse<Bytes>,
+        limits: Limits,
+        longest: Longest,
+    ) -> Self {
         Self {
             body,
             respond,
@@ -39,6 +73,7 @@ impl Http2 {
             deadline: Deadline::new(limits.response),
             patience: limits.response,
             limits,
+            longest,
         }
     }
 
@@ -158,6 +193,15 @@ impl Downstream for Http2 {
             Ok(Some(map)) => trailers(&map).map(Piece::Trailers).map_err(Failure::from),
             Err(_) => Err(Failure::Gone),
         })
+    }
+
+    fn allow(&mut self, response: Option<Duration>, idle: Option<Duration>) {
+        self.limits.idle = idle.unwrap_or(self.limits.idle);
+        self.limits.response = response.unwrap_or(self.limits.response);
+        self.longest
+            .at_least(self.limits.idle.max(self.limits.response));
+        self.patience = self.limits.response;
+        self.moved();
     }
 
     fn inform(&mut self, head: &ResponseHead) {

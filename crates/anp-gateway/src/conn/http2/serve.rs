@@ -13,7 +13,7 @@ use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    caller::Http2,
+    caller::{Http2, Longest},
     request::{self, Connect},
     response,
 };
@@ -83,8 +83,9 @@ async fn run<IO>(
 {
     let shared = &caller.worker.shared;
     let limits = shared.settings.load().limits;
-    // Each request has times of its own, the longer of which ends before this one.
-    let busy = limits.response.max(limits.idle) + LINGER;
+    // Each request has times of its own, the longest of which ends before this one.
+    let longest = Longest::new(&limits);
+    let mut busy = longest.now() + LINGER;
     let mut draining = pin!(shared.stop.reached(Step::Draining));
     let (mut was_busy, mut leaving) = (false, false);
     poll_fn(|cx| {
@@ -95,7 +96,7 @@ async fn run<IO>(
         loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    tokio::spawn(one(caller.clone(), request, respond));
+                    tokio::spawn(one(caller.clone(), request, respond, longest.clone()));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "HTTP/2 connection ended");
@@ -113,6 +114,13 @@ async fn run<IO>(
         }
         was_busy = is_busy;
         while deadline.poll(cx).is_ready() {
+            let now = longest.now() + LINGER;
+            if is_busy && now > busy {
+                // A request was given more time since.
+                deadline.set(now - busy);
+                busy = now;
+                continue;
+            }
             if leaving {
                 return Poll::Ready(());
             }
@@ -141,6 +149,7 @@ async fn one(
     caller: Arc<Caller>,
     request: Request<h2::RecvStream>,
     respond: h2::server::SendResponse<Bytes>,
+    longest: Longest,
 ) {
     let (parts, body) = request.into_parts();
     let worker = &caller.worker;
@@ -150,7 +159,7 @@ async fn one(
     let is_head = method == b"HEAD";
     let whole = body.is_end_stream();
     let settings = worker.shared.settings.load_full();
-    let mut down = Http2::new(body, respond, settings.limits);
+    let mut down = Http2::new(body, respond, settings.limits, longest);
 
     let connect = Connect::of(&parts, &settings.config.upgrades);
     let mapped = connect.and_then(|connect| {
