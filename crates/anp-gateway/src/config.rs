@@ -14,7 +14,7 @@ use crate::{owner::is_name, trust::Network};
 
 mod policy;
 
-pub use policy::{Cors, SecurityHeaders, Switch};
+pub use policy::{Cors, Rate, RateLimit, SecurityHeaders, Switch};
 
 /// Settings of a gateway. `Default` gives the documented defaults; [`Config::validate`] checks what
 /// types cannot.
@@ -106,6 +106,21 @@ pub struct Config {
     /// Adds response headers that make browsers more careful. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub security_headers: Option<Switch<SecurityHeaders>>,
+    /// What one client address may use, over all endpoints that do not say otherwise. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_rate: Option<Switch<RateLimit>>,
+    /// What each endpoint may be used. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_rate: Option<Switch<RateLimit>>,
+    /// What all endpoints of one owner may be used together. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_rate: Option<Switch<RateLimit>>,
+    /// Requests of each endpoint at once, where it names no other number. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_requests: Option<usize>,
+    /// Requests at once of all endpoints of one owner together. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_max_requests: Option<usize>,
 }
 
 /// A host and path prefix, and the receivers that serve it.
@@ -136,6 +151,13 @@ pub struct Endpoint {
     /// Default: that of the gateway; `false` adds none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_headers: Option<Switch<SecurityHeaders>>,
+    /// What one client address may use of this endpoint. Default: that of the gateway, and counted
+    /// with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_rate: Option<Switch<RateLimit>>,
+    /// What the endpoint may be used. Default: that of the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_rate: Option<Switch<RateLimit>>,
     /// How long the app may take for the head of its response. Default: that of the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_timeout: Option<Span>,
@@ -159,6 +181,8 @@ impl Default for Endpoint {
             max_requests: None,
             cors: None,
             security_headers: None,
+            client_rate: None,
+            endpoint_rate: None,
             response_timeout: None,
             idle_timeout: None,
             strip_prefix: false,
@@ -216,6 +240,11 @@ impl Default for Config {
             access_log: false,
             cors: None,
             security_headers: None,
+            client_rate: None,
+            endpoint_rate: None,
+            tenant_rate: None,
+            max_requests: None,
+            tenant_max_requests: None,
         }
     }
 }
@@ -261,7 +290,8 @@ impl Config {
             response_timeout idle_timeout keep_alive_timeout queue_timeout queue_size
             drain_timeout control_socket ping_interval max_connections max_header_size
             max_body_size max_tunnels v1_max_streams max_streams upgrades trusted_proxies
-            proxy_protocol access_log cors security_headers
+            proxy_protocol access_log cors security_headers client_rate endpoint_rate
+            tenant_rate max_requests tenant_max_requests
         )
     }
 
@@ -317,9 +347,30 @@ impl Config {
 
     fn check_policies(&self) -> Result<(), ConfigError> {
         policy::check("", &self.cors, &self.security_headers)?;
+        policy::check_rates(
+            "",
+            &[
+                ("client_rate", &self.client_rate),
+                ("endpoint_rate", &self.endpoint_rate),
+                ("tenant_rate", &self.tenant_rate),
+            ],
+        )?;
+        for (key, max) in [
+            ("max_requests", self.max_requests),
+            ("tenant_max_requests", self.tenant_max_requests),
+        ] {
+            check_max(key, max)?;
+        }
         for (i, endpoint) in self.endpoints.iter().enumerate() {
             let prefix = format!("endpoints[{i}].");
             policy::check(&prefix, &endpoint.cors, &endpoint.security_headers)?;
+            policy::check_rates(
+                &prefix,
+                &[
+                    ("client_rate", &endpoint.client_rate),
+                    ("endpoint_rate", &endpoint.endpoint_rate),
+                ],
+            )?;
             for (key, span) in [
                 ("response_timeout", endpoint.response_timeout),
                 ("idle_timeout", endpoint.idle_timeout),
@@ -428,14 +479,7 @@ impl Config {
                     format!("{name:?} is not a name: 1 to 64 of 0-9 A-Z a-z . _ -"),
                 );
             }
-            if let Some(max) = endpoint.max_requests
-                && !(1..=1 << 24).contains(&max)
-            {
-                return fail(
-                    key("max_requests"),
-                    format!("{max} is outside 1 to {}", 1 << 24),
-                );
-            }
+            check_max(&key("max_requests"), endpoint.max_requests)?;
             if !names.insert(endpoint.name.as_str()) {
                 return fail(key("name"), format!("{:?} is taken", endpoint.name));
             }
@@ -467,6 +511,15 @@ impl Endpoint {
         let path = self.path.trim_end_matches('/');
         let host = self.host.as_ref().map(|h| h.to_ascii_lowercase());
         (host, if path.is_empty() { "/" } else { path })
+    }
+}
+
+fn check_max(key: &str, max: Option<usize>) -> Result<(), ConfigError> {
+    match max {
+        Some(max) if !(1..=1 << 24).contains(&max) => {
+            fail(key, format!("{max} is outside 1 to {}", 1 << 24))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use anpx::{OpenError, ResetCode, StreamError};
 
-use crate::config::ConfigError;
+use crate::{config::ConfigError, policy::Scope};
 
 /// Why a gateway did not start or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,10 @@ pub(crate) enum ProxyError {
     Full,
     #[error("this endpoint has as many requests as it may have at once")]
     EndpointFull,
+    #[error("the endpoints of this owner have as many requests as they may have at once")]
+    TenantFull,
+    #[error("too many requests in too short a time: the limit of this {0} is used up")]
+    RateLimited(Scope),
     #[error("the body exceeds the limit of this endpoint")]
     BodyTooLarge,
     #[error("the receivers of this endpoint took no new request")]
@@ -113,8 +117,9 @@ impl ProxyError {
             | Self::TargetTooLong
             | Self::HeadersTooLarge
             | Self::BodyTooLarge
+            | Self::RateLimited(_)
             | Self::RequestTimeout => Cause::Downstream,
-            Self::Full | Self::EndpointFull => Cause::Gateway,
+            Self::Full | Self::EndpointFull | Self::TenantFull => Cause::Gateway,
             Self::NoTunnel
             | Self::Refused
             | Self::TunnelLost
@@ -130,7 +135,12 @@ impl ProxyError {
     pub(crate) fn is_retry_safe(self) -> bool {
         matches!(
             self,
-            Self::NoTunnel | Self::Full | Self::EndpointFull | Self::Refused | Self::Unreachable
+            Self::NoTunnel
+                | Self::Full
+                | Self::EndpointFull
+                | Self::TenantFull
+                | Self::Refused
+                | Self::Unreachable
         )
     }
 }

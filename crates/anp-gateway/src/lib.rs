@@ -49,7 +49,7 @@ mod trust;
 mod tunnels;
 mod workers;
 
-pub use config::{Config, ConfigError, Cors, Endpoint, SecurityHeaders, Switch};
+pub use config::{Config, ConfigError, Cors, Endpoint, Rate, RateLimit, SecurityHeaders, Switch};
 pub use error::GatewayError;
 pub use gateway::{Bound, Gateway};
 pub use inherited::Listeners;

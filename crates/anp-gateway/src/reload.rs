@@ -97,7 +97,9 @@ fn take_up(shared: &Shared, mut config: Config) -> Result<Reloaded, ReloadError>
     config.validate()?;
     let changed = config.differences(&before.config);
     shared.routes.configure(&config);
-    shared.settings.store(Arc::new(Settings::new(config)));
+    let mut settings = Settings::new(config);
+    settings.rates.follow(&before.rates);
+    shared.settings.store(Arc::new(settings));
     shared.tunnels.follow_routes();
     Ok(Reloaded { changed, kept })
 }

@@ -27,7 +27,8 @@ impl ProxyError {
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge | Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NoTunnel | Self::Full | Self::EndpointFull | Self::Refused => {
+            Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::NoTunnel | Self::Full | Self::EndpointFull | Self::TenantFull | Self::Refused => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -60,6 +61,11 @@ pub(crate) fn answer(
     };
     if let Some(governed) = &exchange.governed {
         governed.decorate(response.headers_mut());
+        if let Some(ProxyError::RateLimited(_)) = error
+            && let Some(seconds) = governed.retry_after()
+        {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
     }
     Some((response, error))
 }
@@ -69,8 +75,16 @@ pub(crate) fn answer(
 fn problem(error: ProxyError, request_id: &str) -> Response<Bytes> {
     let status = error.status();
     // No value needs escaping: titles and details are our own literals, the id is a token.
+    let more = match error {
+        // draft-ietf-httpapi-ratelimit-headers-10 section 5.
+        ProxyError::RateLimited(scope) => format!(
+            "\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\",\
+             \"violated-policies\":[\"{scope}\"],"
+        ),
+        _ => String::new(),
+    };
     let body = format!(
-        "{{\"title\":\"{}\",\"status\":{},\"detail\":\"{}\",\"request_id\":\"{}\"}}\n",
+        "{{{more}\"title\":\"{}\",\"status\":{},\"detail\":\"{}\",\"request_id\":\"{}\"}}\n",
         status.canonical_reason().unwrap_or("Error"),
         status.as_u16(),
         error,
@@ -96,6 +110,7 @@ fn problem(error: ProxyError, request_id: &str) -> Response<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Scope;
 
     #[test]
     fn every_error_is_valid_json_that_carries_the_id() {
@@ -111,6 +126,8 @@ mod tests {
             ProxyError::NoTunnel,
             ProxyError::Full,
             ProxyError::EndpointFull,
+            ProxyError::TenantFull,
+            ProxyError::RateLimited(Scope::Client),
             ProxyError::BodyTooLarge,
             ProxyError::Refused,
             ProxyError::ResponseTimeout,

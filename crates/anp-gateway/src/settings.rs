@@ -8,7 +8,7 @@ use anpx::session::{
     config::{V1Config, V2Config},
 };
 
-use crate::{config::Config, conn::Limits, gateway::WRITE_TIMEOUT, trust::Network};
+use crate::{config::Config, conn::Limits, gateway::WRITE_TIMEOUT, policy::Rates, trust::Network};
 
 /// A configuration, and what follows from it.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Its trusted proxies, to be shared with connections.
     pub(crate) trusted: Arc<[Network]>,
+    /// What clients and tenants used of their limits.
+    pub(crate) rates: Rates,
     /// How it has tunnels driven.
     pub(crate) tunnel: TunnelConfig,
 }
@@ -28,6 +30,7 @@ impl Settings {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             limits: Limits::new(&config),
+            rates: Rates::new(&config),
             trusted: config.trusted_proxies.clone().into(),
             tunnel: TunnelConfig {
                 v1: V1Config {

@@ -1,9 +1,9 @@
 //! What a gateway does to requests and responses beside carrying them: off unless set, for every
 //! endpoint or for one.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData};
+use std::{collections::BTreeMap, fmt, marker::PhantomData, str::FromStr, time::Duration};
 
-use anp_tunnel::units::Span;
+use anp_tunnel::units::{Size, Span};
 use anpx::Fields;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -157,6 +157,121 @@ impl SecurityHeaders {
     }
 }
 
+/// What may be used of something by those who share it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimit {
+    /// Requests in a time, such as `10/s`; one more is answered 429. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Rate>,
+    /// Requests at once, where none came for a while. Default: the number of `requests`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+    /// Bytes of bodies a second, both ways together; more are held back. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Size>,
+}
+
+impl RateLimit {
+    fn check(&self, key: &str) -> Result<(), ConfigError> {
+        if self.requests.is_none() && self.bytes.is_none() {
+            return fail(
+                key,
+                "limits nothing: name requests, such as \"10/s\", or bytes",
+            );
+        }
+        if self.requests.is_none() && self.burst.is_some() {
+            return fail(
+                format!("{key}.burst"),
+                "is of requests, which are not limited",
+            );
+        }
+        if self.burst == Some(0) {
+            return fail(format!("{key}.burst"), "must be 1 at least");
+        }
+        if self.bytes.is_some_and(|bytes| bytes.0 < 1 << 10) {
+            return fail(format!("{key}.bytes"), "must be 1KiB a second at least");
+        }
+        Ok(())
+    }
+}
+
+/// A number in a time, written `10/s`, `600/m` or `1000/h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many, 1 at least.
+    pub count: u32,
+    /// In how many seconds: 1, 60 or 3600.
+    pub seconds: u32,
+}
+
+const UNITS: [(&str, u32); 3] = [("s", 1), ("m", 60), ("h", 3600)];
+
+impl Rate {
+    /// The time from one to the next.
+    pub(crate) fn interval(&self) -> Duration {
+        Duration::from_secs(self.seconds.into()) / self.count.max(1)
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (count, unit) = text.split_once('/')?;
+            let count = count
+                .trim()
+                .parse()
+                .ok()
+                .filter(|n| (1..=1_000_000).contains(n))?;
+            let (_, seconds) = UNITS.iter().find(|(name, _)| *name == unit.trim())?;
+            Some(Self {
+                count,
+                seconds: *seconds,
+            })
+        };
+        read().ok_or_else(|| {
+            format!(
+                "{text:?} is not a rate: expected 1 to 1000000 and /s, /m or /h, such as \"10/s\""
+            )
+        })
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = UNITS.iter().find(|(_, seconds)| *seconds == self.seconds);
+        write!(f, "{}/{}", self.count, unit.map_or("s", |(name, _)| name))
+    }
+}
+
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Checks limits, each with its key, as [`check`] does.
+pub(super) fn check_rates(
+    prefix: &str,
+    limits: &[(&str, &Option<Switch<RateLimit>>)],
+) -> Result<(), ConfigError> {
+    for (key, limit) in limits {
+        if let Some(Switch::On(limit)) = limit {
+            limit.check(&format!("{prefix}{key}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Checks the settings of the gateway, or of an endpoint, whose keys begin with `prefix`.
 pub(super) fn check(
     prefix: &str,
@@ -216,6 +331,10 @@ trait Known: Sized {
 impl Known for Cors {
     const EXPECTED: &'static str =
         "false, or a table such as {origins = [\"https://app.example\"]}";
+}
+
+impl Known for RateLimit {
+    const EXPECTED: &'static str = "false, or a table such as {requests = \"10/s\", burst = 20}";
 }
 
 impl Known for SecurityHeaders {

@@ -129,3 +129,43 @@ fn cors_that_browsers_would_not_understand_is_refused() {
         Switch::Off
     );
 }
+
+#[test]
+fn rates_and_other_policies_are_checked() {
+    let rate = |text: &str| refused(|c| c.tenant_rate = Some(serde_json::from_str(text).unwrap()));
+    assert!(rate("{}").starts_with("tenant_rate: limits nothing"));
+    assert!(rate(r#"{"bytes": 5}"#).starts_with("tenant_rate.bytes: "));
+    assert!(rate(r#"{"bytes": "1MiB", "burst": 5}"#).starts_with("tenant_rate.burst: "));
+    assert!(rate(r#"{"requests": "1/s", "burst": 0}"#).starts_with("tenant_rate.burst: "));
+    for text in ["10", "10/d", "0/s", "-1/s", "1.5/s", "/s", "99999999/s"] {
+        let error = text.parse::<Rate>().unwrap_err();
+        assert!(error.contains("is not a rate"), "{error}");
+    }
+    for text in ["10/s", "600/m", "1/h"] {
+        assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+    }
+    assert!(refused(|c| c.max_requests = Some(0)).starts_with("max_requests: "));
+    let set = r#"{"set": {"Content-Length": "5"}}"#;
+    let error = refused(|c| c.security_headers = Some(serde_json::from_str(set).unwrap()));
+    assert!(
+        error.starts_with("security_headers.set: \"Content-Length\""),
+        "{error}"
+    );
+    let set = "{\"set\": {\"x-a\": \"a\\r\\nb\"}}";
+    let error = refused(|c| c.security_headers = Some(serde_json::from_str(set).unwrap()));
+    assert!(error.starts_with("security_headers.set: "), "{error}");
+    let error = refused(|c| {
+        c.endpoints = vec![Endpoint {
+            strip_prefix: true,
+            ..endpoint("a", "/")
+        }];
+    });
+    assert!(error.starts_with("endpoints[0].strip_prefix: "), "{error}");
+    let error = refused(|c| {
+        c.endpoints = vec![Endpoint {
+            idle_timeout: Some(Span::ZERO),
+            ..endpoint("a", "/x")
+        }];
+    });
+    assert!(error.starts_with("endpoints[0].idle_timeout: "), "{error}");
+}

@@ -1,19 +1,28 @@
 //! A policy at work on one request.
 
-use std::sync::Arc;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use anpx::{Fields, FieldsError, RequestHead};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::HeaderName};
 
 use super::{
-    Policy,
+    Clients, Policy,
+    bucket::{Bucket, Pace},
     cors::{Grant, is_cors},
+    meter::{Left, Meter, Scope},
     prefix,
 };
+use tokio::time::Instant;
+
 use crate::{
+    alive::Life,
     error::ProxyError,
     proxy::{Downstream, Failure},
+    workers::Worker,
 };
 
 /// What a policy has to say of one request, until its response is over.
@@ -22,6 +31,12 @@ pub(crate) struct Governed {
     policy: Arc<Policy>,
     cors: Option<Grant>,
     is_secure: bool,
+    /// Of the limits on requests, as far as they were looked at.
+    left: Vec<Left>,
+    /// What bodies take from.
+    buckets: Arc<[Arc<Bucket>]>,
+    /// Its place among the requests of its tenant.
+    place: Option<Life>,
 }
 
 impl Governed {
@@ -33,6 +48,9 @@ impl Governed {
             cors: cors.map(|cors| cors.grant(&head.method, &head.headers)),
             is_secure: &head.scheme[..] == b"https",
             policy: policy.clone(),
+            left: Vec::new(),
+            buckets: Arc::default(),
+            place: None,
         })
     }
 
@@ -42,6 +60,7 @@ impl Governed {
     /// It is answered here.
     pub(crate) fn admit(
         &mut self,
+        worker: &Worker,
         head: &mut RequestHead,
         down: &mut impl Downstream,
     ) -> Result<(), Failure> {
@@ -53,11 +72,71 @@ impl Governed {
         if policy.response_timeout.is_some() || policy.idle_timeout.is_some() {
             down.allow(policy.response_timeout, policy.idle_timeout);
         }
-        if let Some(prefix) = &policy.strip_prefix {
+        self.meter(worker, head)?;
+        if let Some(prefix) = &self.policy.strip_prefix {
             head.target = prefix::strip(&head.target, prefix)?;
             head.headers = with(&head.headers, "x-forwarded-prefix", prefix)?;
         }
         Ok(())
+    }
+
+    /// Counts the request toward every limit it is under.
+    ///
+    /// # Errors
+    /// 429, or 503, where it is one too many for one of them; those looked at before count it.
+    fn meter(&mut self, worker: &Worker, head: &RequestHead) -> Result<(), ProxyError> {
+        let policy = self.policy.clone();
+        let settings = worker.shared.settings.load();
+        let now = Instant::now();
+        let clients = match &policy.clients {
+            Clients::Free => None,
+            Clients::Shared => settings.rates.clients(),
+            Clients::Own(_, meters) => Some(&**meters),
+        };
+        let tenants = settings.rates.tenants();
+        let client = clients.map(|meters| meters.of(&client(head), now));
+        let endpoint = policy.endpoint.as_ref().map(|(_, meter)| meter.clone());
+        let tenant = policy
+            .tenant
+            .as_ref()
+            .zip(tenants)
+            .map(|(t, meters)| meters.of(t, now));
+        let meters = [
+            (Scope::Client, client),
+            (Scope::Endpoint, endpoint),
+            (Scope::Tenant, tenant),
+        ];
+        let mut buckets = Vec::new();
+        for (scope, meter) in meters {
+            let Some(meter) = meter else {
+                continue;
+            };
+            match meter.request(scope) {
+                Ok(left) => self.left.extend(left),
+                Err(left) => {
+                    // What is left elsewhere does not help.
+                    self.left = vec![left];
+                    worker.metrics.rate_limited.fetch_add(1, Relaxed);
+                    return Err(ProxyError::RateLimited(scope));
+                }
+            }
+            if scope == Scope::Tenant {
+                self.place = begin(&meter, settings.rates.tenant_max)?;
+            }
+            buckets.extend(meter.bytes.clone());
+        }
+        self.buckets = buckets.into();
+        Ok(())
+    }
+
+    /// What holds one direction of bodies back; nothing where nothing does.
+    pub(crate) fn pace(&self) -> Option<Pace> {
+        (!self.buckets.is_empty()).then(|| Pace::new(self.buckets.clone()))
+    }
+
+    /// Seconds after which it is worth to try again, where the request was one too many.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        self.left.first().map(|left| left.reset)
     }
 
     /// The fields of the app's response as its caller gets them.
@@ -105,10 +184,32 @@ impl Governed {
         if let (Some(cors), Some(grant)) = (&self.policy.cors, &self.cors) {
             cors.fields(grant, |name, value| add(name.as_bytes(), &value));
         }
+        for (name, member) in [
+            ("ratelimit-policy", Left::policy as fn(&Left) -> String),
+            ("ratelimit", Left::limit),
+        ] {
+            if !self.left.is_empty() {
+                let members: Vec<_> = self.left.iter().map(member).collect();
+                add(name.as_bytes(), &members.join(", ").into());
+            }
+        }
         if let Some(security) = &self.policy.security {
             security.fields(self.is_secure, has, |name, value| add(name, value));
         }
     }
+}
+
+fn begin(meter: &Meter, most: Option<usize>) -> Result<Option<Life>, ProxyError> {
+    most.map(|most| meter.begin(most).ok_or(ProxyError::TenantFull))
+        .transpose()
+}
+
+/// Whose request it is. The head was made here: its address is one.
+fn client(head: &RequestHead) -> super::Client {
+    let text = head.client_addr.as_deref().unwrap_or_default();
+    let address = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok());
+    let address = address.unwrap_or_else(|| SocketAddr::from(([0; 4], 0)));
+    address.ip().into()
 }
 
 /// `fields` and one more.

@@ -37,6 +37,9 @@ pub(crate) trait Downstream {
     /// bodies to stand still. The former runs from now.
     fn allow(&mut self, response: Option<Duration>, idle: Option<Duration>);
 
+    /// The gateway itself holds the request up: puts off when the phase took too long.
+    fn put_off(&mut self);
+
     /// Passes on an informational head, where the caller's HTTP has them.
     fn inform(&mut self, head: &ResponseHead);
 

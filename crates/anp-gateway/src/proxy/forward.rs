@@ -13,7 +13,7 @@ use anp_tunnel::{Head, RecvStream, Version};
 use anpx::{Fields, OpenError, RequestHead, ResponseHead, StreamError, session::End};
 
 use super::{
-    Downstream,
+    Download, Downstream,
     exchange::Exchange,
     upload::{Upload, UploadError},
 };
@@ -59,7 +59,7 @@ pub(crate) struct Answer {
     /// Whether the head is all there is.
     pub(crate) end: End,
     /// Where the rest comes from.
-    pub(crate) recv: RecvStream,
+    pub(crate) recv: Download,
     /// What is left of the request's body.
     pub(crate) upload: Upload,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Answer {
 pub(crate) async fn forward<D: Downstream>(
     worker: &Worker,
     mut head: RequestHead,
-    upload: Upload,
+    mut upload: Upload,
     down: &mut D,
     exchange: &mut Exchange,
 ) -> Result<Answer, Failure> {
@@ -86,9 +86,9 @@ pub(crate) async fn forward<D: Downstream>(
     exchange.endpoint = Some(endpoint.clone());
     if let Some(policy) = &endpoint.policy {
         let governed = exchange.governed.insert(Governed::new(policy, &head));
-        governed.admit(&mut head, down)?;
+        governed.admit(worker, &mut head, down)?;
+        upload.held_to(governed.pace());
     }
-    let mut upload = upload;
     if let Some(max) = endpoint.max_body
         && head.protocol.is_none()
     {
@@ -128,7 +128,7 @@ pub(crate) async fn forward<D: Downstream>(
                 return Ok(Answer {
                     head,
                     end,
-                    recv,
+                    recv: Download::new(recv, exchange.governed.as_ref().and_then(|g| g.pace())),
                     upload: request.upload,
                 });
             }

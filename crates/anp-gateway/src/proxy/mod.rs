@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows which HTTP the caller speaks: that is behind [`Downstream`].
 
+mod download;
 mod downstream;
 mod exchange;
 mod forward;
@@ -12,6 +13,7 @@ pub(crate) mod request;
 pub(crate) mod response;
 mod upload;
 
+pub(crate) use download::Download;
 pub(crate) use downstream::{Downstream, Piece};
 pub(crate) use exchange::{Exchange, Outcome};
 pub(crate) use forward::{Answer, Failure, forward};

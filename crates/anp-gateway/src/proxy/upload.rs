@@ -10,7 +10,7 @@ use anpx::{Fields, ResetCode, StreamError, session::End};
 use bytes::Bytes;
 
 use super::{Downstream, Failure, Piece, replay::Replay};
-use crate::error::ProxyError;
+use crate::{error::ProxyError, policy::Pace};
 
 /// So much of a body travels with its head, where it came with it.
 const FIRST: usize = 16 << 10;
@@ -49,6 +49,8 @@ pub(crate) struct Upload {
     awaits_caller: bool,
     /// Bytes that the caller may still send.
     left: u64,
+    /// What holds the body back.
+    pace: Option<Box<Pace>>,
 }
 
 impl Upload {
@@ -64,12 +66,18 @@ impl Upload {
             done: false,
             awaits_caller: false,
             left: u64::MAX,
+            pace: None,
         }
     }
 
     /// Lets the body have at most `bytes`.
     pub(crate) fn limit(&mut self, bytes: u64) {
         self.left = bytes;
+    }
+
+    /// Moves no faster than `pace`.
+    pub(crate) fn held_to(&mut self, pace: Option<Pace>) {
+        self.pace = pace.map(Box::new);
     }
 
     /// Takes what the caller has sent already, so that a small body travels with its head.
@@ -180,6 +188,12 @@ impl Upload {
                 if send.is_committed() {
                     self.replay.forget();
                 }
+                if let Some(pace) = &mut self.pace
+                    && pace.poll(cx).is_pending()
+                {
+                    down.put_off();
+                    return Poll::Pending;
+                }
                 ready!(self.poll_body(down, cx)).map_err(UploadError::Caller)?;
             } else if let Some(trailers) = self.trailers.clone() {
                 send.send_trailers(trailers)?;
@@ -227,6 +241,9 @@ impl Upload {
                         }
                         return Poll::Ready(Err(ProxyError::BodyTooLarge.into()));
                     }
+                }
+                if let Some(pace) = &mut self.pace {
+                    pace.took(data.len());
                 }
                 self.replay.push(data);
                 self.whole = down.is_body_whole();

@@ -46,7 +46,7 @@ impl Routes {
             let before = std::mem::take(table);
             for mut served in configured(config) {
                 if let Some(same) = before.named(&served.name) {
-                    served.pool = same.pool.clone();
+                    served.follow(same);
                 }
                 if let Err(taken) = table.insert(Arc::new(served)) {
                     // Validation found it first.

@@ -72,7 +72,7 @@ impl Served {
                 .max_body_size
                 .or(config.max_body_size)
                 .map(|size| size.0),
-            max_requests: endpoint.max_requests,
+            max_requests: endpoint.max_requests.or(config.max_requests),
             policy: Policy::new(endpoint, config),
             pool: Arc::new(Pool::new(config.worker_count())),
         }
@@ -84,6 +84,15 @@ impl Served {
             name: "open".to_owned(),
             owners: Owners::Anyone,
             ..Self::new(&Endpoint::default(), config)
+        }
+    }
+
+    /// Takes the place of `before`, whose name it has: its tunnels, and what was used of its limits.
+    pub(crate) fn follow(&mut self, before: &Self) {
+        self.pool = before.pool.clone();
+        let policy = self.policy.as_mut().and_then(Arc::get_mut);
+        if let (Some(policy), Some(before)) = (policy, &before.policy) {
+            policy.follow(before);
         }
     }
 

@@ -18,6 +18,8 @@ mod limits;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+mod rates;
+#[cfg(test)]
 mod retry;
 #[cfg(test)]
 mod stop;

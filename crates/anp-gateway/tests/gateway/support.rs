@@ -206,7 +206,10 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let socket = soon(TcpStream::connect(address)).await.unwrap();
+        Self::on(soon(TcpStream::connect(address)).await.unwrap())
+    }
+
+    pub(crate) fn on(socket: TcpStream) -> Self {
         socket.set_nodelay(true).unwrap();
         Self {
             socket,

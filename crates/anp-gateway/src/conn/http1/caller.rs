@@ -160,6 +160,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Downstream for Http1<IO> {
         self.wait_for(self.limits.response);
     }
 
+    fn put_off(&mut self) {
+        self.deadline.set(self.patience);
+    }
+
     fn inform(&mut self, head: &ResponseHead) {
         if !self.is_old {
             put_informational(self.conn.head(), head.status, head.headers.iter());

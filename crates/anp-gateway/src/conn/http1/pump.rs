@@ -8,13 +8,13 @@ use std::{
 };
 
 use anp_http1::fields::put_trailers;
-use anp_tunnel::{Part, RecvStream};
+use anp_tunnel::Part;
 use anpx::{Fields, StreamError, session::End};
 use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{caller::Http1, response::Framing};
-use crate::proxy::{Downstream, Exchange, Failure, Upload, UploadError};
+use crate::proxy::{Download, Downstream, Exchange, Failure, Upload, UploadError};
 
 /// How an exchange went on after its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
     /// Sends what is queued and then what `recv` has, while `upload` goes on.
     pub(super) async fn pump(
         &mut self,
-        mut recv: Option<RecvStream>,
+        mut recv: Option<Download>,
         upload: &mut Upload,
         framing: Framing,
         exchange: &mut Exchange,
@@ -89,7 +89,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
     /// Moves raw bytes both ways until both are over.
     pub(super) async fn pump_raw(
         &mut self,
-        recv: RecvStream,
+        recv: Download,
         upload: &mut Upload,
         exchange: &mut Exchange,
     ) -> Over {
@@ -140,7 +140,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
     /// The response broke off.
     fn fill(
         &mut self,
-        recv: &mut Option<RecvStream>,
+        recv: &mut Option<Download>,
         framing: Framing,
         exchange: &mut Exchange,
         cx: &mut Context<'_>,
@@ -165,7 +165,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
                     *recv = None;
                 }
                 Poll::Ready(Some(Err(error))) => return Err(error),
-                Poll::Pending => return Ok(true),
+                Poll::Pending => {
+                    if from.is_held_back() {
+                        self.put_off();
+                    }
+                    return Ok(true);
+                }
             }
         }
         Ok(false)

@@ -204,6 +204,10 @@ impl Downstream for Http2 {
         self.moved();
     }
 
+    fn put_off(&mut self) {
+        self.moved();
+    }
+
     fn inform(&mut self, head: &ResponseHead) {
         let mut response = Response::new(());
         if let (Ok(status), Ok(headers)) =

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, task::Poll};
 
-use anp_tunnel::{Part, RecvStream, handshake::accept_key};
+use anp_tunnel::{Part, handshake::accept_key};
 use anpx::{ResponseHead, session::End};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     conn::date,
     error::ProxyError,
-    proxy::{Exchange, Failure, Upload, UploadError, response::Follows},
+    proxy::{Download, Downstream as _, Exchange, Failure, Upload, UploadError, response::Follows},
 };
 
 /// The head of a response. An accepted upgrade answers an extended `connect` with 200
@@ -65,7 +65,7 @@ pub(super) fn head(
 /// The caller left, or the message broke and must not look whole.
 pub(super) async fn pump(
     down: &mut Http2,
-    mut recv: RecvStream,
+    mut recv: Download,
     upload: &mut Upload,
     exchange: &mut Exchange,
 ) -> Result<(), Failure> {
@@ -99,7 +99,12 @@ pub(super) async fn pump(
                         return Poll::Ready(outcome(sent));
                     }
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error.into())),
-                    Poll::Pending => break,
+                    Poll::Pending => {
+                        if recv.is_held_back() {
+                            down.put_off();
+                        }
+                        break;
+                    }
                 }
             }
             let len = match down.poll_capacity(waiting.len(), cx) {
