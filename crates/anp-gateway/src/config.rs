@@ -115,6 +115,9 @@ pub struct Config {
     /// What all endpoints of one owner may be used together. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant_rate: Option<Switch<RateLimit>>,
+    /// A comment is added to an event stream after each such silence. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sse_keepalive: Option<Switch<Span>>,
     /// Requests of each endpoint at once, where it names no other number. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests: Option<usize>,
@@ -164,6 +167,9 @@ pub struct Endpoint {
     /// How long a body may stand still in either direction. Default: that of the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Span>,
+    /// A comment is added to an event stream after each such silence. Default: that of the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sse_keepalive: Option<Switch<Span>>,
     /// The app gets targets without `path`, which `X-Forwarded-Prefix` names. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strip_prefix: bool,
@@ -185,6 +191,7 @@ impl Default for Endpoint {
             endpoint_rate: None,
             response_timeout: None,
             idle_timeout: None,
+            sse_keepalive: None,
             strip_prefix: false,
         }
     }
@@ -243,6 +250,7 @@ impl Default for Config {
             client_rate: None,
             endpoint_rate: None,
             tenant_rate: None,
+            sse_keepalive: None,
             max_requests: None,
             tenant_max_requests: None,
         }
@@ -291,7 +299,7 @@ impl Config {
             drain_timeout control_socket ping_interval max_connections max_header_size
             max_body_size max_tunnels v1_max_streams max_streams upgrades trusted_proxies
             proxy_protocol access_log cors security_headers client_rate endpoint_rate
-            tenant_rate max_requests tenant_max_requests
+            tenant_rate sse_keepalive max_requests tenant_max_requests
         )
     }
 
@@ -355,6 +363,9 @@ impl Config {
                 ("tenant_rate", &self.tenant_rate),
             ],
         )?;
+        if let Some(Switch::On(span)) = self.sse_keepalive {
+            check_span("sse_keepalive", span)?;
+        }
         for (key, max) in [
             ("max_requests", self.max_requests),
             ("tenant_max_requests", self.tenant_max_requests),
@@ -374,6 +385,14 @@ impl Config {
             for (key, span) in [
                 ("response_timeout", endpoint.response_timeout),
                 ("idle_timeout", endpoint.idle_timeout),
+                (
+                    "sse_keepalive",
+                    endpoint
+                        .sse_keepalive
+                        .as_ref()
+                        .and_then(|s| s.on())
+                        .copied(),
+                ),
             ] {
                 if let Some(span) = span {
                     check_span(&format!("{prefix}{key}"), span)?;

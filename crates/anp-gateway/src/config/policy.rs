@@ -333,6 +333,10 @@ impl Known for Cors {
         "false, or a table such as {origins = [\"https://app.example\"]}";
 }
 
+impl Known for Span {
+    const EXPECTED: &'static str = "false, or a duration with its unit, such as \"15s\"";
+}
+
 impl Known for RateLimit {
     const EXPECTED: &'static str = "false, or a table such as {requests = \"10/s\", burst = 20}";
 }

@@ -5,7 +5,8 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use anpx::{Fields, FieldsError, RequestHead};
+use anp_tunnel::RecvStream;
+use anpx::{Fields, FieldsError, RequestHead, ResponseHead, session::End};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::HeaderName};
 
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 use crate::{
     alive::Life,
     error::ProxyError,
-    proxy::{Downstream, Failure},
+    proxy::{Comments, Download, Downstream, Failure},
     workers::Worker,
 };
 
@@ -132,6 +133,19 @@ impl Governed {
     /// What holds one direction of bodies back; nothing where nothing does.
     pub(crate) fn pace(&self) -> Option<Pace> {
         (!self.buckets.is_empty()).then(|| Pace::new(self.buckets.clone()))
+    }
+
+    /// What a response with this head is followed by.
+    pub(crate) fn download(
+        &self,
+        recv: RecvStream,
+        head: &ResponseHead,
+        end: End,
+        is_head: bool,
+    ) -> Download {
+        let every = self.policy.sse_keepalive;
+        let comments = every.and_then(|every| Comments::new(every, head, end, is_head));
+        Download::new(recv).policed(self.pace(), comments)
     }
 
     /// Seconds after which it is worth to try again, where the request was one too many.

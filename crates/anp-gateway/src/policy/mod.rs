@@ -39,6 +39,8 @@ pub(crate) struct Policy {
     /// In place of those of the connection.
     response_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
+    /// After such a silence of an event stream a comment is added.
+    sse_keepalive: Option<Duration>,
     /// What is taken off the targets of requests.
     strip_prefix: Option<String>,
 }
@@ -87,6 +89,8 @@ impl Policy {
             tenant: tenants.then(|| tenant(endpoint)),
             response_timeout: endpoint.response_timeout.map(|t| t.0),
             idle_timeout: endpoint.idle_timeout.map(|t| t.0),
+            sse_keepalive: Switch::effective(&endpoint.sse_keepalive, &config.sse_keepalive)
+                .map(|span| span.0),
             strip_prefix: endpoint.strip_prefix.then(|| prefix.to_owned()),
         };
         policy.is_something().then(|| Arc::new(policy))
@@ -102,6 +106,7 @@ impl Policy {
             tenant,
             response_timeout,
             idle_timeout,
+            sse_keepalive,
             strip_prefix,
         } = self;
         cors.is_some()
@@ -111,6 +116,7 @@ impl Policy {
             || tenant.is_some()
             || response_timeout.is_some()
             || idle_timeout.is_some()
+            || sse_keepalive.is_some()
             || strip_prefix.is_some()
     }
     /// Goes on counting where `before` was, as far as the limits are the same.

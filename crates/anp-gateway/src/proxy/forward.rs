@@ -120,15 +120,20 @@ pub(crate) async fn forward<D: Downstream>(
         let failure = match answer(down, &mut request, &mut recv).await {
             Ok((mut head, end)) => {
                 request.upload.forget();
-                if let Some(governed) = &exchange.governed
-                    && head.status != 101
-                {
-                    head.headers = governed.shape(&head.headers)?;
-                }
+                let recv = match &exchange.governed {
+                    Some(governed) => {
+                        if head.status != 101 {
+                            head.headers = governed.shape(&head.headers)?;
+                        }
+                        let is_head = &request.head.method[..] == b"HEAD";
+                        governed.download(recv, &head, end, is_head)
+                    }
+                    None => Download::new(recv),
+                };
                 return Ok(Answer {
                     head,
                     end,
-                    recv: Download::new(recv, exchange.governed.as_ref().and_then(|g| g.pace())),
+                    recv,
                     upload: request.upload,
                 });
             }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows which HTTP the caller speaks: that is behind [`Downstream`].
 
+mod comments;
 mod download;
 mod downstream;
 mod exchange;
@@ -13,6 +14,7 @@ pub(crate) mod request;
 pub(crate) mod response;
 mod upload;
 
+pub(crate) use comments::Comments;
 pub(crate) use download::Download;
 pub(crate) use downstream::{Downstream, Piece};
 pub(crate) use exchange::{Exchange, Outcome};

@@ -22,6 +22,8 @@ mod rates;
 #[cfg(test)]
 mod retry;
 #[cfg(test)]
+mod sse;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 mod support;

@@ -34,6 +34,8 @@ pub(crate) struct Http1<IO> {
     pub(crate) usual: Limits,
     /// What bytes that move put the deadline off to.
     patience: Duration,
+    /// What is written next is no progress.
+    disregards: bool,
     /// The request under way is of HTTP/1.0, which has no informational heads.
     pub(crate) is_old: bool,
 }
@@ -48,6 +50,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
             limits,
             usual: limits,
             patience: limits.head,
+            disregards: false,
             is_old: false,
         }
     }
@@ -63,6 +66,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
     pub(crate) fn note_progress(&mut self) {
         if self.conn.io().moved().take() {
             self.deadline.set(self.patience);
+        }
+    }
+
+    /// What is written next shall not put the deadline off.
+    pub(crate) fn disregard(&mut self) {
+        self.note_progress();
+        self.disregards = true;
+    }
+
+    /// It was written.
+    pub(crate) fn disregarded(&mut self) {
+        if std::mem::take(&mut self.disregards) {
+            self.conn.io().moved().take();
         }
     }
 

@@ -56,7 +56,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
                 let Ok(waits) = self.fill(&mut recv, framing, exchange, cx) else {
                     return Poll::Ready(Over::Broken);
                 };
-                match self.conn.poll_flush(cx) {
+                let flushed = self.conn.poll_flush(cx);
+                if flushed.is_ready() {
+                    self.disregarded();
+                }
+                match flushed {
                     Poll::Ready(Ok(())) if recv.is_none() => return Poll::Ready(Over::Complete),
                     Poll::Ready(Ok(())) if waits => break,
                     Poll::Ready(Ok(())) => {}
@@ -151,6 +155,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
             match from.poll_part(cx) {
                 Poll::Ready(Some(Ok(Part::Data(data, end)))) => {
                     exchange.sent(data.len());
+                    if from.is_ours() {
+                        self.disregard();
+                    }
                     self.put_data(data, end, framing);
                     if end.is_end() {
                         *recv = None;

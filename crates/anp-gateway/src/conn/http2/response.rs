@@ -114,7 +114,9 @@ pub(super) async fn pump(
             };
             let data = waiting.split_to(len);
             let end = last && waiting.is_empty();
-            down.moved();
+            if !recv.is_ours() {
+                down.moved();
+            }
             exchange.sent(data.len());
             let sent = down.send.as_mut().map(|s| s.send_data(data, end));
             match outcome(sent) {
