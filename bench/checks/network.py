@@ -9,12 +9,15 @@ import urllib.request
 from harness import client, subjects
 from harness.app import GREETING
 from harness.processes import Server, free_port
+from harness.relay import Relay
 
 from .setup import Bench, Finding, Promise, expect, gateway_args, receiver_args, within
 
 #: Receivers of the storm, with two tunnels each.
 _RECEIVERS = 1_000
 _AWAY_SECONDS = 5.0
+#: Seconds from one end of the long road to the other and back.
+_ROUND_TRIP = 0.1
 
 
 def _gauge(admin: int, name: str) -> int:
@@ -84,7 +87,51 @@ def _vanished(bench: Bench) -> Finding:
     return within(seconds, 25.0, " until the route was gone, nothing left of it")
 
 
+def _rate(address: client.Address, settle: float, seconds: float) -> float:
+    """Bytes a second of one download, once it had `settle` seconds to find its pace."""
+    with client.Call(address) as call:
+        call.send_head("GET", "/bytes?n=1000000000000")
+        pieces = call.read_body(call.read_head())
+        begin = time.monotonic()
+        while time.monotonic() - begin < settle:
+            next(pieces)
+        start, total = time.monotonic(), 0
+        while (now := time.monotonic()) - start < seconds:
+            total += len(next(pieces))
+        return total / (now - start)
+
+
+def _road(bench: Bench, rate: float) -> tuple[float, float]:
+    """A plain TCP connection to the app and one through the tunnel, over the same road: bytes a second."""
+    owner, binary = bench.owner, bench.binary
+    origin = subjects.start_sink(owner)
+    plain = Relay(origin, _ROUND_TRIP / 2, rate)
+    alone = _rate(("127.0.0.1", plain.port), 1, 4)
+    _, public, tunnel = subjects.start_gateway(owner, binary, gateway_args())
+    relay = Relay(tunnel, _ROUND_TRIP / 2, rate)
+    subjects.start_receiver(owner, binary, relay.port, origin, receiver_args())
+    through = _rate(("127.0.0.1", public), 6, 4)
+    for road in (plain, relay):
+        road.close()
+    return alone, through
+
+
+def _long_road(bench: Bench) -> Finding:
+    figures, worst = [], 1.0
+    for rate in (125e6, 1e6):
+        alone, through = _road(bench, rate)
+        worst = min(worst, through / alone)
+        figures.append(f"{through / 1e6:.1f} of {alone / 1e6:.1f} MB/s")
+    return Finding(f"{worst:.0%}: {', '.join(figures)}", "90%", worst >= 0.9)
+
+
 PROMISES = [
+    Promise(
+        "long-road",
+        f"One download over a round trip of {_ROUND_TRIP * 1e3:g} ms, at 1 Gbit/s and at 8 Mbit/s, gets at least 90 %"
+        " of what a plain TCP connection gets there, once it has found its pace",
+        _long_road,
+    ),
     Promise(
         "storm",
         f"A gateway is away for {_AWAY_SECONDS:g} s under {_RECEIVERS:,} receivers with two tunnels each: 95 % of the"

@@ -92,6 +92,10 @@ pub(super) struct RecvFlow {
 }
 
 impl RecvFlow {
+    /// So much owed is worth a frame, however large the window: while half of a large window
+    /// gathers, the sender stands still for want of it.
+    const WORTH_A_FRAME: u32 = 1 << 20;
+
     pub(super) fn new(size: u32) -> Self {
         Self {
             window: Window::new(size),
@@ -139,7 +143,7 @@ impl RecvFlow {
 
     /// True where enough is owed to be worth a frame.
     pub(super) fn is_credit_due(&self) -> bool {
-        self.owed >= self.size / 2 && self.owed > 0
+        self.owed >= (self.size / 2).min(Self::WORTH_A_FRAME) && self.owed > 0
     }
 
     /// The credit to send now.
@@ -203,6 +207,18 @@ mod tests {
         assert!(flow.is_credit_due());
         assert_eq!(flow.take_credit(), 50);
         assert_eq!(flow.outstanding(), 50);
+    }
+
+    #[test]
+    fn credit_of_a_large_window_does_not_wait_for_its_half() {
+        let now = Instant::now();
+        let mut growth = growth(0, 0);
+        let mut flow = RecvFlow::new(16 << 20);
+        assert!(flow.received(now, 2 << 20));
+        flow.taken(now, (1 << 20) - 1, &mut growth);
+        assert!(!flow.is_credit_due());
+        flow.taken(now, 1, &mut growth);
+        assert!(flow.is_credit_due());
     }
 
     #[test]
