@@ -10,7 +10,10 @@ use std::{
 use anp_tunnel::units::{Size, Span};
 use serde::{Deserialize, Serialize};
 
-use crate::{owner::is_name, trust::Network};
+use crate::{
+    owner::{Owner, is_name},
+    trust::Network,
+};
 
 mod policy;
 
@@ -126,7 +129,7 @@ pub struct Config {
     pub tenant_max_requests: Option<usize>,
 }
 
-/// A host and path prefix, and the receivers that serve it.
+/// A host and path prefix, and who serves it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
@@ -139,7 +142,11 @@ pub struct Endpoint {
     /// A path prefix of whole segments. The longest that matches wins. Default `/`.
     #[serde(default = "root")]
     pub path: String,
-    /// Names of the receivers that serve it, as they give themselves.
+    /// Who serves it and proves it: a DID, or the name of a token. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// Names of the receivers that serve it, as they give themselves; a name proves nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub receivers: Vec<String>,
     /// Largest body of a request, in bytes. Default: that of the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,12 +183,13 @@ pub struct Endpoint {
 }
 
 impl Default for Endpoint {
-    /// No name, no receivers: every host and path, without limits.
+    /// No name, nobody who serves it: every host and path, without limits.
     fn default() -> Self {
         Self {
             name: String::new(),
             host: None,
             path: root(),
+            owner: None,
             receivers: Vec::new(),
             max_body_size: None,
             max_requests: None,
@@ -354,15 +362,12 @@ impl Config {
     }
 
     fn check_policies(&self) -> Result<(), ConfigError> {
-        policy::check("", &self.cors, &self.security_headers)?;
-        policy::check_rates(
-            "",
-            &[
-                ("client_rate", &self.client_rate),
-                ("endpoint_rate", &self.endpoint_rate),
-                ("tenant_rate", &self.tenant_rate),
-            ],
-        )?;
+        policy::check(&self.cors, &self.security_headers)?;
+        policy::check_rates(&[
+            ("client_rate", &self.client_rate),
+            ("endpoint_rate", &self.endpoint_rate),
+            ("tenant_rate", &self.tenant_rate),
+        ])?;
         if let Some(Switch::On(span)) = self.sse_keepalive {
             check_span("sse_keepalive", span)?;
         }
@@ -371,37 +376,6 @@ impl Config {
             ("tenant_max_requests", self.tenant_max_requests),
         ] {
             check_max(key, max)?;
-        }
-        for (i, endpoint) in self.endpoints.iter().enumerate() {
-            let prefix = format!("endpoints[{i}].");
-            policy::check(&prefix, &endpoint.cors, &endpoint.security_headers)?;
-            policy::check_rates(
-                &prefix,
-                &[
-                    ("client_rate", &endpoint.client_rate),
-                    ("endpoint_rate", &endpoint.endpoint_rate),
-                ],
-            )?;
-            for (key, span) in [
-                ("response_timeout", endpoint.response_timeout),
-                ("idle_timeout", endpoint.idle_timeout),
-                (
-                    "sse_keepalive",
-                    endpoint
-                        .sse_keepalive
-                        .as_ref()
-                        .and_then(|s| s.on())
-                        .copied(),
-                ),
-            ] {
-                if let Some(span) = span {
-                    check_span(&format!("{prefix}{key}"), span)?;
-                }
-            }
-            if endpoint.strip_prefix && endpoint.place().1 == "/" {
-                let key = format!("{prefix}strip_prefix");
-                return fail(key, "path is \"/\", of which nothing can be taken off");
-            }
         }
         Ok(())
     }
@@ -482,23 +456,10 @@ impl Config {
         let (mut names, mut places) = (HashSet::new(), HashMap::new());
         for (i, endpoint) in self.endpoints.iter().enumerate() {
             let key = |field: &str| format!("endpoints[{i}].{field}");
-            if !is_name(&endpoint.name) {
-                return fail(key("name"), "must be 1 to 64 of 0-9 A-Z a-z . _ -");
-            }
-            if let Some(host) = &endpoint.host {
-                check_host(&key("host"), host)?;
-            }
-            check_path(&key("path"), &endpoint.path)?;
-            if endpoint.receivers.is_empty() {
-                return fail(key("receivers"), "must name at least one receiver");
-            }
-            if let Some(name) = endpoint.receivers.iter().find(|n| !is_name(n)) {
-                return fail(
-                    key("receivers"),
-                    format!("{name:?} is not a name: 1 to 64 of 0-9 A-Z a-z . _ -"),
-                );
-            }
-            check_max(&key("max_requests"), endpoint.max_requests)?;
+            endpoint.validate().map_err(|error| ConfigError {
+                key: key(&error.key),
+                ..error
+            })?;
             if !names.insert(endpoint.name.as_str()) {
                 return fail(key("name"), format!("{:?} is taken", endpoint.name));
             }
@@ -526,6 +487,65 @@ impl Config {
 }
 
 impl Endpoint {
+    /// Checks every value by itself.
+    ///
+    /// # Errors
+    /// The first that cannot be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if !is_name(&self.name) {
+            return fail("name", "must be 1 to 64 of 0-9 A-Z a-z . _ -");
+        }
+        if let Some(host) = &self.host {
+            check_host("host", host)?;
+        }
+        check_path("path", &self.path)?;
+        if let Some(Owner::Name(name)) = &self.owner {
+            return fail(
+                "owner",
+                format!(
+                    "{name:?} proves nothing: write a DID or \"token:NAME\", or receivers = \
+                     [{name:?}] if that is meant"
+                ),
+            );
+        }
+        if self.receivers.is_empty() && self.owner.is_none() {
+            return fail("receivers", "must name at least one receiver, or set owner");
+        }
+        if let Some(name) = self.receivers.iter().find(|n| !is_name(n)) {
+            return fail(
+                "receivers",
+                format!("{name:?} is not a name: 1 to 64 of 0-9 A-Z a-z . _ -"),
+            );
+        }
+        check_max("max_requests", self.max_requests)?;
+        self.check_policies()
+    }
+
+    fn check_policies(&self) -> Result<(), ConfigError> {
+        policy::check(&self.cors, &self.security_headers)?;
+        policy::check_rates(&[
+            ("client_rate", &self.client_rate),
+            ("endpoint_rate", &self.endpoint_rate),
+        ])?;
+        let sse_keepalive = self.sse_keepalive.as_ref().and_then(Switch::on);
+        for (key, span) in [
+            ("response_timeout", self.response_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("sse_keepalive", sse_keepalive.copied()),
+        ] {
+            if let Some(span) = span {
+                check_span(key, span)?;
+            }
+        }
+        if self.strip_prefix && self.place().1 == "/" {
+            return fail(
+                "strip_prefix",
+                "path is \"/\", of which nothing can be taken off",
+            );
+        }
+        Ok(())
+    }
+
     fn place(&self) -> (Option<String>, &str) {
         let path = self.path.trim_end_matches('/');
         let host = self.host.as_ref().map(|h| h.to_ascii_lowercase());

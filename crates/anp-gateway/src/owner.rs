@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 /// Who is at the other end of a tunnel. Its text form is what configurations and logs show.
 ///
 /// ```
@@ -48,6 +50,32 @@ impl FromStr for Owner {
             None if is_name(text) => Ok(Self::Name(text.to_owned())),
             _ => Err(OwnerError(text.to_owned())),
         }
+    }
+}
+
+impl Serialize for Owner {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Owner {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(OwnerVisitor)
+    }
+}
+
+struct OwnerVisitor;
+
+impl de::Visitor<'_> for OwnerVisitor {
+    type Value = Owner;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an owner, such as \"did:wba:example.com:alice\" or \"token:lab\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Owner, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

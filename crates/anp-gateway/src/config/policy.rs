@@ -261,28 +261,26 @@ impl<'de> Deserialize<'de> for Rate {
 
 /// Checks limits, each with its key, as [`check`] does.
 pub(super) fn check_rates(
-    prefix: &str,
     limits: &[(&str, &Option<Switch<RateLimit>>)],
 ) -> Result<(), ConfigError> {
     for (key, limit) in limits {
         if let Some(Switch::On(limit)) = limit {
-            limit.check(&format!("{prefix}{key}"))?;
+            limit.check(key)?;
         }
     }
     Ok(())
 }
 
-/// Checks the settings of the gateway, or of an endpoint, whose keys begin with `prefix`.
+/// Checks the settings of the gateway, or of an endpoint.
 pub(super) fn check(
-    prefix: &str,
     cors: &Option<Switch<Cors>>,
     security: &Option<Switch<SecurityHeaders>>,
 ) -> Result<(), ConfigError> {
     if let Some(Switch::On(security)) = security {
-        security.check(&format!("{prefix}security_headers"))?;
+        security.check("security_headers")?;
     }
     if let Some(Switch::On(cors)) = cors {
-        cors.check(&format!("{prefix}cors"))?;
+        cors.check("cors")?;
     }
     Ok(())
 }

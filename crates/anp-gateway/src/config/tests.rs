@@ -169,3 +169,26 @@ fn rates_and_other_policies_are_checked() {
     });
     assert!(error.starts_with("endpoints[0].idle_timeout: "), "{error}");
 }
+
+#[test]
+fn an_owner_is_one_that_is_proved() {
+    let owned = |owner: &str| {
+        let text =
+            format!(r#"{{"endpoints": [{{"name": "a", "path": "/x", "owner": "{owner}"}}]}}"#);
+        serde_json::from_str::<Config>(&text).map_err(|error| error.to_string())
+    };
+    for owner in ["did:wba:example.com:alice", "token:lab"] {
+        assert_eq!(owned(owner).unwrap().validate(), Ok(()));
+    }
+    let error = owned("laptop").unwrap().validate().unwrap_err().to_string();
+    assert!(error.starts_with("endpoints[0].owner: "), "{error}");
+    assert!(error.contains(r#"receivers = ["laptop"]"#), "{error}");
+    assert!(owned("a b").unwrap_err().contains("is no owner"));
+    let nobody = refused(|c| {
+        c.endpoints = vec![Endpoint {
+            receivers: Vec::new(),
+            ..endpoint("a", "/x")
+        }];
+    });
+    assert!(nobody.starts_with("endpoints[0].receivers: "), "{nobody}");
+}

@@ -135,8 +135,9 @@ impl Policy {
     }
 }
 
-/// Who pays for the requests of an endpoint: the first of its owners. `*` is no receiver's name.
+/// Who pays for the requests of an endpoint: its owner, or the first of its receivers. `*` is no receiver's name.
 fn tenant(endpoint: &Endpoint) -> Owner {
-    let first = endpoint.receivers.first().cloned();
-    Owner::Name(first.unwrap_or_else(|| "*".to_owned()))
+    let receiver = || endpoint.receivers.first().cloned();
+    let name = || Owner::Name(receiver().unwrap_or_else(|| "*".to_owned()));
+    endpoint.owner.clone().unwrap_or_else(name)
 }

@@ -63,7 +63,8 @@ pub(crate) enum HostRule {
 impl Served {
     /// The endpoint that a valid configuration describes, with a pool of its own.
     pub(crate) fn new(endpoint: &Endpoint, config: &Config) -> Self {
-        let owners = endpoint.receivers.iter().cloned().map(Owner::Name);
+        let named = endpoint.receivers.iter().cloned().map(Owner::Name);
+        let owners = endpoint.owner.iter().cloned().chain(named);
         Self {
             name: endpoint.name.clone(),
             place: Place::new(endpoint.host.as_deref(), &endpoint.path),
