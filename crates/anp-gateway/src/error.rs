@@ -79,6 +79,9 @@ pub(crate) enum ProxyError {
     NoTunnel,
     #[error("all receivers of this endpoint are busy")]
     Full,
+    /// A place would come after the time that a request waits: in so many seconds.
+    #[error("all receivers of this endpoint are busy, and too many wait for them already")]
+    Overloaded(u16),
     #[error("this endpoint has as many requests as it may have at once")]
     EndpointFull,
     #[error("the endpoints of this owner have as many requests as they may have at once")]
@@ -119,7 +122,9 @@ impl ProxyError {
             | Self::BodyTooLarge
             | Self::RateLimited(_)
             | Self::RequestTimeout => Cause::Downstream,
-            Self::Full | Self::EndpointFull | Self::TenantFull => Cause::Gateway,
+            Self::Full | Self::Overloaded(_) | Self::EndpointFull | Self::TenantFull => {
+                Cause::Gateway
+            }
             Self::NoTunnel
             | Self::Refused
             | Self::TunnelLost
@@ -139,6 +144,7 @@ impl ProxyError {
                 | Self::Full
                 | Self::EndpointFull
                 | Self::TenantFull
+                | Self::Overloaded(_)
                 | Self::Refused
                 | Self::Unreachable
         )

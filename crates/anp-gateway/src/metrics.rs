@@ -48,6 +48,8 @@ pub(crate) struct WorkerMetrics {
     pub(crate) retries: AtomicU64,
     /// Requests that had to wait for a place.
     pub(crate) queued: AtomicU64,
+    /// Requests refused because a place would have come too late.
+    pub(crate) overloaded: AtomicU64,
     /// Requests refused because a limit on their rate was used up.
     pub(crate) rate_limited: AtomicU64,
     /// Requests for no endpoint, by class.
@@ -115,7 +117,7 @@ impl Metrics {
 /// The sum over workers of one of their counters: its name, its help, and where it is.
 type Sum = (&'static str, &'static str, fn(&WorkerMetrics) -> &AtomicU64);
 
-const COUNTERS: [Sum; 6] = [
+const COUNTERS: [Sum; 7] = [
     (
         "anp_gateway_received_bytes",
         "Bytes read from callers",
@@ -133,6 +135,11 @@ const COUNTERS: [Sum; 6] = [
         "anp_gateway_queued",
         "Requests that waited for a place on a tunnel",
         |w| &w.queued,
+    ),
+    (
+        "anp_gateway_overloaded",
+        "Requests refused at once because a place on a tunnel would have come too late",
+        |w| &w.overloaded,
     ),
     (
         "anp_gateway_rate_limited",

@@ -28,9 +28,12 @@ impl ProxyError {
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge | Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::NoTunnel | Self::Full | Self::EndpointFull | Self::TenantFull | Self::Refused => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoTunnel
+            | Self::Full
+            | Self::Overloaded(_)
+            | Self::EndpointFull
+            | Self::TenantFull
+            | Self::Refused => StatusCode::SERVICE_UNAVAILABLE,
             Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Unreachable
             | Self::UpstreamFailed
@@ -98,7 +101,11 @@ fn problem(error: ProxyError, request_id: &str) -> Response<Bytes> {
         HeaderValue::from_static("application/problem+json"),
     );
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
+        let after = match error {
+            ProxyError::Overloaded(seconds) => seconds.into(),
+            _ => HeaderValue::from_static(RETRY_AFTER_SECS),
+        };
+        headers.insert(RETRY_AFTER, after);
     }
     if status == StatusCode::METHOD_NOT_ALLOWED {
         // CONNECT is not a method of any resource here; the list of the others is the app's.
@@ -127,6 +134,7 @@ mod tests {
             ProxyError::Full,
             ProxyError::EndpointFull,
             ProxyError::TenantFull,
+            ProxyError::Overloaded(7),
             ProxyError::RateLimited(Scope::Client),
             ProxyError::BodyTooLarge,
             ProxyError::Refused,

@@ -238,7 +238,12 @@ async fn wait_open<D: Downstream>(
     };
     let mut place = pin!(pool.queue.wait(size, limit, attempt));
     poll_fn(|cx| match place.as_mut().poll(cx) {
-        Poll::Ready(opened) => Poll::Ready(opened.map_err(Failure::from)),
+        Poll::Ready(opened) => {
+            if let Err(ProxyError::Overloaded(_)) = opened {
+                worker.metrics.overloaded.fetch_add(1, Relaxed);
+            }
+            Poll::Ready(opened.map_err(Failure::from))
+        }
         Poll::Pending => down.poll_gone(cx).map(|()| Err(Failure::Gone)),
     })
     .await
