@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import bodies, cancels, crashes, floods, neighbours, network, restarts
+from . import bodies, cancels, crashes, floods, neighbours, network, overload, restarts
 from .setup import Promise
 
 PROMISES: list[Promise] = [
@@ -12,5 +12,6 @@ PROMISES: list[Promise] = [
     *cancels.PROMISES,
     *floods.PROMISES,
     *network.PROMISES,
+    *overload.PROMISES,
     *restarts.PROMISES,
 ]

@@ -9,6 +9,7 @@
 | `GET /drip?id=I` | answers a head and then 64 bytes each 20 ms until the caller has gone |
 | `GET /tokens?n=N` | answers N server-sent events, one each 20 ms, and the last one `[DONE]` |
 | `GET /die?n=N&id=I` | announces a megabyte, sends N bytes of it and resets when released; `&chunked=1` as above |
+| `GET /work?ms=N` | answers `hello, anpx!` after N milliseconds |
 | `GET /reset` | resets the connection instead of answering |
 | `ANY /hang?id=I` | reads the head and answers nothing until the other side leaves |
 | `POST /count?id=I` | reads the body, answers its length; with `&digest=1` length and SHA-256 |
@@ -165,7 +166,10 @@ class App:
         if path in ("/hang", "/ignore"):
             _wait_for_end(connection)
             return False
-        if path == "/reset":
+        if path == "/work":
+            time.sleep(int(query["ms"]) / 1000)
+            connection.sendall(_whole(GREETING))
+        elif path == "/reset":
             wire.reset(connection)
         elif path == "/die":
             _send_bytes(connection, 1_000_000, int(query["n"]), "chunked" in query)
