@@ -4,19 +4,26 @@
 //! It terminates no TLS, knows no identities and keeps nothing on disk. It never calls an app: what
 //! is behind a tunnel is the receiver's.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! It runs in any program with a tokio runtime, several in one, on threads of its own:
+//!
+//! ```
 //! use anp_gateway::{Config, Gateway, Shutdown};
 //!
-//! let bound = Gateway::bind(Config::default()).await?;
-//! println!("open http://{}", bound.public_addr());
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config {
+//!     listen: "127.0.0.1:0".parse()?,
+//!     tunnel_listen: "127.0.0.1:0".parse()?,
+//!     ..Config::default()
+//! };
+//! let bound = Gateway::bind(config).await?;
+//! let (public, tunnel) = (bound.public_addr(), bound.tunnel_addr());
+//! println!("callers open http://{public}, receivers ws://{tunnel}");
 //! let (stop, shutdown) = tokio::sync::watch::channel(Shutdown::No);
-//! tokio::spawn(async move {
-//!     let _ = tokio::signal::ctrl_c().await;
-//!     let _ = stop.send(Shutdown::Graceful);
-//!     // Dropping the sender would be a graceful stop, too.
-//! });
-//! bound.run(shutdown).await?;
+//! let running = tokio::spawn(bound.run(shutdown));
+//! // The end of the sender would be a graceful stop, too.
+//! stop.send(Shutdown::Graceful)?;
+//! running.await??;
 //! # Ok(())
 //! # }
 //! ```

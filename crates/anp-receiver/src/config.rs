@@ -118,6 +118,35 @@ impl Config {
     /// # Errors
     /// The first value that is wrong, with its key.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_tunnels()?;
+        if self.to.is_empty() {
+            return Err(ConfigError {
+                key: "to",
+                message: "expected at least one app URL, such as \"http://127.0.0.1:8000\"".into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// As [`Config::validate`], for an app in this process: there is no URL to call it at.
+    ///
+    /// # Errors
+    /// As [`Config::validate`]; also a setting that only an app at a URL has.
+    pub fn validate_in_process(&self) -> Result<(), ConfigError> {
+        self.validate_tunnels()?;
+        for (key, set) in [
+            ("to", !self.to.is_empty()),
+            ("health_path", self.health_path.is_some()),
+        ] {
+            if set {
+                let message = "expected none: the app is in this process".into();
+                return Err(ConfigError { key, message });
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_tunnels(&self) -> Result<(), ConfigError> {
         let fail = |key, message: String| Err(ConfigError { key, message });
         if self.gateways.is_empty() {
             return fail(
@@ -133,12 +162,6 @@ impl Config {
         }
         if let Some((name, _)) = self.resolve.iter().find(|(_, list)| list.is_empty()) {
             return fail("resolve", format!("{name:?} has no address"));
-        }
-        if self.to.is_empty() {
-            return fail(
-                "to",
-                "expected at least one app URL, such as \"http://127.0.0.1:8000\"".into(),
-            );
         }
         if let Some(name) = &self.name {
             let known = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);

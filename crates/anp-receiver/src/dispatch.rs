@@ -1,4 +1,4 @@
-//! Takes the requests of a tunnel to the apps, each in a task of its own.
+//! Takes the requests of a tunnel to the app, each in a task of its own where it is called over HTTP.
 
 use std::{
     future::{Future, poll_fn},
@@ -9,36 +9,33 @@ use std::{
 
 use anp_tunnel::{Incoming, Tunnel};
 use tokio::sync::Notify;
-use tracing::{debug, warn};
 
 use crate::app::{
-    AppError, Apps, h2,
+    App, AppError, Apps, conclude, h2,
     http1::{Ended, exchange, splice},
 };
 
-/// Accepts the tunnel's requests until it ends; `suspicion` is told of apps that cannot be reached. Must run where `spawn_local` works.
-pub(crate) async fn dispatch(tunnel: &Tunnel, apps: &Rc<Apps>, suspicion: &Rc<Notify>) {
+/// Accepts the tunnel's requests until it ends. Must run where `spawn_local` works.
+pub(crate) async fn dispatch(tunnel: &Tunnel, app: &App) {
     while let Some(incoming) = poll_fn(|cx| tunnel.poll_accept(cx)).await {
-        tokio::task::spawn_local(answer(Rc::clone(apps), Rc::clone(suspicion), incoming));
+        match app {
+            App::Http(apps, suspicion) => {
+                let answering = answer(Rc::clone(apps), Rc::clone(suspicion), incoming);
+                tokio::task::spawn_local(answering);
+            }
+            App::Service(service) => service.serve(incoming),
+            App::Streams(taker) => taker.take(incoming),
+        }
     }
 }
 
 /// Answers one request, whatever happens.
 async fn answer(apps: Rc<Apps>, suspicion: Rc<Notify>, mut incoming: Incoming) {
-    let Err(error) = call(&apps, &mut incoming).await else {
-        return;
-    };
-    if error.is_unreachable() {
+    let result = call(&apps, &mut incoming).await;
+    if result.as_ref().is_err_and(AppError::is_unreachable) {
         suspicion.notify_one();
     }
-    let request = incoming.head.request_id.escape_ascii();
-    match error.reset_code() {
-        Some(code) => {
-            warn!(request_id = %request, %error, "request failed");
-            incoming.response.reset(code);
-        }
-        None => debug!(request_id = %request, %error, "request abandoned"),
-    }
+    conclude(result, &incoming.head, &mut incoming.response);
 }
 
 /// Calls the first app that can be reached. Nothing of a request goes to a second app once any

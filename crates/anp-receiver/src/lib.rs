@@ -1,8 +1,10 @@
 //! The private side of an ANP tunnel: holds tunnels to gateways and calls the local app.
 //!
 //! A [`Receiver`] connects out to each gateway of its [`Config`], speaks ANPX over a WebSocket
-//! ([`anp_tunnel`]), takes the requests that come through, sends each to an app over HTTP/1.1 and
-//! streams the answer back. It reconnects for ever unless told otherwise, and stops gracefully.
+//! ([`anp_tunnel`]), takes the requests that come through, gives each to an app and streams the
+//! answer back. The app is called over HTTP ([`Receiver::new`]), or is a `tower::Service` in this
+//! process ([`serve`], [`Receiver::with_service`]), or takes the tunnel's streams as they are
+//! ([`Receiver::with_streams`]). It reconnects for ever unless told otherwise, and stops gracefully.
 //!
 //! ```text
 //!   slot ── connect ── tunnel ── dispatch ──┬── exchange ── connection ── app
@@ -31,6 +33,26 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! An axum router, or any other service, needs no port of its own:
+//!
+//! ```no_run
+//! use anp_receiver::{Config, serve};
+//! use axum::{Router, routing::get};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config {
+//!     gateways: vec!["ws://127.0.0.1:8765".parse()?],
+//!     ..Config::default()
+//! };
+//! let app = Router::new().route("/", get(|| async { "hello" }));
+//! serve(config, app, async {
+//!     let _ = tokio::signal::ctrl_c().await;
+//! })
+//! .await?;
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 mod address;
@@ -54,11 +76,16 @@ mod tests;
 mod worker;
 
 pub use address::{AddressError, AppPlace, AppUrl, GatewayUrl};
+pub use anp_tunnel::Incoming;
+pub use app::{
+    TakeStreams,
+    service::{Body, BodyError, Caller},
+};
 pub use coding::ContentCoding;
 pub use config::{Config, ConfigError};
 pub use connect::ConnectError;
 pub use error::{Error, Failure};
 pub use event::Event;
 pub use proxy::{Proxies, Proxy, ProxyError};
-pub use receiver::Receiver;
+pub use receiver::{Receiver, serve};
 pub use reconnect::{Severity, Stop};

@@ -2,11 +2,18 @@
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
+use http::{Request, Response};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
+use tower_service::Service;
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, MAX_TUNNELS},
+    app::{
+        Source, TakeStreams,
+        service::{self, Body, BoxError},
+    },
+    config::{Config, ConfigError, MAX_TUNNELS},
     error::Error,
     event::{Event, Events},
     gateway::Gateway,
@@ -25,22 +32,90 @@ const BALANCE_INTERVAL: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Receiver {
     config: Config,
+    source: Source,
     proxies: Option<Proxies>,
     events: Events,
 }
 
 impl Receiver {
-    /// A receiver of `config`.
+    /// A receiver of `config` that calls the apps at its URLs.
     ///
     /// # Errors
     /// [`Error::Config`]: see [`Config::validate`].
     pub fn new(config: Config) -> Result<Self, Error> {
         config.validate()?;
-        Ok(Self {
+        Ok(Self::of(config, Source::Http))
+    }
+
+    /// A receiver of `config` that calls `service`, an app in this process: an axum router, tonic's
+    /// routes, or any `tower::Service`. Each request gets a clone, on the thread that carries its
+    /// tunnel: what takes the processor for long belongs elsewhere (`tokio::spawn_blocking`, or a
+    /// runtime of the user's own).
+    ///
+    /// The request's body streams ([`Body`]), and [`Caller`](crate::Caller) is in its extensions. An
+    /// upgrade has hyper's `OnUpgrade` there, as axum's WebSockets need. When a caller leaves, the
+    /// call or the response's body is dropped at once. A service that panics or returns an error
+    /// answers 500; once its response has begun, that breaks off.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: see [`Config::validate_in_process`].
+    pub fn with_service<S, B>(config: Config, service: S) -> Result<Self, Error>
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: 'static,
+        B: http_body::Body + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let service = Mutex::new(service);
+        Self::with_services(config, move || service.lock().clone())
+    }
+
+    /// As [`Receiver::with_service`]; `make` makes each worker a service of its own, on its thread.
+    /// It need not be `Send`.
+    ///
+    /// # Errors
+    /// As [`Receiver::with_service`].
+    pub fn with_services<S, B>(
+        config: Config,
+        make: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Result<Self, Error>
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: 'static,
+        B: http_body::Body + 'static,
+        B::Error: Into<BoxError>,
+    {
+        config.validate_in_process()?;
+        Ok(Self::of(config, Source::Service(service::maker(make))))
+    }
+
+    /// A receiver of `config` that gives every request to `taker` as the tunnel has it.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: see [`Config::validate_in_process`]; compression is for the other ways to
+    /// call an app.
+    pub fn with_streams(config: Config, taker: Arc<dyn TakeStreams>) -> Result<Self, Error> {
+        config.validate_in_process()?;
+        if !config.compress.is_empty() {
+            let message = "expected none: this app's responses are sent as they are".into();
+            return Err(ConfigError {
+                key: "compress",
+                message,
+            }
+            .into());
+        }
+        Ok(Self::of(config, Source::Streams(taker)))
+    }
+
+    fn of(config: Config, source: Source) -> Self {
+        Self {
             config,
+            source,
             proxies: None,
             events: Events::none(),
-        })
+        }
     }
 
     /// Connects through `proxies` instead of those the environment names.
@@ -75,6 +150,7 @@ impl Receiver {
             config: Arc::clone(&config),
             proxies: Arc::new(proxies),
             events: self.events,
+            source: self.source,
             stop: stopping,
         };
         let gateways: Vec<_> = config
@@ -116,6 +192,26 @@ impl Receiver {
             .await
             .unwrap_or(Ok(()))
     }
+}
+
+/// Serves `service` through the gateways of `config` until `shutdown` is ready, and lets requests in
+/// flight end then: [`Receiver::with_service`] and [`Receiver::run`] in one.
+///
+/// # Errors
+/// As those.
+pub async fn serve<S, B>(
+    config: Config,
+    service: S,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: 'static,
+    B: http_body::Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    Receiver::with_service(config, service)?.run(shutdown).await
 }
 
 /// Gives every address of every gateway a tunnel: further places where there are more addresses than

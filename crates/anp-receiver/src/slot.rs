@@ -6,7 +6,7 @@ use anp_tunnel::{Closed, Observer, Status, Tunnel, Version};
 use anpx::CloseCode;
 use tokio::{
     net::TcpStream,
-    sync::{Notify, oneshot, watch},
+    sync::{oneshot, watch},
     task::{JoinError, JoinHandle, JoinSet, spawn_local},
     time::Instant,
 };
@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     addresses,
-    app::Apps,
+    app::{App, Source},
     config::Config,
     connect::{ConnectError, Connected, connect},
     dispatch::dispatch,
@@ -43,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) tunnel: anp_tunnel::TunnelConfig,
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) events: Events,
+    pub(crate) source: Source,
     pub(crate) stop: watch::Receiver<Stop>,
 }
 
@@ -52,9 +53,7 @@ pub(crate) struct Slot {
     pub(crate) gateway: Arc<Gateway>,
     /// From 0. Only the first is opened before the gateway is known to speak version 2.
     pub(crate) index: u16,
-    pub(crate) apps: Rc<Apps>,
-    /// Told of apps that cannot be reached.
-    pub(crate) suspicion: Rc<Notify>,
+    pub(crate) app: Rc<App>,
     /// Whether an app is there to take requests.
     pub(crate) app_up: watch::Receiver<bool>,
 }
@@ -217,9 +216,8 @@ impl Slot {
         let (tunnel, driver) = Tunnel::new(io, read, version, config, Some(observer));
         let driver = spawn_local(driver);
         let accepting = tunnel.clone();
-        let apps = Rc::clone(&self.apps);
-        let suspicion = Rc::clone(&self.suspicion);
-        spawn_local(async move { dispatch(&accepting, &apps, &suspicion).await });
+        let app = Rc::clone(&self.app);
+        spawn_local(async move { dispatch(&accepting, &app).await });
         spawn_local(tell_health(
             tunnel.clone(),
             status.clone(),

@@ -1,6 +1,6 @@
 //! Threads that carry tunnels, each with a runtime of its own.
 
-use std::{io, rc::Rc, sync::Arc, thread};
+use std::{future::pending, io, rc::Rc, sync::Arc, thread};
 
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -9,8 +9,9 @@ use tokio::{
 };
 
 use crate::{
-    app::{Apps, PoolConfig},
+    app::{App, Apps, PoolConfig, Source},
     coding::Codings,
+    config::Config,
     error::Error,
     gateway::Gateway,
     health::Check,
@@ -81,16 +82,13 @@ pub(crate) fn start(
 /// Runs every place, and those that are added, until it is over.
 async fn run(places: Places, mut added: mpsc::UnboundedReceiver<Place>, shared: Shared) {
     let config = &shared.config;
-    let apps = Apps::new(
-        &config.to,
-        PoolConfig {
-            connect_timeout: config.app_connect_timeout.0,
-            max_idle: config.pool_max_idle,
-            idle_timeout: config.pool_idle_timeout.0,
-        },
-    );
-    let apps = Rc::new(apps.coded(Codings::new(&config.compress)));
+    let codings = Codings::new(&config.compress);
     let suspicion = Rc::new(Notify::new());
+    let app = Rc::new(match &shared.source {
+        Source::Http => App::Http(apps(config, codings), Rc::clone(&suspicion)),
+        Source::Service(make) => App::Service(make(codings)),
+        Source::Streams(taker) => App::Streams(Arc::clone(taker)),
+    });
     let (up, app_up) = watch::channel(true);
     if let Some(check) = Check::new(config) {
         tokio::task::spawn_local(check.run(config.to.clone(), Rc::clone(&suspicion), up));
@@ -101,8 +99,7 @@ async fn run(places: Places, mut added: mpsc::UnboundedReceiver<Place>, shared: 
             shared: shared.clone(),
             gateway,
             index,
-            apps: Rc::clone(&apps),
-            suspicion: Rc::clone(&suspicion),
+            app: Rc::clone(&app),
             app_up: app_up.clone(),
         };
         slot.run()
@@ -123,6 +120,9 @@ async fn run(places: Places, mut added: mpsc::UnboundedReceiver<Place>, shared: 
         }
     };
     let sweeping = async {
+        let App::Http(apps, _) = &*app else {
+            return pending().await;
+        };
         loop {
             tokio::time::sleep(apps.config().idle_timeout).await;
             apps.sweep();
@@ -132,6 +132,19 @@ async fn run(places: Places, mut added: mpsc::UnboundedReceiver<Place>, shared: 
         () = serving => {}
         () = sweeping => {}
     }
+}
+
+/// The apps at the URLs of `config`.
+fn apps(config: &Config, codings: Codings) -> Rc<Apps> {
+    let apps = Apps::new(
+        &config.to,
+        PoolConfig {
+            connect_timeout: config.app_connect_timeout.0,
+            max_idle: config.pool_max_idle,
+            idle_timeout: config.pool_idle_timeout.0,
+        },
+    );
+    Rc::new(apps.coded(codings))
 }
 
 #[cfg(test)]

@@ -65,6 +65,21 @@ impl Rig {
         Self::with(config, app).await
     }
 
+    /// A gateway that gives every path to any receiver, and a receiver whose tunnel is ready and
+    /// whose app is in this process: `receiver` makes it.
+    ///
+    /// # Panics
+    /// Its settings are wrong.
+    pub async fn in_process(
+        receiver: impl FnOnce(anp_receiver::Config) -> Result<Receiver, Error>,
+    ) -> Self {
+        let gateway = RunningGateway::start(gateway_config()).await;
+        let made = receiver(receiver_config(gateway.tunnel)).expect("the settings are sound");
+        let mut receiver = RunningReceiver::run(made);
+        soon(receiver.ready()).await;
+        Self { gateway, receiver }
+    }
+
     async fn with(config: anp_gateway::Config, app: &App) -> Self {
         let gateway = RunningGateway::start(config).await;
         let mut receiver = RunningReceiver::start(gateway.tunnel, app);
@@ -126,6 +141,18 @@ pub fn gateway_config() -> anp_gateway::Config {
         queue_timeout: Span::from_secs(20),
         access_log: false,
         ..anp_gateway::Config::default()
+    }
+}
+
+/// Settings with one tunnel to `gateway` and quick reconnects, without an app.
+fn receiver_config(gateway: SocketAddr) -> anp_receiver::Config {
+    anp_receiver::Config {
+        gateways: vec![format!("ws://{gateway}").parse().expect("a gateway URL")],
+        name: Some("real".into()),
+        tunnels: 1,
+        reconnect_delay: Span::from_millis(10),
+        max_reconnect_delay: Span::from_millis(50),
+        ..anp_receiver::Config::default()
     }
 }
 
@@ -193,17 +220,15 @@ impl RunningReceiver {
     /// Its settings are wrong.
     pub fn start(gateway: SocketAddr, app: &App) -> Self {
         let config = anp_receiver::Config {
-            gateways: vec![format!("ws://{gateway}").parse().expect("a gateway URL")],
             to: vec![app.url().parse().expect("an app URL")],
-            name: Some("real".into()),
-            tunnels: 1,
-            reconnect_delay: Span::from_millis(10),
-            max_reconnect_delay: Span::from_millis(50),
-            ..anp_receiver::Config::default()
+            ..receiver_config(gateway)
         };
+        Self::run(Receiver::new(config).expect("the settings are sound"))
+    }
+
+    fn run(receiver: Receiver) -> Self {
         let (told, events) = mpsc::unbounded_channel();
-        let receiver = Receiver::new(config)
-            .expect("the settings are sound")
+        let receiver = receiver
             .with_proxies(Proxies::none())
             .with_observer(move |event| {
                 let _ = told.send(match event {

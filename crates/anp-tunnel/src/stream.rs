@@ -113,6 +113,22 @@ impl RecvStream {
         self.ended
     }
 
+    /// Receiver: asks the caller for the body, where it waits to be asked (`expect: 100-continue`,
+    /// RFC 9110 section 10.1.1). Says nothing once the final head was sent.
+    ///
+    /// # Errors
+    /// The stream is over.
+    pub fn ask(&mut self) -> Result<(), StreamError> {
+        let id = self.handle.id;
+        let head = ResponseHead {
+            status: 100,
+            headers: Fields::default(),
+        };
+        self.handle
+            .shared
+            .with(|state| state.session()?.inform(id, &head))
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, StreamError>> {
         let id = self.handle.id;
         let read = self.handle.shared.with(|state| {

@@ -5,6 +5,8 @@ use std::{io, time::Duration};
 use anp_http1::BodyError;
 use anpx::{FieldsError, ResetCode, StreamError};
 
+use super::service::Fault;
+
 /// Why an exchange with an app did not end well.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppError {
@@ -39,6 +41,9 @@ pub(crate) enum AppError {
     /// The response could not be coded (`receiver.compress`).
     #[error("the response could not be compressed: {0}")]
     Coding(io::Error),
+    /// The service in this process broke off.
+    #[error("the app failed in the middle of its response: {0}")]
+    Service(Fault),
     /// The caller or the tunnel went away.
     #[error("{0}")]
     Gone(#[from] StreamError),
@@ -61,7 +66,7 @@ impl AppError {
             }
             Self::TooLarge(_) => Some(ResetCode::TOO_LARGE),
             Self::BadRequest(_) => Some(ResetCode::PROTOCOL),
-            Self::Coding(_) => Some(ResetCode::INTERNAL),
+            Self::Coding(_) | Self::Service(_) => Some(ResetCode::INTERNAL),
             Self::Gone(_) => None,
         }
     }

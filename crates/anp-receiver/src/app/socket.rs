@@ -1,4 +1,4 @@
-//! A connection to an app over TCP or a Unix socket, as one type.
+//! A connection to an app over TCP, a Unix socket or a pipe in this process, as one type.
 
 use std::{
     io,
@@ -11,13 +11,15 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+use super::service::Pipe;
 use crate::{address::AppPlace, connect::hold_little};
 
-/// A stream socket to an app.
+/// A connection to an app.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Pipe(Pipe),
 }
 
 impl Socket {
@@ -37,9 +39,13 @@ impl Socket {
     /// Makes the drop of this connection a reset instead of an orderly close. Over a Unix socket,
     /// which has none, the app sees one only where it had written what was not read.
     pub(crate) fn abort(&self) {
-        if let Self::Tcp(io) = self {
-            // Of a socket that is broken already.
-            let _ = io.set_zero_linger();
+        match self {
+            Self::Tcp(io) => {
+                // Fails for a socket that is broken already.
+                let _ = io.set_zero_linger();
+            }
+            Self::Unix(_) => {}
+            Self::Pipe(io) => io.abort(),
         }
     }
 
@@ -49,6 +55,8 @@ impl Socket {
         let read = match self {
             Self::Tcp(io) => io.try_read(&mut byte),
             Self::Unix(io) => io.try_read(&mut byte),
+            // Never kept.
+            Self::Pipe(_) => return false,
         };
         matches!(read, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
     }
@@ -63,6 +71,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_read(cx, buf),
             Self::Unix(io) => Pin::new(io).poll_read(cx, buf),
+            Self::Pipe(io) => Pin::new(io).poll_read(cx, buf),
         }
     }
 }
@@ -76,6 +85,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_write(cx, buf),
             Self::Unix(io) => Pin::new(io).poll_write(cx, buf),
+            Self::Pipe(io) => Pin::new(io).poll_write(cx, buf),
         }
     }
 
@@ -87,17 +97,19 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Self::Unix(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Self::Pipe(io) => Pin::new(io).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        !matches!(self, Self::Pipe(_))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_flush(cx),
             Self::Unix(io) => Pin::new(io).poll_flush(cx),
+            Self::Pipe(io) => Pin::new(io).poll_flush(cx),
         }
     }
 
@@ -105,6 +117,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_shutdown(cx),
             Self::Unix(io) => Pin::new(io).poll_shutdown(cx),
+            Self::Pipe(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
 }

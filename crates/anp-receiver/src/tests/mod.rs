@@ -5,6 +5,7 @@ mod coded;
 mod failures;
 mod heads;
 mod http2;
+mod service;
 mod upgrades;
 
 use std::{future::poll_fn, rc::Rc, time::Duration};
@@ -23,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    app::{Apps, PoolConfig},
+    app::{App as Called, Apps, PoolConfig},
     coding::Codings,
     dispatch::dispatch,
 };
@@ -124,13 +125,6 @@ impl Gateway {
     }
 
     async fn with(apps: &[&str], version: Version, codings: Codings) -> Self {
-        let (ours, theirs) = tokio::io::duplex(256 << 10);
-        let config = TunnelConfig::new(Role::Gateway);
-        let (tunnel, driver) = Tunnel::new(ours, Bytes::new(), version, config, None);
-        spawn_local(driver);
-        let config = TunnelConfig::new(Role::Receiver);
-        let (receiver, driver) = Tunnel::new(theirs, Bytes::new(), version, config, None);
-        spawn_local(driver);
         let urls: Vec<_> = apps.iter().map(|url| url.parse().unwrap()).collect();
         let config = PoolConfig {
             connect_timeout: Duration::from_secs(5),
@@ -138,7 +132,19 @@ impl Gateway {
             idle_timeout: Duration::from_secs(60),
         };
         let apps = Rc::new(Apps::new(&urls, config).coded(codings));
-        spawn_local(async move { dispatch(&receiver, &apps, &Rc::default()).await });
+        Self::calling(Called::Http(apps, Rc::default()), version).await
+    }
+
+    /// A tunnel to a receiver that calls `app`.
+    async fn calling(app: Called, version: Version) -> Self {
+        let (ours, theirs) = tokio::io::duplex(256 << 10);
+        let config = TunnelConfig::new(Role::Gateway);
+        let (tunnel, driver) = Tunnel::new(ours, Bytes::new(), version, config, None);
+        spawn_local(driver);
+        let config = TunnelConfig::new(Role::Receiver);
+        let (receiver, driver) = Tunnel::new(theirs, Bytes::new(), version, config, None);
+        spawn_local(driver);
+        spawn_local(async move { dispatch(&receiver, &app).await });
         while tunnel.status() == Status::Opening {
             tokio::task::yield_now().await;
         }
@@ -158,14 +164,8 @@ impl Gateway {
         protocol: Option<&'static str>,
     ) -> Call {
         let head = RequestHead {
-            method: Bytes::copy_from_slice(method.as_bytes()),
-            target: Bytes::from_static(b"/a%2Fb?q=%zz"),
-            scheme: Bytes::from_static(b"http"),
-            authority: Bytes::from_static(b"public.example"),
-            headers: Fields::from_pairs(fields.iter().copied()).unwrap(),
-            request_id: Bytes::from_static(b"0f8fad5b-d9cb-469f-a165-70867728950e"),
-            client_addr: None,
             protocol: protocol.map(|p| Bytes::from_static(p.as_bytes())),
+            ..request_head(method, "/a%2Fb?q=%zz", fields)
         };
         let (body, end) = match (body, protocol) {
             (Some((body, end)), _) => (Bytes::copy_from_slice(body.as_bytes()), end),
@@ -176,8 +176,28 @@ impl Gateway {
         Call { send, recv }
     }
 
+    /// A GET of `target`.
+    fn call_to(&self, target: &'static str) -> Call {
+        let head = request_head("GET", target, &[]);
+        let (send, recv) = self.tunnel.open(&head, Bytes::new(), End::Yes).unwrap();
+        Call { send, recv }
+    }
+
     fn get(&self) -> Call {
         self.call("GET", &[], None)
+    }
+}
+
+fn request_head(method: &str, target: &'static str, fields: &[(&str, &str)]) -> RequestHead {
+    RequestHead {
+        method: Bytes::copy_from_slice(method.as_bytes()),
+        target: Bytes::from_static(target.as_bytes()),
+        scheme: Bytes::from_static(b"http"),
+        authority: Bytes::from_static(b"public.example"),
+        headers: Fields::from_pairs(fields.iter().copied()).unwrap(),
+        request_id: Bytes::from_static(b"0f8fad5b-d9cb-469f-a165-70867728950e"),
+        client_addr: None,
+        protocol: None,
     }
 }
 

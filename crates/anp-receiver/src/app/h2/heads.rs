@@ -69,7 +69,7 @@ fn uri(head: &RequestHead, prefix: &[u8]) -> Result<Uri, AppError> {
 }
 
 /// Fields toward the app. Those of one name come to stand together.
-pub(super) fn header_map(fields: &Fields) -> Result<HeaderMap, AppError> {
+pub(crate) fn header_map(fields: &Fields) -> Result<HeaderMap, AppError> {
     let mut map = HeaderMap::new();
     for (name, value) in fields {
         let name = HeaderName::from_bytes(name);

@@ -11,3 +11,4 @@ mod heads;
 
 pub(crate) use connections::Connections;
 pub(crate) use exchange::exchange;
+pub(crate) use heads::header_map;

@@ -1,0 +1,88 @@
+//! An app in this process: any `tower::Service` of HTTP requests.
+
+mod body;
+mod call;
+mod caller;
+mod exchange;
+mod heads;
+mod pipe;
+mod upgrade;
+
+use std::{error::Error as StdError, marker::PhantomData, rc::Rc, sync::Arc};
+
+use anp_tunnel::Incoming;
+use http::{Request, Response};
+use tokio::task::spawn_local;
+use tower_service::Service;
+
+pub use body::{Body, BodyError};
+pub(crate) use call::Fault;
+pub use caller::Caller;
+pub(crate) use pipe::Pipe;
+
+use super::conclude;
+use crate::coding::Codings;
+
+/// Any error, as tower's middleware has it.
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// A service on one worker: takes requests and answers each, whatever happens.
+pub(crate) trait Serve {
+    /// Answers `incoming` in a task of its own. Must run where `spawn_local` works.
+    fn serve(&self, incoming: Incoming);
+}
+
+/// Makes each worker the service it calls.
+pub(crate) type Make = Arc<dyn Fn(Codings) -> Rc<dyn Serve> + Send + Sync>;
+
+/// The way to make services that `make` makes.
+pub(crate) fn maker<S, B>(make: impl Fn() -> S + Send + Sync + 'static) -> Make
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: 'static,
+    B: http_body::Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    Arc::new(move |codings| {
+        Rc::new(Local {
+            service: make(),
+            codings: Rc::new(codings),
+            body: PhantomData,
+        })
+    })
+}
+
+/// One worker's service.
+struct Local<S, B> {
+    service: S,
+    codings: Rc<Codings>,
+    body: PhantomData<fn() -> B>,
+}
+
+impl<S, B> Serve for Local<S, B>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: 'static,
+    B: http_body::Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn serve(&self, mut incoming: Incoming) {
+        let service = self.service.clone();
+        let codings = Rc::clone(&self.codings);
+        spawn_local(async move {
+            if incoming.head.protocol.is_some() {
+                let result = upgrade::exchange(service, &mut incoming, &codings).await;
+                return conclude(result, &incoming.head, &mut incoming.response);
+            }
+            let Incoming {
+                head,
+                body,
+                mut response,
+            } = incoming;
+            let result = exchange::exchange(service, &head, body, &mut response, &codings).await;
+            conclude(result, &head, &mut response);
+        });
+    }
+}
