@@ -35,6 +35,8 @@ pub struct Connection<IO> {
     tail: &'static [u8],
     /// Something was written since [`Connection::begin`].
     written: bool,
+    /// The transport may keep some of what it took, as TLS does where the socket is full.
+    unflushed: bool,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
@@ -49,6 +51,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             body: Bytes::new(),
             tail: b"",
             written: false,
+            unflushed: false,
         }
     }
 
@@ -80,6 +83,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
 
     /// True where everything queued went out.
     pub fn is_flushed(&self) -> bool {
+        self.is_written() && !self.unflushed
+    }
+
+    /// True where the transport took everything queued.
+    fn is_written(&self) -> bool {
         self.head.is_empty() && self.body.is_empty() && self.tail.is_empty()
     }
 
@@ -113,7 +121,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     /// # Errors
     /// The transport's; [`io::ErrorKind::WriteZero`] where it takes no bytes.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.is_flushed() {
+        while !self.is_written() {
             let parts = [
                 IoSlice::new(&self.head),
                 IoSlice::new(&self.body),
@@ -127,6 +135,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written = true;
+            self.unflushed = true;
             let head = len.min(self.head.len());
             self.head.advance(head);
             len -= head;
@@ -136,6 +145,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         }
         // Large parts are let go of as soon as they are out.
         self.body = Bytes::new();
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -235,6 +248,23 @@ mod tests {
             assert_eq!(conn.head.len(), FULL_HEAD);
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn what_the_transport_keeps_is_not_out() {
+        let (io, mut other) = tokio::io::duplex(3);
+        let mut conn = Connection::new(tokio::io::BufWriter::new(io), BytesMut::new());
+        conn.begin().extend_from_slice(b"head");
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(conn.poll_flush(&mut cx).is_pending());
+        assert!(conn.has_written() && conn.has_room() && !conn.is_flushed());
+        let mut got = [0; 4];
+        let (read, flushed) = tokio::join!(
+            other.read_exact(&mut got),
+            poll_fn(|cx| conn.poll_flush(cx))
+        );
+        assert!(read.is_ok() && flushed.is_ok() && conn.is_flushed());
+        assert_eq!(&got, b"head");
     }
 
     #[tokio::test]

@@ -30,6 +30,9 @@ const READ_SIZE: usize = 64 << 10;
 const READS_A_PASS: usize = 8;
 /// Passes before other tasks of the worker get their turn.
 const PASSES: usize = 4;
+/// Most bytes that a transport may keep of what it took, as TLS does where the socket is full. They
+/// count among those that wait unwritten (ANPX 3.5).
+pub const TRANSPORT_BUFFER: usize = 64 << 10;
 /// How long the peer's Close is awaited.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 thread_local! {
@@ -47,6 +50,8 @@ pub struct Driver<IO> {
     closing: Option<Closing>,
     /// Since when nothing could be written though something waits.
     stalled: Option<Instant>,
+    /// The transport may keep some of what it took.
+    unflushed: bool,
     timer: Timer,
     write_timeout: Duration,
 }
@@ -75,6 +80,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             wire: Wire::new(&config, version, now),
             closing: None,
             stalled: None,
+            unflushed: false,
             timer: Timer::default(),
             write_timeout: config.write_timeout,
         };
@@ -152,8 +158,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     /// something may have been added since.
     fn poll_output(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
         if self.closing.is_none() {
+            let kept = self.kept();
             let wire = &mut self.wire;
-            self.shared.with(|state| wire.fill(state, now))?;
+            self.shared.with(|state| wire.fill(state, kept, now))?;
         }
         let mut wrote = false;
         while !self.wire.writer.unwritten().is_empty() {
@@ -173,18 +180,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                     self.stalled = None;
                     self.wire.writer.written(n);
                     wrote = true;
+                    self.unflushed = true;
                 }
             }
         }
-        if wrote
-            && Pin::new(&mut self.io)
-                .poll_flush(cx)
-                .map_err(broken)?
-                .is_pending()
-        {
-            return Ok(false);
+        if self.unflushed {
+            match Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(flushed) => {
+                    self.unflushed = false;
+                    flushed.map_err(broken)?;
+                }
+            }
         }
         Ok(wrote)
+    }
+
+    /// Most bytes that the transport keeps now.
+    fn kept(&self) -> usize {
+        match self.unflushed {
+            true => TRANSPORT_BUFFER,
+            false => 0,
+        }
     }
 
     /// Acts on the deadlines that passed.
@@ -241,7 +258,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             return Err(Ending::Ours(code, Cow::Borrowed(reason)));
         }
         let wrote = self.poll_output(cx, now)?;
-        if drained && self.wire.writer.unwritten().is_empty() {
+        if drained && self.wire.writer.unwritten().is_empty() && !self.unflushed {
             return Err(Ending::Ours(
                 CloseCode::GOING_AWAY,
                 Cow::Borrowed("drained"),
@@ -264,6 +281,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             }
             Ending::Broken(reason) => {
                 self.wire.writer.discard();
+                self.unflushed = false;
                 (None, reason, true)
             }
         };
@@ -293,13 +311,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 Poll::Ready(false) => {}
             }
         }
-        let unwritten = !self.wire.writer.unwritten().is_empty();
+        let unwritten = !self.wire.writer.unwritten().is_empty() || self.unflushed;
         match &self.closing {
             Some(closing) if now < closing.deadline && (unwritten || !closing.read_over) => {
                 self.timer.arm(cx, closing.deadline, now);
                 Poll::Pending
             }
-            Some(closing) => Poll::Ready(closing.closed.clone()),
+            Some(closing) => {
+                // A transport that has an end of its own, as TLS does, says it if it can at once.
+                let _ = Pin::new(&mut self.io).poll_shutdown(cx);
+                Poll::Ready(closing.closed.clone())
+            }
             None => Poll::Pending,
         }
     }
@@ -363,7 +385,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
                     continue;
                 }
             };
-            let full = this.wire.writer.unwritten().len() >= MAX_UNWRITTEN;
+            let full = this.wire.writer.unwritten().len() + this.kept() >= MAX_UNWRITTEN;
             if !more && let Some(session_deadline) = this.shared.driver_sleeps(full) {
                 let deadline = this.deadline(session_deadline);
                 this.timer.arm(cx, deadline, now);

@@ -30,6 +30,6 @@ pub mod units;
 mod websocket;
 mod wire;
 
-pub use driver::Driver;
+pub use driver::{Driver, TRANSPORT_BUFFER};
 pub use stream::{Head, Part, RecvStream, SendStream};
 pub use tunnel::{Closed, Incoming, Observer, Status, Tunnel, TunnelConfig, Version};

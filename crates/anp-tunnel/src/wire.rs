@@ -133,8 +133,14 @@ impl Wire {
         self.reader.set_limit(self.config.message_limit(version));
     }
 
-    /// Encodes everything that is ready, pings and pongs first.
-    pub(crate) fn fill(&mut self, state: &mut State, now: Instant) -> Result<(), Ending> {
+    /// Encodes everything that is ready, pings and pongs first. The transport keeps `kept` bytes of
+    /// what was written before.
+    pub(crate) fn fill(
+        &mut self,
+        state: &mut State,
+        kept: usize,
+        now: Instant,
+    ) -> Result<(), Ending> {
         let mut first = true;
         if let Some(payload) = self.pong.take() {
             self.writer.pong(&payload);
@@ -147,7 +153,7 @@ impl Wire {
             return Ok(());
         };
         loop {
-            match session.poll_transmit(now, self.writer.unwritten().len()) {
+            match session.poll_transmit(now, self.writer.unwritten().len() + kept) {
                 Some(Transmit::Frame(frame)) => self.writer.frame(&frame),
                 Some(Transmit::Text(text)) => self.writer.text(&text),
                 None => break,

@@ -17,7 +17,11 @@ use anpx::{
     session::{End, Role},
 };
 use bytes::Bytes;
-use tokio::{io::DuplexStream, sync::watch, task::JoinHandle};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, BufWriter},
+    sync::watch,
+    task::JoinHandle,
+};
 
 struct Pair {
     gateway: Tunnel,
@@ -43,7 +47,10 @@ impl Observer for Watch {
 
 type Spawned = (Tunnel, JoinHandle<Closed>, watch::Receiver<Status>);
 
-fn spawn(io: DuplexStream, version: Version, config: TunnelConfig) -> Spawned {
+fn spawn<IO>(io: IO, version: Version, config: TunnelConfig) -> Spawned
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (sender, status) = watch::channel(Status::Opening);
     let observer = Arc::new(Watch(sender));
     let (tunnel, driver) = Tunnel::new(io, Bytes::new(), version, config, Some(observer));
@@ -57,6 +64,13 @@ async fn pair(buffer: usize, receiver_version: Version) -> Pair {
 
 async fn pair_of(buffer: usize, version: Version, receiver_version: Version) -> Pair {
     let (a, b) = tokio::io::duplex(buffer);
+    pair_over(a, b, version, receiver_version).await
+}
+
+async fn pair_over<IO>(a: IO, b: IO, version: Version, receiver_version: Version) -> Pair
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (gateway, gateway_driver, mut status) = spawn(a, version, config(Role::Gateway));
     let (receiver, receiver_driver, mut other) = spawn(b, receiver_version, config(Role::Receiver));
     let ready = |status: &Status| *status >= Status::Ready;
@@ -195,6 +209,33 @@ async fn bodies_cross_both_ways_whatever_the_connection_buffers() {
         sent.unwrap();
         assert!(received == data, "{} bytes of {size}", received.len());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_transport_keeps_is_flushed_without_another_frame() {
+    let (a, b) = tokio::io::duplex(7);
+    let exchange = async {
+        let (a, b) = (BufWriter::new(a), BufWriter::new(b));
+        let pair = pair_over(a, b, Version::V2, Version::V2).await;
+        let (_tx, mut rx) = pair
+            .gateway
+            .open(&request("GET"), Bytes::new(), End::Yes)
+            .unwrap();
+        let mut incoming = accept(&pair.receiver).await;
+        incoming
+            .response
+            .respond(&response(200), Bytes::from_static(b"hello"), End::Yes)
+            .unwrap();
+        assert!(matches!(head(&mut rx).await, Ok(Head::Final(_, End::No))));
+        assert_eq!(body(&mut rx).await.unwrap(), b"hello");
+        pair.gateway.close(CloseCode::DONE, "done");
+        let closed = pair.receiver_driver.await.unwrap();
+        assert_eq!(closed.code, Some(CloseCode::DONE));
+    };
+    // Paused time moves only when everything waits: for the ping that would push out what was kept.
+    tokio::time::timeout(Duration::from_secs(1), exchange)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
