@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     owner::{Owner, is_name},
+    tls::settings::{TlsConfig, TunnelTlsConfig},
     trust::Network,
 };
 
@@ -28,6 +29,19 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where receivers connect. Default `127.0.0.1:8765`.
     pub tunnel_listen: SocketAddr,
+    /// Callers speak HTTPS; the certificates. Default none: callers speak plain HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
+    /// Receivers connect with `wss://`; the certificate, and whether they must show one. Default:
+    /// the certificates of `tls`, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_tls: Option<TunnelTlsConfig>,
+    /// Says in so many words that the tunnel listener speaks plain `ws://`, although it can be
+    /// reached by strangers or callers speak HTTPS. Default false.
+    pub plain_tunnels: bool,
+    /// Says in so many words that private keys may lie in files that every user of the machine can
+    /// read. Default false.
+    pub allow_world_readable_keys: bool,
     /// A path of the public listener that takes tunnels as well, and is then hidden from the app.
     /// Default none; `/anpx` is customary.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -227,6 +241,10 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             tunnel_listen: SocketAddr::from(([127, 0, 0, 1], 8765)),
+            tls: None,
+            tunnel_tls: None,
+            plain_tunnels: false,
+            allow_world_readable_keys: false,
             tunnel_path: None,
             admin_listen: None,
             workers: None,
@@ -287,6 +305,7 @@ impl Config {
             )*};
         }
         fixed!(listen tunnel_listen admin_listen workers control_socket);
+        fixed!(tls tunnel_tls plain_tunnels allow_world_readable_keys);
         kept
     }
 
@@ -307,7 +326,8 @@ impl Config {
             drain_timeout control_socket ping_interval max_connections max_header_size
             max_body_size max_tunnels v1_max_streams max_streams upgrades trusted_proxies
             proxy_protocol access_log cors security_headers client_rate endpoint_rate
-            tenant_rate sse_keepalive max_requests tenant_max_requests
+            tenant_rate sse_keepalive max_requests tenant_max_requests tls tunnel_tls plain_tunnels
+            allow_world_readable_keys
         )
     }
 
@@ -324,6 +344,7 @@ impl Config {
     /// The first setting that cannot be.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check_addresses()?;
+        self.check_tls()?;
         self.check_numbers()?;
         self.check_times()?;
         if let Some(path) = &self.tunnel_path {

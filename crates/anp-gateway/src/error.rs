@@ -23,6 +23,17 @@ pub enum GatewayError {
         /// What the system said.
         source: io::Error,
     },
+    /// A certificate or key cannot be used.
+    #[error("{key}: {source}")]
+    Tls {
+        /// The setting that names the file.
+        key: &'static str,
+        /// The file, and what is wrong with it.
+        source: anp_tls::FileError,
+    },
+    /// The cryptography under TLS could not be set up.
+    #[error("setting up TLS: {0}")]
+    Crypto(#[source] rustls::Error),
     /// A worker could not be started.
     #[error("starting a worker: {0}")]
     Worker(#[source] io::Error),

@@ -30,6 +30,7 @@ use crate::{
     route::Routes,
     settings::Settings,
     stop::{Shutdown, Step, Stop},
+    tls::{Keeper, TlsMetrics},
     tunnels,
     workers::{self, Shared, Worker},
 };
@@ -60,6 +61,7 @@ pub struct Gateway;
 #[derive(Debug)]
 pub struct Bound {
     config: Config,
+    tls: Option<Arc<Keeper>>,
     public: Vec<StdListener>,
     tunnel: StdListener,
     admin: Option<StdListener>,
@@ -92,6 +94,7 @@ impl Gateway {
     /// As [`Gateway::bind`].
     pub async fn bind_with(config: Config, mut given: Listeners) -> Result<Bound, GatewayError> {
         config.validate()?;
+        let tls = Keeper::new(&config)?.map(Arc::new);
         let inherited = !given.is_empty();
         let workers = config.worker_count();
         let mut public = given.take_public(config.listen);
@@ -123,6 +126,7 @@ impl Gateway {
         };
         Ok(Bound {
             config,
+            tls,
             public,
             tunnel,
             admin,
@@ -154,6 +158,22 @@ impl Bound {
     /// Where receivers connect.
     pub fn tunnel_addr(&self) -> SocketAddr {
         self.addresses.tunnel
+    }
+
+    /// What callers speak: `http` or `https`.
+    pub fn public_scheme(&self) -> &'static str {
+        match self.config.has_public_tls() {
+            true => "https",
+            false => "http",
+        }
+    }
+
+    /// What receivers speak on the tunnel listener: `ws` or `wss`.
+    pub fn tunnel_scheme(&self) -> &'static str {
+        match self.config.has_tunnel_tls() {
+            true => "wss",
+            false => "ws",
+        }
     }
 
     /// Where health and metrics are served, if anywhere.
@@ -238,6 +258,7 @@ impl Bound {
         let shared = Arc::new(Shared {
             tunnels: Arc::new(tunnels),
             routes,
+            tls: self.tls,
             stop: Stop::default(),
             callers: Alive::default(),
             connected: Alive::default(),
@@ -264,8 +285,15 @@ impl Bound {
             worker,
             from_std("tunnel_listen", self.tunnel)?,
         ));
+        if let Some(keeper) = shared.tls.clone() {
+            let shared = shared.clone();
+            tokio::spawn(async move { keeper.watch(&shared.stop).await });
+        }
         if let Some(listener) = self.admin {
             let mut registry = MetricsRegistry::default();
+            if let Some(keeper) = &shared.tls {
+                registry.register_collector(Box::new(TlsMetrics(keeper.clone())));
+            }
             let metrics = Metrics::new(counters, shared.routes.clone(), shared.tunnels.clone());
             registry.register_collector(Box::new(metrics));
             let listener = from_std("admin_listen", listener)?;

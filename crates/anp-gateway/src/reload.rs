@@ -101,6 +101,10 @@ fn take_up(shared: &Shared, mut config: Config) -> Result<Reloaded, ReloadError>
     settings.rates.follow(&before.rates);
     shared.settings.store(Arc::new(settings));
     shared.tunnels.follow_routes();
+    if let Some(keeper) = &shared.tls {
+        // Bad files leave the old certificates in place and are in the log and the metrics.
+        let _ = keeper.reload();
+    }
     Ok(Reloaded { changed, kept })
 }
 

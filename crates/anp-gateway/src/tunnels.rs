@@ -28,6 +28,7 @@ use crate::{
     owner::{Owner, is_name},
     respond::RETRY_AFTER_SECS,
     stop::Step,
+    tls::{Detached, Transport},
     workers::{Caller, Dealt, Listener, Shared, Worker},
 };
 
@@ -74,9 +75,27 @@ async fn serve_one(worker: Arc<Worker>, socket: TcpStream, peer: SocketAddr) {
     let Ok(local) = socket.local_addr() else {
         return;
     };
+    let mut deadline = Deadline::new(worker.shared.settings.load().limits.head);
+    match worker.shared.tls(Listener::Tunnel) {
+        None => shake_hands(worker, socket, (peer, local), deadline).await,
+        Some(tls) => {
+            let stream = tls.accept(socket, &worker.shared.stop, &mut deadline).await;
+            if let Some(stream) = stream {
+                shake_hands(worker, stream, (peer, local), deadline).await;
+            }
+        }
+    }
+}
+
+/// Does the WebSocket handshake, which must begin before `deadline`, and what follows it.
+async fn shake_hands<IO: Transport>(
+    worker: Arc<Worker>,
+    socket: IO,
+    (peer, local): (SocketAddr, SocketAddr),
+    deadline: Deadline,
+) {
     let caller = Arc::new(Caller::new(worker.clone(), Listener::Tunnel, peer, local));
     let io = Metered::new(socket, worker.metrics.clone());
-    let deadline = Deadline::new(worker.shared.settings.load().limits.head);
     let finished = http1::serve(&caller, io, BytesMut::new(), deadline).await;
     if let Finished::Becomes(socket, read, becomes) = finished {
         take_over(&worker.shared, socket, read, becomes, peer).await;
@@ -131,9 +150,9 @@ fn accept(caller: &Caller, head: &Head<'_>) -> Result<(Response<Bytes>, Becomes)
 }
 
 /// Makes of a connection what its handshake said.
-pub(crate) async fn take_over(
+pub(crate) async fn take_over<IO: Transport>(
     shared: &Shared,
-    socket: TcpStream,
+    socket: IO,
     read: Bytes,
     becomes: Becomes,
     peer: SocketAddr,
@@ -141,7 +160,7 @@ pub(crate) async fn take_over(
     match becomes {
         Becomes::Tunnel(version, admission) => {
             let worker = admission.worker;
-            let socket = match socket.into_std() {
+            let socket = match socket.detach() {
                 Ok(socket) => socket,
                 Err(error) => {
                     tracing::warn!(%error, "a tunnel's socket was lost");
@@ -172,13 +191,34 @@ pub(crate) fn start(shared: &Arc<Shared>, tunnel: Dealt) {
         version,
         admission,
     } = tunnel;
-    let socket = match TcpStream::from_std(socket) {
-        Ok(socket) => socket,
-        Err(error) => {
-            tracing::warn!(%error, "a tunnel's socket was lost");
-            return;
+    let about = About { admission, peer };
+    let started = match socket {
+        Detached::Plain(socket) => {
+            TcpStream::from_std(socket).map(|socket| drive(shared, socket, read, version, about))
         }
+        Detached::Tls(stream) => stream
+            .attach()
+            .map(|stream| drive(shared, stream, read, version, about)),
     };
+    if let Err(error) = started {
+        tracing::warn!(%error, "a tunnel's socket was lost");
+    }
+}
+
+/// A tunnel, as the log and its endpoints know it.
+struct About {
+    admission: Admission,
+    peer: SocketAddr,
+}
+
+fn drive<IO: Transport>(
+    shared: &Arc<Shared>,
+    socket: IO,
+    read: Bytes,
+    version: Version,
+    about: About,
+) {
+    let About { admission, peer } = about;
     let observer = Some(admission.observer());
     let (handle, driver) = Tunnel::new(
         socket,
@@ -308,7 +348,7 @@ fn receiver_name(head: &Head<'_>) -> Result<String, Refusal> {
 
 /// Sends a close frame (RFC 6455 section 5.5.1) and waits a little for the peer's, or its end.
 /// What else it sends is not looked at.
-async fn close(mut socket: TcpStream, code: CloseCode, reason: &str) {
+async fn close<IO: Transport>(mut socket: IO, code: CloseCode, reason: &str) {
     // A control frame holds 125 bytes, two of them the code. Our texts are ASCII.
     let reason = reason.as_bytes();
     let reason = &reason[..reason.len().min(123)];

@@ -1,7 +1,7 @@
 //! Threads, each with an event loop of its own: callers and tunnels live on one and stay there.
 
 use std::{
-    net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
+    net::{SocketAddr, TcpListener as StdListener},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -34,6 +34,7 @@ use crate::{
     route::Routes,
     settings::Settings,
     stop::{Step, Stop},
+    tls::{Detached, Keeper, Tls, Transport},
     tunnels,
 };
 
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) tunnels: Arc<Tunnels>,
+    /// TLS of the listeners that speak it.
+    pub(crate) tls: Option<Arc<Keeper>>,
     pub(crate) stop: Stop,
     /// Connections of callers.
     pub(crate) callers: Alive,
@@ -56,7 +59,7 @@ pub(crate) struct Shared {
 /// A tunnel on its way to the worker that will drive it.
 #[derive(Debug)]
 pub(crate) struct Dealt {
-    pub(crate) socket: StdStream,
+    pub(crate) socket: Detached,
     pub(crate) peer: SocketAddr,
     /// Bytes read past the handshake.
     pub(crate) read: Bytes,
@@ -73,6 +76,13 @@ pub(crate) struct Worker {
     /// About connections without a PROXY header that can be used.
     pub(crate) complaint: Complaint,
     turn: AtomicUsize,
+}
+
+impl Shared {
+    /// TLS of a listener; `None` where it is plain.
+    pub(crate) fn tls(&self, listener: Listener) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()?.of(listener)
+    }
 }
 
 impl Worker {
@@ -109,6 +119,16 @@ pub(crate) struct Caller {
     pub(crate) origin: Origin,
 }
 
+impl Listener {
+    /// The word in logs and metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Tunnel => "tunnel",
+        }
+    }
+}
+
 impl Caller {
     /// A connection from `peer` to `local`.
     pub(crate) fn new(
@@ -117,7 +137,13 @@ impl Caller {
         peer: SocketAddr,
         local: SocketAddr,
     ) -> Self {
-        let origin = Origin::new(peer, local).trusting(&worker.shared.settings.load().trusted);
+        let scheme = match worker.shared.tls(listener) {
+            Some(_) => "https",
+            None => "http",
+        };
+        let settings = worker.shared.settings.load();
+        let origin = Origin::new(peer, local, scheme).trusting(&settings.trusted);
+        drop(settings);
         Self {
             worker,
             listener,
@@ -181,6 +207,7 @@ async fn take_callers(worker: Arc<Worker>, listener: StdListener) {
         }
     };
     let max = || worker.shared.settings.load().config.max_connections;
+    let is_plain = worker.shared.tls(Listener::Public).is_none();
     let take = |socket: TcpStream, peer| match worker.shared.callers.begin(max()) {
         Some(life) => {
             let caller = serve(worker.clone(), socket, peer);
@@ -191,8 +218,10 @@ async fn take_callers(worker: Arc<Worker>, listener: StdListener) {
         }
         None => {
             worker.metrics.connections_refused.fetch_add(1, Relaxed);
-            // It fits the buffer of a socket nothing was written to.
-            let _ = socket.try_write(TOO_MANY);
+            if is_plain {
+                // It fits the buffer of a socket nothing was written to.
+                let _ = socket.try_write(TOO_MANY);
+            }
         }
     };
     listener::accept(
@@ -219,6 +248,24 @@ async fn serve(worker: Arc<Worker>, mut socket: TcpStream, peer: SocketAddr) {
     let Some((peer, local)) = ends else {
         return;
     };
+    match worker.shared.tls(Listener::Public) {
+        None => converse(worker, socket, (peer, local), deadline).await,
+        Some(tls) => {
+            let stream = tls.accept(socket, &worker.shared.stop, &mut deadline).await;
+            if let Some(stream) = stream {
+                converse(worker, stream, (peer, local), deadline).await;
+            }
+        }
+    }
+}
+
+/// Speaks HTTP with a caller until its connection ends. The first head must come before `deadline`.
+async fn converse<IO: Transport>(
+    worker: Arc<Worker>,
+    socket: IO,
+    (peer, local): (SocketAddr, SocketAddr),
+    deadline: Deadline,
+) {
     let caller = Arc::new(Caller::new(worker.clone(), Listener::Public, peer, local));
     worker.metrics.connections.fetch_add(1, Relaxed);
     let io = Metered::new(socket, worker.metrics.clone());
@@ -232,9 +279,7 @@ async fn serve(worker: Arc<Worker>, mut socket: TcpStream, peer: SocketAddr) {
     worker.metrics.connections.fetch_sub(1, Relaxed);
     match finished {
         Finished::Closed | Finished::Http2(..) => {}
-        Finished::Broken(socket) => {
-            let _ = socket.set_zero_linger();
-        }
+        Finished::Broken(socket) => socket.abort(),
         Finished::Becomes(socket, read, becomes) => {
             tunnels::take_over(&worker.shared, socket, read, becomes, peer).await;
         }

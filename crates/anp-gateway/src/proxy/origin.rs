@@ -40,12 +40,12 @@ pub(crate) struct Source {
 
 impl Origin {
     /// A connection from `peer` to `local`, which are nobody's word but the system's or that of a
-    /// trusted PROXY header.
-    pub(crate) fn new(peer: SocketAddr, local: SocketAddr) -> Self {
+    /// trusted PROXY header. `scheme` is what it carries.
+    pub(crate) fn new(peer: SocketAddr, local: SocketAddr, scheme: &'static str) -> Self {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         Self {
             peer,
-            direct: Source::new(peer, &[], "http", None),
+            direct: Source::new(peer, &[], scheme, None),
             local: local.to_string(),
             trusted: None,
         }
@@ -159,8 +159,8 @@ mod tests {
     fn source(peer: &str, fields: &[Field<'_>]) -> Source {
         let networks: Arc<[Network]> =
             Arc::new(["10.0.0.0/8", "fd00::/8"].map(|n| n.parse().unwrap()));
-        let origin = Origin::new(peer.parse().unwrap(), "127.0.0.1:8080".parse().unwrap())
-            .trusting(&networks);
+        let local = "127.0.0.1:8080".parse().unwrap();
+        let origin = Origin::new(peer.parse().unwrap(), local, "http").trusting(&networks);
         let fields = fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
         origin.source(fields).into_owned()
     }

@@ -300,6 +300,7 @@ mod tests {
         let origin = Origin::new(
             "192.0.2.1:999".parse().unwrap(),
             "127.0.0.1:8080".parse().unwrap(),
+            "http",
         );
         let asked = Asked {
             method: method.as_bytes(),

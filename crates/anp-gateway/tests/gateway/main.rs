@@ -28,6 +28,8 @@ mod stop;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod trust;
 #[cfg(test)]
 mod tunnels;

@@ -12,7 +12,7 @@ use anpx::{
 };
 use bytes::Bytes;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
     task::JoinHandle,
@@ -97,6 +97,14 @@ impl Running {
         caller.rest().await
     }
 
+    /// What `/metrics` says.
+    pub(crate) async fn metrics(&self) -> String {
+        let mut caller = Caller::connect(self.admin).await;
+        let request = "GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        caller.send(request).await;
+        caller.rest().await
+    }
+
     pub(crate) async fn caller(&self) -> Caller {
         Caller::connect(self.public).await
     }
@@ -118,7 +126,10 @@ impl Observer for Ready {
 }
 
 impl Receiver {
-    async fn on(caller: Caller, version: Version, config: TunnelConfig) -> Self {
+    async fn on<IO>(caller: Caller<IO>, version: Version, config: TunnelConfig) -> Self
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (status, mut ready) = watch::channel(Status::Opening);
         let (tunnel, driver) = Tunnel::new(
             caller.socket,
@@ -133,7 +144,10 @@ impl Receiver {
     }
 
     /// On a connection whose handshake is over.
-    pub(crate) async fn on_default(caller: Caller) -> Self {
+    pub(crate) async fn on_default<IO>(caller: Caller<IO>) -> Self
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         Self::on(caller, Version::V2, TunnelConfig::new(Role::Receiver)).await
     }
 
@@ -199,18 +213,27 @@ pub(crate) async fn send(
 }
 
 /// A caller that writes and reads raw bytes.
-pub(crate) struct Caller {
-    pub(crate) socket: TcpStream,
+pub(crate) struct Caller<IO = TcpStream> {
+    pub(crate) socket: IO,
     read: Vec<u8>,
 }
 
 impl Caller {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        Self::on(soon(TcpStream::connect(address)).await.unwrap())
+        let socket = soon(TcpStream::connect(address)).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        Self::on(socket)
     }
 
-    pub(crate) fn on(socket: TcpStream) -> Self {
-        socket.set_nodelay(true).unwrap();
+    /// Leaves with a reset.
+    pub(crate) fn reset(self) {
+        self.socket.set_zero_linger().unwrap();
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Caller<IO> {
+    /// On a connection that is open already.
+    pub(crate) fn on(socket: IO) -> Self {
         Self {
             socket,
             read: Vec::new(),
@@ -288,11 +311,6 @@ impl Caller {
     /// Ends what is sent; the answer can still be read.
     pub(crate) async fn finish(&mut self) {
         soon(self.socket.shutdown()).await.unwrap();
-    }
-
-    /// Leaves with a reset.
-    pub(crate) fn reset(self) {
-        self.socket.set_zero_linger().unwrap();
     }
 
     /// True where the connection ends with a reset, false where it ends plainly.

@@ -23,6 +23,7 @@ pub(super) fn gateway(error: GatewayError, loaded: &Loaded) -> Failure {
                 why_not(&source, address)
             ))
         }
+        GatewayError::Tls { key, source } => Failure::usage(format!("gateway.{key}: {source}")),
         other => Failure::runtime(format!("the gateway failed: {other}")),
     }
 }

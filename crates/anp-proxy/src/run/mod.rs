@@ -7,7 +7,7 @@ mod handover;
 mod inherit;
 mod together;
 
-use std::{future::Future, net::SocketAddr, process::ExitCode};
+use std::{future::Future, process::ExitCode};
 
 use anp_gateway::{Bound, Gateway, Listeners};
 use anp_receiver::Receiver;
@@ -51,8 +51,9 @@ pub(crate) fn gateway(loaded: &Loaded, replace: bool) -> Result<ExitCode, Failur
 /// Says where callers and receivers connect.
 fn say_address(bound: &Bound) {
     stdout::say(&format!(
-        "{} → receivers at ws://{}",
-        url(bound.public_addr()),
+        "{} → receivers at {}://{}",
+        url(bound),
+        bound.tunnel_scheme(),
         bound.tunnel_addr()
     ));
 }
@@ -150,12 +151,13 @@ async fn run_receiver(receiver: Receiver, stop: watch::Receiver<Stop>) -> Result
     }
 }
 
-/// The URL to open for a listener at `address`; an unspecified address is this machine's.
-fn url(address: SocketAddr) -> String {
+/// The URL to open for the public listener; an unspecified address is this machine's.
+fn url(bound: &Bound) -> String {
+    let (scheme, address) = (bound.public_scheme(), bound.public_addr());
     if address.ip().is_unspecified() {
-        format!("http://localhost:{}", address.port())
+        format!("{scheme}://localhost:{}", address.port())
     } else {
-        format!("http://{address}")
+        format!("{scheme}://{address}")
     }
 }
 

@@ -28,11 +28,7 @@ pub(crate) fn dev(mut loaded: Loaded) -> Result<ExitCode, Failure> {
     serve(async {
         let stop = follow()?;
         let bound = bind(&loaded).await?;
-        let line = format!(
-            "{} → {}",
-            url(bound.public_addr()),
-            list(&loaded.config.receiver.to)
-        );
+        let line = format!("{} → {}", url(&bound), list(&loaded.config.receiver.to));
         tokio::spawn(apps::warn_unreachable(loaded.config.receiver.clone()));
         both(bound, &loaded, stop, line).await
     })
@@ -54,7 +50,7 @@ pub(crate) fn demo(mut loaded: Loaded) -> Result<ExitCode, Failure> {
             .map_err(|error| Failure::runtime(format!("cannot start the sample app: {error}")))?;
         loaded.config.receiver.to = vec![app_at(app.address())?];
         tokio::spawn(app.serve());
-        let base = url(bound.public_addr());
+        let base = url(&bound);
         let mut text = format!("{base} → the sample app\n\nTry in another terminal:\n");
         for (what, command) in curl_lines(&base) {
             text.push_str(&format!("  {command}\n      {what}\n"));
@@ -71,6 +67,8 @@ fn prepare(loaded: &mut Loaded) -> Result<(), Failure> {
     let log_requests = loaded.origin("gateway", "access_log").is_none();
     let gateway = &mut loaded.config.gateway;
     gateway.access_log |= log_requests;
+    // The tunnel stays inside this process.
+    (gateway.plain_tunnels, gateway.tunnel_tls) = (true, None);
     if gateway.endpoints.is_empty() {
         gateway.open.get_or_insert(true);
     }

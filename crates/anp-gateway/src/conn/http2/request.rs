@@ -116,6 +116,7 @@ mod tests {
         Origin::new(
             "192.0.2.1:999".parse().unwrap(),
             "127.0.0.1:8080".parse().unwrap(),
+            "http",
         )
     }
 

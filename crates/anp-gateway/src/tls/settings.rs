@@ -1,0 +1,142 @@
+//! The keys of TLS in the `[gateway]` table.
+
+use std::path::PathBuf;
+
+use anp_tls::read::WorldReadable;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, ConfigError};
+
+/// Certificates of the public listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM file of a certificate and those between it and its authority, its own first. Shown to
+    /// callers that ask for none of the names at hand, too.
+    pub cert: PathBuf,
+    /// PEM file of its private key, without a passphrase.
+    pub key: PathBuf,
+    /// Further certificates; which one is shown is decided by the name a caller asks for (SNI), and
+    /// among those of one name by the kinds of key it knows. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<KeyPair>,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyPair {
+    /// PEM file of the certificate and those between it and its authority, its own first.
+    pub cert: PathBuf,
+    /// PEM file of its private key, without a passphrase.
+    pub key: PathBuf,
+}
+
+/// Certificates of the tunnel listener, and what receivers must show.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TunnelTlsConfig {
+    /// PEM file of a certificate. Default: what the public listener shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    /// PEM file of its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// PEM file of authorities. A receiver that shows no certificate of theirs is refused in the
+    /// handshake. Default none: receivers need no certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<PathBuf>,
+}
+
+impl TlsConfig {
+    /// Every certificate, the default first.
+    pub(crate) fn pairs(&self) -> Vec<KeyPair> {
+        let first = KeyPair {
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+        };
+        std::iter::once(first).chain(self.more.clone()).collect()
+    }
+}
+
+impl TunnelTlsConfig {
+    /// A certificate of the tunnel listener's own.
+    pub(crate) fn pair(&self) -> Option<KeyPair> {
+        Some(KeyPair {
+            cert: self.cert.clone()?,
+            key: self.key.clone()?,
+        })
+    }
+}
+
+impl Config {
+    /// True where callers speak TLS.
+    pub fn has_public_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// True where receivers speak TLS on the tunnel listener.
+    pub fn has_tunnel_tls(&self) -> bool {
+        !self.plain_tunnels && (self.tunnel_tls.is_some() || self.has_public_tls())
+    }
+
+    pub(crate) fn readable_keys(&self) -> WorldReadable {
+        match self.allow_world_readable_keys {
+            true => WorldReadable::Meant,
+            false => WorldReadable::Refused,
+        }
+    }
+
+    /// Checks how the keys of TLS fit together. Files are looked at later.
+    pub(crate) fn check_tls(&self) -> Result<(), ConfigError> {
+        let fail = |key: &str, expected: &str| {
+            Err(ConfigError {
+                key: key.to_owned(),
+                expected: expected.to_owned(),
+            })
+        };
+        let exposed = !self.tunnel_listen.ip().is_loopback();
+        if exposed && !self.has_tunnel_tls() && !self.plain_tunnels {
+            return fail(
+                "tunnel_listen",
+                "whoever is between receivers and this address reads and changes what tunnels carry; \
+                 set tunnel_tls or tls, or plain_tunnels = true if something else encrypts them",
+            );
+        }
+        let Some(tunnel) = &self.tunnel_tls else {
+            return Ok(());
+        };
+        if self.plain_tunnels {
+            return fail(
+                "plain_tunnels",
+                "contradicts tunnel_tls: remove one of them",
+            );
+        }
+        match (&tunnel.cert, &tunnel.key) {
+            (Some(_), None) => {
+                return fail("tunnel_tls.key", "the key of tunnel_tls.cert is missing");
+            }
+            (None, Some(_)) => {
+                return fail(
+                    "tunnel_tls.cert",
+                    "the certificate of tunnel_tls.key is missing",
+                );
+            }
+            (None, None) if !self.has_public_tls() => {
+                return fail(
+                    "tunnel_tls.cert",
+                    "there is no certificate to show: set tunnel_tls.cert and key, or tls",
+                );
+            }
+            _ => {}
+        }
+        if tunnel.client_ca.is_some() && self.tunnel_path.is_some() {
+            return fail(
+                "tunnel_path",
+                "receivers on the public listener show no certificate, which tunnel_tls.client_ca \
+                 demands: remove one of them",
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+//! HTTPS for callers and `wss://` for receivers.
+
+mod authority;
+mod changes;
+mod handshakes;
+mod receivers;
