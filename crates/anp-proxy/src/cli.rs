@@ -80,8 +80,8 @@ Examples:
     /// Reconnects for ever, unless the gateway refuses it for good.
     #[command(after_help = "\
 Examples:
-  anp-proxy receiver --gateway ws://gateway.example:8765 --to http://127.0.0.1:8000
-  anp-proxy receiver --gateway ws://a.example:8765 --gateway ws://b.example:8765 \\
+  anp-proxy receiver --gateway wss://gateway.example:8765 --to http://127.0.0.1:8000
+  anp-proxy receiver --gateway wss://a.example:8765 --gateway wss://b.example:8765 \\
                      --to unix:/run/app.sock --name lab-1")]
     Receiver(ReceiverArgs),
     /// Run gateway and receiver in one process, in front of an app on this machine
@@ -125,10 +125,11 @@ pub(crate) struct GatewayArgs {
 /// Flags of `receiver`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct ReceiverArgs {
-    /// Gateway to connect to, such as ws://gateway.example:8765. Repeatable
+    /// Gateway to connect to, such as wss://gateway.example:8765, or ws:// without TLS. Repeatable
     #[arg(long, value_name = "URL")]
     pub(crate) gateway: Vec<String>,
-    /// App to call: http://HOST:PORT, h2c://HOST:PORT (HTTP/2, gRPC) or unix:/PATH. Repeatable
+    /// App to call: http://HOST:PORT, h2c://HOST:PORT (HTTP/2, gRPC), https:// or h2:// over TLS, or
+    /// unix:/PATH. Repeatable
     #[arg(long, value_name = "URL")]
     pub(crate) to: Vec<String>,
     /// Name of this receiver, by which a gateway's endpoints know it
@@ -146,7 +147,8 @@ pub(crate) struct ReceiverArgs {
 /// Flags of `dev`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct DevArgs {
-    /// App to call: http://HOST:PORT, h2c://HOST:PORT (HTTP/2, gRPC) or unix:/PATH. Repeatable
+    /// App to call: http://HOST:PORT, h2c://HOST:PORT (HTTP/2, gRPC), https:// or h2:// over TLS, or
+    /// unix:/PATH. Repeatable
     #[arg(long, value_name = "URL")]
     pub(crate) to: Vec<String>,
     /// Where callers connect [default: 127.0.0.1:8080]

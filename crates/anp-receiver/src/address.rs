@@ -15,7 +15,8 @@ pub struct AddressError {
     why: String,
 }
 
-/// Where a gateway takes tunnels: `ws://host[:port][/path]`. `http://` means the same.
+/// Where a gateway takes tunnels: `wss://host[:port][/path]`, or `ws://` without TLS. `https://` and
+/// `http://` mean the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayUrl {
     text: String,
@@ -26,12 +27,13 @@ pub struct GatewayUrl {
     target: String,
 }
 
-/// An app to call: `http://host[:port][/prefix]`, `h2c://host[:port][/prefix]` (HTTP/2 without TLS)
-/// or `unix:/path/of/socket`.
+/// An app to call: `http://host[:port][/prefix]`, `h2c://…` (HTTP/2 without TLS), `https://…`
+/// (HTTP/1.1 over TLS), `h2://…` (HTTP/2 over TLS) or `unix:/path/of/socket`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppUrl {
     text: String,
     place: AppPlace,
+    secure: bool,
     http2: bool,
     prefix: Bytes,
 }
@@ -83,7 +85,21 @@ impl AppUrl {
         &self.place
     }
 
-    /// True where the app is called over HTTP/2, with prior knowledge (RFC 9113 section 3.3).
+    /// True where the app is called over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Whom the certificate of an app over TLS must name; `None` for a Unix socket.
+    pub fn host(&self) -> Option<&str> {
+        match &self.place {
+            AppPlace::Tcp { host, .. } => Some(host),
+            AppPlace::Unix(_) => None,
+        }
+    }
+
+    /// True where the app is called over HTTP/2: without TLS with prior knowledge (RFC 9113 section
+    /// 3.3).
     pub fn is_http2(&self) -> bool {
         self.http2
     }
@@ -112,7 +128,7 @@ impl FromStr for GatewayUrl {
             why: why.to_string(),
         };
         if !text.contains("://") {
-            return Err(refuse(&"expected a URL such as ws://gateway.example:8765"));
+            return Err(refuse(&"expected a URL such as wss://gateway.example:8765"));
         }
         let mut url = Url::parse(text).map_err(|e| refuse(&e))?;
         let secure = match url.scheme() {
@@ -173,6 +189,7 @@ impl FromStr for AppUrl {
             return Ok(Self {
                 text: text.to_owned(),
                 place: AppPlace::Unix(path.into()),
+                secure: false,
                 http2: false,
                 prefix: Bytes::new(),
             });
@@ -183,26 +200,24 @@ impl FromStr for AppUrl {
             ));
         }
         let mut url = Url::parse(text).map_err(|e| refuse(&e))?;
-        let http2 = match url.scheme() {
-            "http" => false,
-            "h2c" => true,
-            "https" => {
-                return Err(refuse(
-                    &"apps are called over plain http, h2c or a Unix socket",
-                ));
-            }
+        let (secure, http2) = match url.scheme() {
+            "http" => (false, false),
+            "h2c" => (false, true),
+            "https" => (true, false),
+            "h2" => (true, true),
             other => {
                 return Err(refuse(&format_args!(
-                    "expected http, h2c or unix, got {other}"
+                    "expected http, h2c, https, h2 or unix, got {other}"
                 )));
             }
         };
         if url.host_str().is_none_or(str::is_empty) {
             return Err(refuse(&"the host is missing"));
         }
-        if let Some(rest) = url.as_str().strip_prefix("h2c:") {
+        if http2 && let Some((_, rest)) = url.as_str().split_once(':') {
             // Hosts and paths have the rules of http, which the parser keeps for schemes it knows.
-            url = Url::parse(&format!("http:{rest}")).map_err(|e| refuse(&e))?;
+            let scheme = if secure { "https" } else { "http" };
+            url = Url::parse(&format!("{scheme}:{rest}")).map_err(|e| refuse(&e))?;
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse(&"user names and passwords are not taken here"));
@@ -210,7 +225,7 @@ impl FromStr for AppUrl {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(refuse(&"a path prefix has no query and no fragment"));
         }
-        let port = url.port().unwrap_or(80);
+        let port = url.port().unwrap_or(if secure { 443 } else { 80 });
         if port == 0 {
             return Err(refuse(&"port 0 cannot be connected to"));
         }
@@ -220,6 +235,7 @@ impl FromStr for AppUrl {
                 host: bare_host(&url),
                 port,
             },
+            secure,
             http2,
             prefix: Bytes::copy_from_slice(url.path().trim_end_matches('/').as_bytes()),
         })
@@ -260,7 +276,7 @@ macro_rules! as_text {
 
 as_text!(
     GatewayUrl,
-    "a gateway URL such as \"ws://gateway.example:8765\""
+    "a gateway URL such as \"wss://gateway.example:8765\""
 );
 as_text!(
     AppUrl,
@@ -305,6 +321,23 @@ mod tests {
             port: 50051,
         };
         assert_eq!(app.place(), &place);
+        for (text, http2, port) in [
+            ("https://a.example/v1", false, 443),
+            ("h2://a.example/v1", true, 443),
+            ("h2://A.example:50051/v1", true, 50051),
+        ] {
+            let app: AppUrl = text.parse().unwrap();
+            assert_eq!((app.is_secure(), app.is_http2()), (true, http2));
+            assert_eq!(
+                (app.host(), &app.prefix()[..]),
+                (Some("a.example"), &b"/v1"[..])
+            );
+            let place = AppPlace::Tcp {
+                host: "a.example".into(),
+                port,
+            };
+            assert_eq!(app.place(), &place);
+        }
         for text in ["unix:/run/app.sock", "unix:///run/app.sock"] {
             let app: AppUrl = text.parse().unwrap();
             assert_eq!(app.place(), &AppPlace::Unix("/run/app.sock".into()));
@@ -314,7 +347,7 @@ mod tests {
     #[test]
     fn bad_addresses_are_quoted_with_a_reason() {
         for (text, why) in [
-            ("gate.example:8765", "expected a URL such as ws://"),
+            ("gate.example:8765", "expected a URL such as wss://"),
             (
                 "ftp://gate.example",
                 "expected ws, wss, http or https, got ftp",
@@ -333,8 +366,10 @@ mod tests {
         }
         for (text, why) in [
             ("localhost:8000", "expected a URL such as http://"),
-            ("https://localhost", "plain http"),
-            ("ftp://localhost", "expected http, h2c or unix, got ftp"),
+            (
+                "ftp://localhost",
+                "expected http, h2c, https, h2 or unix, got ftp",
+            ),
             ("h2c:///v1", "host is missing"),
             ("h2c://localhost:0", "port 0"),
             ("unix:app.sock", "absolute path"),

@@ -50,7 +50,7 @@ impl Answer {
         // A TLS alert record (RFC 8446 section 5.1) is what a TLS port says to plain HTTP.
         if bytes.starts_with(&[0x15, 0x03]) {
             return Err(ConnectError::NotAGateway(
-                "the other end speaks TLS, not plain HTTP: is this the tunnel address?".into(),
+                "the other end speaks TLS, not plain HTTP: use wss://".into(),
             ));
         }
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
@@ -114,7 +114,11 @@ impl Answer {
         };
         match self.status {
             101 => {}
-            400 => return refused(" (it speaks no version of ours, or wants another path)"),
+            400 => {
+                return refused(
+                    " (it speaks no version of ours, wants another path, or speaks TLS: try wss://)",
+                );
+            }
             401 => return refused(" (it wants a proof of identity)"),
             403 => return refused(" (this receiver may not serve here)"),
             429 => return refused(" (too many tunnels or attempts)"),

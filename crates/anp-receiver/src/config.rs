@@ -6,7 +6,7 @@ use anpx::session::{
     config::{V1Config, V2Config},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use crate::{
     address::{AppUrl, GatewayUrl},
@@ -27,6 +27,20 @@ pub struct Config {
     /// The name this receiver gives itself, sent as `ANP-Receiver` in the handshake:
     /// 1 to 64 of `[0-9A-Za-z._-]`. Default: none.
     pub name: Option<String>,
+    /// PEM file of authorities that are trusted besides the system's, for `wss://` gateways and
+    /// `https://` and `h2://` apps. Default: none.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the certificate shown to gateways that want one, with those between it and its
+    /// authority. Read anew for every connection. Default: none.
+    pub client_cert: Option<PathBuf>,
+    /// PEM file of its private key, without a passphrase.
+    pub client_key: Option<PathBuf>,
+    /// Says in so many words that private keys may lie in files that every user of the machine can
+    /// read. Default false.
+    pub allow_world_readable_keys: bool,
+    /// Checks no certificate of gateways and apps: whoever is on the way can be them. Every
+    /// connection says so in the log. For experiments. Default false.
+    pub insecure_skip_verify: bool,
     /// Tunnels held to each gateway, 1 to 64; at least one a worker, and one to a gateway that
     /// speaks version 1. A second one keeps requests flowing while the first reconnects. Default 2.
     pub tunnels: u16,
@@ -90,6 +104,11 @@ impl Default for Config {
             resolve: BTreeMap::new(),
             to: Vec::new(),
             name: None,
+            ca_file: None,
+            client_cert: None,
+            client_key: None,
+            allow_world_readable_keys: false,
+            insecure_skip_verify: false,
             tunnels: 2,
             reconnect_delay: Span::from_secs(1),
             max_reconnect_delay: Span::from_secs(300),
@@ -151,14 +170,20 @@ impl Config {
         if self.gateways.is_empty() {
             return fail(
                 "gateways",
-                "expected at least one gateway URL, such as \"ws://gateway.example:8765\"".into(),
+                "expected at least one gateway URL, such as \"wss://gateway.example:8765\"".into(),
             );
         }
-        if let Some(url) = self.gateways.iter().find(|url| url.is_secure()) {
-            return fail(
-                "gateways",
-                format!("\"{url}\" needs TLS, which this build does not have yet: use ws://"),
-            );
+        match (&self.client_cert, &self.client_key) {
+            (Some(_), None) => {
+                return fail("client_key", "the key of client_cert is missing".into());
+            }
+            (None, Some(_)) => {
+                return fail(
+                    "client_cert",
+                    "the certificate of client_key is missing".into(),
+                );
+            }
+            _ => {}
         }
         if let Some((name, _)) = self.resolve.iter().find(|(_, list)| list.is_empty()) {
             return fail("resolve", format!("{name:?} has no address"));
@@ -276,9 +301,7 @@ mod tests {
             ("health_path", |c| c.health_path = Some("healthz".into())),
             ("health_fall", |c| c.health_fall = 0),
             ("health_interval", |c| c.health_interval = Span::ZERO),
-            ("gateways", |c| {
-                c.gateways.push("wss://gate.example".parse().unwrap())
-            }),
+            ("client_key", |c| c.client_cert = Some("a.pem".into())),
             ("to", |c| c.to.clear()),
             ("name", |c| c.name = Some("two words".into())),
             ("compress", |c| {

@@ -5,6 +5,7 @@
 
 use std::{io, time::Duration};
 
+use anp_tls::TlsStream;
 use anp_tunnel::{Version, handshake};
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -19,19 +20,27 @@ use crate::{
     gateway::Gateway,
     proxy::{Proxies, Proxy},
     reconnect::Severity,
+    tls::{self, Tls},
 };
 
 /// A connection on which the handshake is over.
 #[derive(Debug)]
-pub(crate) struct Connected<IO> {
+pub(crate) struct Connected {
     /// The connection.
-    pub(crate) io: IO,
+    pub(crate) link: Link,
     /// Bytes read past the response head.
     pub(crate) read: Bytes,
     /// The wire version the gateway answered.
     pub(crate) version: Version,
     /// The address it goes to; a proxy's is nobody's business.
     pub(crate) held: Option<Held>,
+}
+
+/// What a tunnel runs over.
+#[derive(Debug)]
+pub(crate) enum Link {
+    Plain(TcpStream),
+    Tls(Box<TlsStream>),
 }
 
 /// Why no tunnel came to be.
@@ -52,6 +61,14 @@ pub enum ConnectError {
         proxy: String,
         /// What it did instead.
         reason: String,
+    },
+    /// No TLS with the gateway: its certificate is not accepted, or ours, or it speaks no TLS.
+    #[error("no TLS with {address}: {source}")]
+    Tls {
+        /// `host:port` of the gateway.
+        address: String,
+        /// What went wrong, and what helps.
+        source: io::Error,
     },
     /// The handshake took longer than `handshake_timeout`.
     #[error("no answer within {} ms", .0.as_millis())]
@@ -97,8 +114,9 @@ pub(crate) async fn connect(
     gateway: &Gateway,
     name: Option<&str>,
     proxies: &Proxies,
+    tls: Option<&Tls>,
     timeout: Duration,
-) -> Result<Connected<TcpStream>, ConnectError> {
+) -> Result<Connected, ConnectError> {
     let Gateway { url, addresses, .. } = gateway;
     let work = async {
         let (mut io, read, held) = match proxies.for_gateway(url) {
@@ -113,9 +131,26 @@ pub(crate) async fn connect(
                 (io, read, None)
             }
         };
-        let (read, version) = shake_hands(&mut io, read, url, name).await?;
+        if !url.is_secure() {
+            let (read, version) = shake_hands(&mut io, read, url, name).await?;
+            let link = Link::Plain(io);
+            return Ok(Connected {
+                link,
+                read,
+                version,
+                held,
+            });
+        }
+        let mut io = over_tls(url, tls, io, &read).await?;
+        let shaken = shake_hands(&mut io, BytesMut::new(), url, name).await;
+        // In TLS 1.3 the gateway judges our certificate after our handshake is over.
+        let (read, version) = shaken.map_err(|error| match error {
+            ConnectError::Broken(source) if tls::is_tls(&source) => no_tls(url, source),
+            other => other,
+        })?;
+        let link = Link::Tls(Box::new(io));
         Ok(Connected {
-            io,
+            link,
             read,
             version,
             held,
@@ -124,6 +159,33 @@ pub(crate) async fn connect(
     match tokio::time::timeout(timeout, work).await {
         Ok(result) => result,
         Err(_) => Err(ConnectError::Timeout(timeout)),
+    }
+}
+
+/// TLS with the gateway on a connection of which `read` was read already.
+async fn over_tls(
+    gateway: &GatewayUrl,
+    tls: Option<&Tls>,
+    io: TcpStream,
+    read: &[u8],
+) -> Result<TlsStream, ConnectError> {
+    // In TLS the client speaks first.
+    if !read.is_empty() {
+        let source = io::Error::other("the proxy sent bytes before the handshake");
+        return Err(no_tls(gateway, source));
+    }
+    let Some(tls) = tls else {
+        return Err(no_tls(gateway, io::Error::other("it was not set up")));
+    };
+    tls.with_gateway(gateway, io)
+        .await
+        .map_err(|source| no_tls(gateway, source))
+}
+
+fn no_tls(gateway: &GatewayUrl, source: io::Error) -> ConnectError {
+    ConnectError::Tls {
+        address: format!("{}:{}", gateway.host(), gateway.port()),
+        source: tls::explained(source, gateway.host()),
     }
 }
 
@@ -392,7 +454,8 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let url = format!("ws://127.0.0.1:{port}").parse().unwrap();
         let gateway = Gateway::new(url, &Config::default());
-        let result = connect(&gateway, None, &Proxies::none(), Duration::from_secs(15)).await;
+        let proxies = Proxies::none();
+        let result = connect(&gateway, None, &proxies, None, Duration::from_secs(15)).await;
         assert!(matches!(result, Err(ConnectError::Timeout(_))));
     }
 }

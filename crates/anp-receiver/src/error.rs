@@ -2,7 +2,9 @@
 
 use std::io;
 
-use crate::{config::ConfigError, connect::ConnectError, proxy::ProxyError, reconnect::Stop};
+use crate::{
+    config::ConfigError, connect::ConnectError, proxy::ProxyError, reconnect::Stop, tls::TlsError,
+};
 
 /// Why [`Receiver::run`](crate::Receiver::run) ended, or did not begin.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +15,9 @@ pub enum Error {
     /// A proxy variable of the environment cannot be used. The user's to mend.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No gateway is left to serve; this is why the last one was given up.
     #[error("gave up on gateway {gateway}: {cause}; {stop}")]
     GivenUp {

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tokio::{io::AsyncWriteExt as _, sync::Notify, sync::watch, time::timeout};
 use tracing::{info, warn};
 
-use crate::{address::AppUrl, answer::read_head, app::Socket, config::Config};
+use crate::{address::AppUrl, answer::read_head, app::Socket, config::Config, tls::Tls};
 
 /// How apps are checked.
 #[derive(Clone, Debug)]
@@ -16,17 +16,19 @@ pub(crate) struct Check {
     timeout: Duration,
     fall: u32,
     rise: u32,
+    tls: Option<Tls>,
 }
 
 impl Check {
-    /// As `config` says; `None` where it asks for no checks.
-    pub(crate) fn new(config: &Config) -> Option<Self> {
+    /// As `config` says; `None` where it asks for no checks. `tls` is for apps that speak it.
+    pub(crate) fn new(config: &Config, tls: Option<Tls>) -> Option<Self> {
         Some(Self {
             path: config.health_path.clone()?,
             interval: config.health_interval.0,
             timeout: config.health_timeout.0,
             fall: config.health_fall,
             rise: config.health_rise,
+            tls,
         })
     }
 
@@ -64,7 +66,9 @@ impl Check {
     async fn ask(&self, app: &AppUrl) -> Result<(), String> {
         let asking = async {
             let failed = |error: std::io::Error| error.to_string();
-            let mut io = Socket::connect(app.place()).await.map_err(failed)?;
+            let mut io = Socket::connect(app, self.tls.as_ref())
+                .await
+                .map_err(failed)?;
             if app.is_http2() {
                 return Ok(());
             }

@@ -73,6 +73,7 @@ mod reconnect;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod worker;
 
 pub use address::{AddressError, AppPlace, AppUrl, GatewayUrl};
@@ -89,3 +90,4 @@ pub use event::Event;
 pub use proxy::{Proxies, Proxy, ProxyError};
 pub use receiver::{Receiver, serve};
 pub use reconnect::{Severity, Stop};
+pub use tls::TlsError;

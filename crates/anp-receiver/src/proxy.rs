@@ -49,7 +49,11 @@ impl Proxies {
         Self::from_vars(|name| env::var(name).ok())
     }
 
-    fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self, ProxyError> {
+    /// What the variables say that `var` gives by their names.
+    ///
+    /// # Errors
+    /// As [`Proxies::from_env`].
+    pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self, ProxyError> {
         let either = |lower: &'static str, upper: &'static str| {
             let set = |name| var(name).filter(|value| !value.trim().is_empty());
             set(lower)

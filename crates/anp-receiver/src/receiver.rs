@@ -19,6 +19,7 @@ use crate::{
     gateway::Gateway,
     proxy::Proxies,
     slot::{Shared, Stop},
+    tls::Tls,
     worker,
 };
 
@@ -149,6 +150,7 @@ impl Receiver {
             tunnel: config.tunnel(),
             config: Arc::clone(&config),
             proxies: Arc::new(proxies),
+            tls: Tls::new(&config)?,
             events: self.events,
             source: self.source,
             stop: stopping,

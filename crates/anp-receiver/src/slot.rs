@@ -5,7 +5,6 @@ use std::{convert::Infallible, future::pending, rc::Rc, sync::Arc, time::Duratio
 use anp_tunnel::{Closed, Observer, Status, Tunnel, Version};
 use anpx::CloseCode;
 use tokio::{
-    net::TcpStream,
     sync::{oneshot, watch},
     task::{JoinError, JoinHandle, JoinSet, spawn_local},
     time::Instant,
@@ -16,13 +15,14 @@ use crate::{
     addresses,
     app::{App, Source},
     config::Config,
-    connect::{ConnectError, Connected, connect},
+    connect::{ConnectError, Connected, Link, connect},
     dispatch::dispatch,
     error::{Error, Failure},
     event::{Event, Events},
     gateway::Gateway,
     proxy::Proxies,
     reconnect::{Backoff, Next, Severity},
+    tls::Tls,
 };
 
 /// How far the receiver's stop is.
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) tunnel: anp_tunnel::TunnelConfig,
     pub(crate) proxies: Arc<Proxies>,
+    /// Where a gateway or an app speaks TLS.
+    pub(crate) tls: Option<Tls>,
     pub(crate) events: Events,
     pub(crate) source: Source,
     pub(crate) stop: watch::Receiver<Stop>,
@@ -143,13 +145,14 @@ impl Slot {
     }
 
     /// Connects. `None` where the gateway takes one tunnel only and this would be another.
-    async fn open(&self) -> Result<Option<Connected<TcpStream>>, ConnectError> {
+    async fn open(&self) -> Result<Option<Connected>, ConnectError> {
         let config = &self.shared.config;
         let url = &self.gateway.url;
         debug!(gateway = %url, tunnel = self.index, "connecting");
         let timeout = config.handshake_timeout.0;
         let name = config.name.as_deref();
-        let connected = connect(&self.gateway, name, &self.shared.proxies, timeout).await?;
+        let (proxies, tls) = (&self.shared.proxies, self.shared.tls.as_ref());
+        let connected = connect(&self.gateway, name, proxies, tls, timeout).await?;
         if self.index > 0 && connected.version == Version::V1 {
             self.gateway.speaks(Version::V1);
             return Ok(None);
@@ -160,7 +163,7 @@ impl Slot {
     /// Serves a tunnel until another is due in its place.
     async fn serve(
         &self,
-        connected: Connected<TcpStream>,
+        connected: Connected,
         tunnels: &mut JoinSet<()>,
         backoff: &mut Backoff,
     ) -> Served {
@@ -203,18 +206,26 @@ impl Slot {
     }
 
     /// Puts a tunnel on the connection and sets its tasks going.
-    fn start(&self, connected: Connected<TcpStream>, tunnels: &mut JoinSet<()>) -> Held {
+    fn start(&self, connected: Connected, tunnels: &mut JoinSet<()>) -> Held {
         let (sender, status) = watch::channel(Status::Opening);
         let Connected {
-            io,
+            link,
             read,
             version,
             held,
         } = connected;
         let observer: Arc<dyn Observer> = Arc::new(StatusSender(sender));
         let config = self.shared.tunnel.clone();
-        let (tunnel, driver) = Tunnel::new(io, read, version, config, Some(observer));
-        let driver = spawn_local(driver);
+        let (tunnel, driver) = match link {
+            Link::Plain(io) => {
+                let (tunnel, driver) = Tunnel::new(io, read, version, config, Some(observer));
+                (tunnel, spawn_local(driver))
+            }
+            Link::Tls(io) => {
+                let (tunnel, driver) = Tunnel::new(*io, read, version, config, Some(observer));
+                (tunnel, spawn_local(driver))
+            }
+        };
         let accepting = tunnel.clone();
         let app = Rc::clone(&self.app);
         spawn_local(async move { dispatch(&accepting, &app).await });

@@ -11,7 +11,6 @@ use tokio::{
 use crate::{
     app::{App, Apps, PoolConfig, Source},
     coding::Codings,
-    config::Config,
     error::Error,
     gateway::Gateway,
     health::Check,
@@ -85,12 +84,12 @@ async fn run(places: Places, mut added: mpsc::UnboundedReceiver<Place>, shared: 
     let codings = Codings::new(&config.compress);
     let suspicion = Rc::new(Notify::new());
     let app = Rc::new(match &shared.source {
-        Source::Http => App::Http(apps(config, codings), Rc::clone(&suspicion)),
+        Source::Http => App::Http(apps(&shared, codings), Rc::clone(&suspicion)),
         Source::Service(make) => App::Service(make(codings)),
         Source::Streams(taker) => App::Streams(Arc::clone(taker)),
     });
     let (up, app_up) = watch::channel(true);
-    if let Some(check) = Check::new(config) {
+    if let Some(check) = Check::new(config, shared.tls.clone()) {
         tokio::task::spawn_local(check.run(config.to.clone(), Rc::clone(&suspicion), up));
     }
     let mut slots = JoinSet::new();
@@ -135,7 +134,8 @@ async fn run(places: Places, mut added: mpsc::UnboundedReceiver<Place>, shared: 
 }
 
 /// The apps at the URLs of `config`.
-fn apps(config: &Config, codings: Codings) -> Rc<Apps> {
+fn apps(shared: &Shared, codings: Codings) -> Rc<Apps> {
+    let config = &shared.config;
     let apps = Apps::new(
         &config.to,
         PoolConfig {
@@ -144,7 +144,7 @@ fn apps(config: &Config, codings: Codings) -> Rc<Apps> {
             idle_timeout: config.pool_idle_timeout.0,
         },
     );
-    Rc::new(apps.coded(codings))
+    Rc::new(apps.over_tls(shared.tls.clone()).coded(codings))
 }
 
 #[cfg(test)]

@@ -10,10 +10,12 @@
 
 pub mod app;
 pub mod caller;
+pub mod front;
 pub mod peer;
 pub mod rig;
 
 pub use app::App;
 pub use caller::{BodyEnd, Caller};
+pub use front::Front;
 pub use peer::{Peer, Said};
 pub use rig::{Rig, RunningGateway, RunningReceiver, soon};

@@ -74,8 +74,9 @@ impl Rig {
         receiver: impl FnOnce(anp_receiver::Config) -> Result<Receiver, Error>,
     ) -> Self {
         let gateway = RunningGateway::start(gateway_config()).await;
-        let made = receiver(receiver_config(gateway.tunnel)).expect("the settings are sound");
-        let mut receiver = RunningReceiver::run(made);
+        let config = appless_config(&format!("ws://{}", gateway.tunnel));
+        let made = receiver(config).expect("the settings are sound");
+        let mut receiver = RunningReceiver::run(made.with_proxies(Proxies::none()));
         soon(receiver.ready()).await;
         Self { gateway, receiver }
     }
@@ -145,9 +146,9 @@ pub fn gateway_config() -> anp_gateway::Config {
 }
 
 /// Settings with one tunnel to `gateway` and quick reconnects, without an app.
-fn receiver_config(gateway: SocketAddr) -> anp_receiver::Config {
+fn appless_config(gateway: &str) -> anp_receiver::Config {
     anp_receiver::Config {
-        gateways: vec![format!("ws://{gateway}").parse().expect("a gateway URL")],
+        gateways: vec![gateway.parse().expect("a gateway URL")],
         name: Some("real".into()),
         tunnels: 1,
         reconnect_delay: Span::from_millis(10),
@@ -206,11 +207,23 @@ pub struct RunningReceiver {
 }
 
 /// What a receiver told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Told {
     Ready,
-    Lost,
+    /// And why.
+    Lost(String),
     GivenUp,
+}
+
+/// Settings of a receiver called `real` that holds one tunnel.
+///
+/// # Panics
+/// The addresses are none.
+pub fn receiver_config(gateway: &str, app: &str) -> anp_receiver::Config {
+    anp_receiver::Config {
+        to: vec![app.parse().expect("an app URL")],
+        ..appless_config(gateway)
+    }
 }
 
 impl RunningReceiver {
@@ -219,24 +232,32 @@ impl RunningReceiver {
     /// # Panics
     /// Its settings are wrong.
     pub fn start(gateway: SocketAddr, app: &App) -> Self {
-        let config = anp_receiver::Config {
-            to: vec![app.url().parse().expect("an app URL")],
-            ..receiver_config(gateway)
-        };
-        Self::run(Receiver::new(config).expect("the settings are sound"))
+        let config = receiver_config(&format!("ws://{gateway}"), &app.url());
+        Self::start_with(config, Proxies::none())
+    }
+
+    /// Starts one with settings of the test's own.
+    ///
+    /// # Panics
+    /// They are wrong.
+    pub fn start_with(config: anp_receiver::Config, proxies: Proxies) -> Self {
+        Self::run(
+            Receiver::new(config)
+                .expect("the settings are sound")
+                .with_proxies(proxies),
+        )
     }
 
     fn run(receiver: Receiver) -> Self {
         let (told, events) = mpsc::unbounded_channel();
-        let receiver = receiver
-            .with_proxies(Proxies::none())
-            .with_observer(move |event| {
-                let _ = told.send(match event {
-                    Event::Ready { .. } => Told::Ready,
-                    Event::GivenUp { .. } => Told::GivenUp,
-                    _ => Told::Lost,
-                });
+        let receiver = receiver.with_observer(move |event| {
+            let _ = told.send(match event {
+                Event::Ready { .. } => Told::Ready,
+                Event::GivenUp { .. } => Told::GivenUp,
+                Event::Lost { reason, .. } => Told::Lost(reason.to_string()),
+                _ => return,
             });
+        });
         let (stop, stopped) = oneshot::channel::<()>();
         let run = tokio::spawn(receiver.run(async move {
             let _ = stopped.await;
@@ -245,23 +266,29 @@ impl RunningReceiver {
     }
 
     /// Waits until a tunnel is ready.
+    ///
+    /// # Panics
+    /// The receiver gave up.
     pub async fn ready(&mut self) {
-        self.until(Told::Ready).await;
+        while !matches!(self.next().await, Told::Ready) {}
     }
 
-    /// Waits until a tunnel was lost or an attempt failed.
-    pub async fn lost(&mut self) {
-        self.until(Told::Lost).await;
-    }
-
-    async fn until(&mut self, what: Told) {
+    /// Waits until a tunnel was lost or an attempt failed; gives the reason.
+    ///
+    /// # Panics
+    /// The receiver gave up.
+    pub async fn lost(&mut self) -> String {
         loop {
-            let told = self.events.recv().await.expect("the receiver runs");
-            if told == what {
-                return;
+            if let Told::Lost(reason) = self.next().await {
+                return reason;
             }
-            assert_ne!(told, Told::GivenUp);
         }
+    }
+
+    async fn next(&mut self) -> Told {
+        let told = self.events.recv().await.expect("the receiver runs");
+        assert!(!matches!(told, Told::GivenUp));
+        told
     }
 
     /// Stops it gracefully.

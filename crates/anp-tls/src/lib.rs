@@ -25,6 +25,8 @@ mod provider;
 pub mod read;
 mod roots;
 mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use facts::CertificateFacts;
 pub use provider::provider;

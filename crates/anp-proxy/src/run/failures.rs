@@ -48,6 +48,7 @@ pub(super) fn receiver(error: ReceiverError) -> Failure {
     match error {
         ReceiverError::Config(error) => Failure::usage(format!("receiver.{error}")),
         ReceiverError::Proxy(error) => Failure::usage(error.to_string()),
+        ReceiverError::Tls(error) => Failure::usage(format!("receiver.{error}")),
         other => Failure::runtime(other.to_string()),
     }
 }

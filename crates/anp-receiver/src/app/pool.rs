@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::{AppError, Socket, h2::Connections};
-use crate::{address::AppUrl, coding::Codings};
+use crate::{address::AppUrl, coding::Codings, tls::Tls};
 
 /// How connections are made and kept.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +32,7 @@ pub(crate) struct Apps {
     turn: Cell<usize>,
     config: PoolConfig,
     codings: Codings,
+    tls: Option<Tls>,
 }
 
 /// One app.
@@ -70,7 +71,17 @@ impl Apps {
             turn: Cell::new(0),
             config,
             codings: Codings::default(),
+            tls: None,
         }
+    }
+
+    /// Apps that speak TLS are reached with `tls`.
+    pub(crate) fn over_tls(mut self, tls: Option<Tls>) -> Self {
+        for app in &mut self.apps {
+            app.http2.use_tls(tls.clone());
+        }
+        self.tls = tls;
+        self
     }
 
     /// Responses may be coded with `codings`.
@@ -101,8 +112,8 @@ impl Apps {
     pub(crate) fn kept(&self, app: &App) -> Option<Connection<Socket>> {
         let mut idle = app.idle.borrow_mut();
         // The most recent is the least likely to have been closed by the app.
-        while let Some(Idle { conn, since }) = idle.pop_back() {
-            if since.elapsed() < self.config.idle_timeout && conn.io().is_quiet() {
+        while let Some(Idle { mut conn, since }) = idle.pop_back() {
+            if since.elapsed() < self.config.idle_timeout && conn.io_mut().is_quiet() {
                 return Some(conn);
             }
         }
@@ -112,7 +123,7 @@ impl Apps {
     /// A new connection to `app`.
     pub(crate) async fn fresh(&self, app: &App) -> Result<Connection<Socket>, AppError> {
         let after = self.config.connect_timeout;
-        match tokio::time::timeout(after, Socket::connect(app.url.place())).await {
+        match tokio::time::timeout(after, Socket::connect(&app.url, self.tls.as_ref())).await {
             Ok(Ok(socket)) => Ok(Connection::new(socket, BytesMut::new())),
             Ok(Err(source)) => Err(AppError::Unreachable {
                 app: app.url.to_string(),
@@ -142,8 +153,8 @@ impl Apps {
             let mut idle = app.idle.borrow_mut();
             let stale = |i: &Idle| i.since.elapsed() >= self.config.idle_timeout;
             while idle
-                .front()
-                .is_some_and(|i| stale(i) || !i.conn.io().is_quiet())
+                .front_mut()
+                .is_some_and(|i| stale(i) || !i.conn.io_mut().is_quiet())
             {
                 idle.pop_front();
             }
@@ -238,9 +249,9 @@ mod tests {
         let seen = async {
             while app
                 .idle
-                .borrow()
-                .front()
-                .is_some_and(|i| i.conn.io().is_quiet())
+                .borrow_mut()
+                .front_mut()
+                .is_some_and(|i| i.conn.io_mut().is_quiet())
             {
                 tokio::task::yield_now().await;
             }

@@ -15,4 +15,6 @@ mod leaving;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod upgrades;

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
-use super::authority::{Authority, caller, connect, put, receiver};
+use super::authority::{Authority, caller, connect, put, receiver, showing};
 use crate::support::{Caller, answer, soon, start};
 
 /// Answers everything.
@@ -21,7 +21,7 @@ fn serve(receiver: crate::support::Receiver) {
 async fn the_new_certificate_is_shown_and_no_request_fails() {
     let (old, new) = (Authority::new(), Authority::new());
     let files = old.issue("gate", &["gate.example"]);
-    let gateway = start(files.config()).await;
+    let gateway = start(showing(&files)).await;
     serve(receiver(gateway.tunnel, old.client(&[])).await);
 
     let over = Arc::new(AtomicBool::new(false));
@@ -71,7 +71,7 @@ async fn either(
 async fn what_is_bad_leaves_the_old_in_place() {
     let (old, new) = (Authority::new(), Authority::new());
     let files = old.issue("gate", &["gate.example"]);
-    let gateway = start(files.config()).await;
+    let gateway = start(showing(&files)).await;
     let (cert, key) = new.pem(&["gate.example"]);
     // A certificate without its key: the gateway says so and shows the old one.
     put(&files.cert, &cert);

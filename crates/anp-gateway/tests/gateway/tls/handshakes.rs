@@ -8,13 +8,13 @@ use h2::client;
 use http::Request;
 use tokio::io::AsyncReadExt;
 
-use super::authority::{Authority, caller, connect, connect_to, receiver};
+use super::authority::{Authority, caller, connect, connect_to, receiver, settings, showing};
 use crate::support::{Caller, answer, body, config, head, send, soon, start};
 
 #[tokio::test]
 async fn requests_and_bodies_cross_both_roads_as_https() {
     let authority = Authority::new();
-    let gateway = start(authority.issue("gate", &["gate.example"]).config()).await;
+    let gateway = start(showing(&authority.issue("gate", &["gate.example"]))).await;
     let receiver = receiver(gateway.tunnel, authority.client(&["http/1.1"])).await;
     let mut caller = caller(gateway.public, &authority).await;
     let large = Bytes::from(vec![b'x'; 3 << 20]);
@@ -69,7 +69,7 @@ async fn requests_and_bodies_cross_both_roads_as_https() {
 #[tokio::test]
 async fn http2_is_spoken_where_the_caller_offers_it() {
     let authority = Authority::new();
-    let gateway = start(authority.issue("gate", &["gate.example"]).config()).await;
+    let gateway = start(showing(&authority.issue("gate", &["gate.example"]))).await;
     let receiver = receiver(gateway.tunnel, authority.client(&[])).await;
     for (offer, chosen) in [
         (&["h2", "http/1.1"][..], Some(&b"h2"[..])),
@@ -111,7 +111,7 @@ async fn the_name_that_is_asked_for_decides_the_certificate() {
     let authority = Authority::new();
     let first = authority.issue("first", &["gate.example"]);
     let second = authority.issue("second", &["*.apps.example"]);
-    let mut config = first.config();
+    let mut config = showing(&first);
     if let Some(tls) = &mut config.tls {
         tls.more.push(KeyPair {
             cert: second.cert,
@@ -136,7 +136,7 @@ async fn the_name_that_is_asked_for_decides_the_certificate() {
 #[tokio::test]
 async fn a_message_that_breaks_off_has_no_proper_end() {
     let authority = Authority::new();
-    let gateway = start(authority.issue("gate", &["gate.example"]).config()).await;
+    let gateway = start(showing(&authority.issue("gate", &["gate.example"]))).await;
     let receiver = receiver(gateway.tunnel, authority.client(&[])).await;
     let mut caller = caller(gateway.public, &authority).await;
     // HTTP/1.0: the connection's end is the body's.
@@ -170,7 +170,7 @@ async fn a_message_that_breaks_off_has_no_proper_end() {
 #[tokio::test]
 async fn plain_http_is_told_what_to_speak() {
     let authority = Authority::new();
-    let gateway = start(authority.issue("gate", &["gate.example"]).config()).await;
+    let gateway = start(showing(&authority.issue("gate", &["gate.example"]))).await;
     for (address, hint) in [(gateway.public, "https://"), (gateway.tunnel, "wss://")] {
         let mut plain = Caller::connect(address).await;
         plain.get("/").await;
@@ -193,7 +193,7 @@ async fn slow_handshakes_are_closed_in_the_time_of_a_head() {
     let authority = Authority::new();
     let gateway = start(Config {
         head_timeout: Span::from_millis(50),
-        ..authority.issue("gate", &["gate.example"]).config()
+        ..showing(&authority.issue("gate", &["gate.example"]))
     })
     .await;
     for address in [gateway.public, gateway.tunnel] {
@@ -218,7 +218,7 @@ async fn files_that_cannot_be_used_keep_it_from_starting() {
     let authority = Authority::new();
     let one = authority.issue("one", &["gate.example"]);
     let other = authority.issue("other", &["gate.example"]);
-    let mut config = one.config();
+    let mut config = showing(&one);
     if let Some(tls) = &mut config.tls {
         tls.key = other.key.clone();
     }
@@ -228,7 +228,7 @@ async fn files_that_cannot_be_used_keep_it_from_starting() {
     let mut missing = self::config();
     missing.tls = Some(anp_gateway::TlsConfig {
         cert: one.cert.with_file_name("none.pem"),
-        ..one.settings()
+        ..settings(&one)
     });
     let error = Gateway::bind(missing).await.unwrap_err().to_string();
     assert!(error.contains("none.pem: cannot be read"), "{error}");

@@ -3,7 +3,7 @@
 use anp_gateway::{Config, TunnelTlsConfig};
 use tokio::io::AsyncReadExt;
 
-use super::authority::{Authority, caller, connect, receiver};
+use super::authority::{Authority, caller, connect, receiver, showing};
 use crate::support::{Caller, Receiver, answer, config, soon, start};
 
 #[tokio::test]
@@ -14,7 +14,7 @@ async fn without_one_of_the_right_authority_there_is_no_tunnel() {
             client_ca: Some(clients.file()),
             ..TunnelTlsConfig::default()
         }),
-        ..authority.issue("gate", &["gate.example"]).config()
+        ..showing(&authority.issue("gate", &["gate.example"]))
     })
     .await;
     for (client, alert) in [
@@ -41,7 +41,7 @@ async fn the_tunnel_listener_can_be_plain_or_have_a_certificate_of_its_own() {
     let public = authority.issue("gate", &["gate.example"]);
     let gateway = start(Config {
         plain_tunnels: true,
-        ..public.config()
+        ..showing(&public)
     })
     .await;
     let mut plain = Caller::connect(gateway.tunnel).await;

@@ -22,6 +22,7 @@ use super::heads::MAX_HEAD_LIST;
 use crate::{
     address::AppUrl,
     app::{AppError, Socket},
+    tls::Tls,
 };
 
 /// What the app may send on one stream before the tunnel takes it: as much as a tunnel's own
@@ -46,6 +47,8 @@ const MAX_CONNECTIONS: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     open: RefCell<Vec<Open>>,
+    /// For an app that speaks TLS.
+    tls: Option<Tls>,
     /// Held while a connection is made, so that many requests at once make one.
     dialing: Mutex<()>,
 }
@@ -75,6 +78,11 @@ impl Drop for Lease {
 }
 
 impl Connections {
+    /// Connections over TLS are made with `tls`.
+    pub(crate) fn use_tls(&mut self, tls: Option<Tls>) {
+        self.tls = tls;
+    }
+
     /// A place on a connection, a new one where there is none; within `after`.
     ///
     /// # Errors
@@ -89,7 +97,7 @@ impl Connections {
             if let Some(lease) = self.find().await {
                 return Ok(lease);
             }
-            let open = dial(url).await?;
+            let open = dial(url, self.tls.as_ref()).await?;
             let lease = open.lease(false);
             self.open.borrow_mut().push(open);
             Ok(lease)
@@ -148,8 +156,8 @@ impl Open {
 }
 
 /// Makes a connection and waits until the app's settings are known.
-async fn dial(url: &AppUrl) -> io::Result<Open> {
-    let socket = Socket::connect(url.place()).await?;
+async fn dial(url: &AppUrl, tls: Option<&Tls>) -> io::Result<Open> {
+    let socket = Socket::connect(url, tls).await?;
     let no_http2 = |e: h2::Error| io::Error::other(format!("it does not answer in HTTP/2: {e}"));
     let (send, mut connection) = Builder::new()
         .initial_window_size(STREAM_WINDOW)
