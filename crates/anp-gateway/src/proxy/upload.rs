@@ -47,10 +47,17 @@ pub(crate) struct Upload {
     done: bool,
     /// The caller's next bytes are what everything waits for.
     awaits_caller: bool,
+    /// Apart, since few have any: an upload of more than 128 bytes is moved by calls of memcpy.
+    limits: Option<Box<Limits>>,
+}
+
+/// What a body may be.
+#[derive(Debug)]
+struct Limits {
     /// Bytes that the caller may still send.
     left: u64,
-    /// What holds the body back.
-    pace: Option<Box<Pace>>,
+    /// What holds them back.
+    pace: Option<Pace>,
 }
 
 impl Upload {
@@ -65,19 +72,35 @@ impl Upload {
             send: None,
             done: false,
             awaits_caller: false,
-            left: u64::MAX,
-            pace: None,
+            limits: None,
         }
     }
 
     /// Lets the body have at most `bytes`.
     pub(crate) fn limit(&mut self, bytes: u64) {
-        self.left = bytes;
+        if let Some(limits) = self.limits() {
+            limits.left = bytes;
+        }
     }
 
     /// Moves no faster than `pace`.
     pub(crate) fn held_to(&mut self, pace: Option<Pace>) {
-        self.pace = pace.map(Box::new);
+        if pace.is_some()
+            && let Some(limits) = self.limits()
+        {
+            limits.pace = pace;
+        }
+    }
+
+    /// The limits of a body, if there is one.
+    fn limits(&mut self) -> Option<&mut Limits> {
+        let none = || {
+            Box::new(Limits {
+                left: u64::MAX,
+                pace: None,
+            })
+        };
+        (!self.whole).then(|| &mut **self.limits.get_or_insert_with(none))
     }
 
     /// Takes what the caller has sent already, so that a small body travels with its head.
@@ -188,7 +211,8 @@ impl Upload {
                 if send.is_committed() {
                     self.replay.forget();
                 }
-                if let Some(pace) = &mut self.pace
+                if let Some(limits) = &mut self.limits
+                    && let Some(pace) = &mut limits.pace
                     && pace.poll(cx).is_pending()
                 {
                     down.put_off();
@@ -233,17 +257,19 @@ impl Upload {
         self.awaits_caller = false;
         match piece {
             Piece::Data(data) => {
-                match self.left.checked_sub(data.len() as u64) {
-                    Some(left) => self.left = left,
-                    None => {
-                        if let Some(send) = &mut self.send {
-                            send.reset(ResetCode::TOO_LARGE);
+                if let Some(limits) = &mut self.limits {
+                    match limits.left.checked_sub(data.len() as u64) {
+                        Some(left) => limits.left = left,
+                        None => {
+                            if let Some(send) = &mut self.send {
+                                send.reset(ResetCode::TOO_LARGE);
+                            }
+                            return Poll::Ready(Err(ProxyError::BodyTooLarge.into()));
                         }
-                        return Poll::Ready(Err(ProxyError::BodyTooLarge.into()));
                     }
-                }
-                if let Some(pace) = &mut self.pace {
-                    pace.took(data.len());
+                    if let Some(pace) = &mut limits.pace {
+                        pace.took(data.len());
+                    }
                 }
                 self.replay.push(data);
                 self.whole = down.is_body_whole();
