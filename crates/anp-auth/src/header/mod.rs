@@ -10,6 +10,7 @@ use http::{
 };
 use thiserror::Error;
 
+pub(crate) use self::didwba::signed_bytes as didwba_bytes;
 pub use self::{
     didwba::{AudienceField, DidWba},
     signature::{Component, MessageSignature, content_digest},

@@ -1,0 +1,137 @@
+//! The resolver for the open internet: HTTPS, hardened, cached.
+
+use std::{
+    collections::HashMap, fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration, time::Instant,
+};
+
+use super::{
+    BoxFuture, Names, Place, ResolveError, Resolver, Step, SystemNames, TlsError, budget::Budget,
+    cache::Cache, fetch::Fetch, tls,
+};
+use crate::{did::Did, document::Document};
+
+/// Says whether an address may be connected to.
+pub type AllowAddress = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// What a resolver may do beyond its defaults, which are those for the open internet.
+#[derive(Clone)]
+pub struct ResolverConfig {
+    /// A PEM file of certificates that are believed as the system's are. Default none.
+    pub ca_file: Option<PathBuf>,
+    /// Where hosts are, instead of what the name service says. Such a place may be any address.
+    /// Default empty.
+    pub hosts: HashMap<String, Place>,
+    /// Documents that are known and never fetched. Default none.
+    pub documents: Vec<Document>,
+    /// Says which addresses may be connected to although they are not public; IPv4 addresses mapped
+    /// into IPv6 ones come as IPv4. Default none.
+    pub also_allow: Option<AllowAddress>,
+    /// Ports that a DID may have; one without a port has 443. Default 443 only.
+    pub allowed_ports: Vec<u16>,
+    /// For everything together, from the look-up to the last byte. Default 5 s.
+    pub timeout: Duration,
+}
+
+impl Default for ResolverConfig {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            hosts: HashMap::new(),
+            documents: Vec::new(),
+            also_allow: None,
+            allowed_ports: vec![443],
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Fetches documents over HTTPS and keeps them.
+///
+/// No redirect is followed, no compression accepted; 64 KiB and the timeout are the most that a
+/// document may take; the name is looked up once, and only an address that is allowed is connected
+/// to. A document is kept for as long as its server says, from 1 minute to 1 day, 5 minutes if it
+/// says nothing, a failure for 30 s. However many ask for one DID at once, it is fetched once.
+pub struct HttpsResolver {
+    fetch: Fetch,
+    fixed: HashMap<Did, Arc<Document>>,
+    cache: Cache,
+    budget: Budget,
+}
+
+impl HttpsResolver {
+    /// A resolver that asks the name service of the system.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if there is no certificate to believe.
+    pub fn new(config: &ResolverConfig) -> Result<Self, TlsError> {
+        Self::with_names(config, Arc::new(SystemNames))
+    }
+
+    /// A resolver that asks `names`.
+    ///
+    /// # Errors
+    ///
+    /// As [`HttpsResolver::new`].
+    pub fn with_names(config: &ResolverConfig, names: Arc<dyn Names>) -> Result<Self, TlsError> {
+        let tls = tls::client(config.ca_file.as_ref())?;
+        let documents = config.documents.iter();
+        Ok(Self {
+            fetch: Fetch::new(names, config, tls),
+            fixed: documents
+                .map(|document| (document.did().clone(), Arc::new(document.clone())))
+                .collect(),
+            cache: Cache::new(),
+            budget: Budget::new(),
+        })
+    }
+
+    /// Fetches once, past the cache, and tells of every step that was made.
+    ///
+    /// # Errors
+    ///
+    /// As [`Resolver::resolve`].
+    pub async fn explain(
+        &self,
+        did: &Did,
+        mut observe: impl FnMut(Step<'_>) + Send,
+    ) -> Result<Arc<Document>, ResolveError> {
+        let found = self.fetch.document(did, &mut observe).await;
+        found.map(|(document, _)| document)
+    }
+}
+
+impl Resolver for HttpsResolver {
+    fn resolve<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<Arc<Document>, ResolveError>> {
+        Box::pin(async move {
+            if let Some(document) = self.fixed.get(did) {
+                return Ok(document.clone());
+            }
+            let fetch = async {
+                if !self.budget.take(did.host(), Instant::now()) {
+                    return Err(ResolveError::Busy);
+                }
+                self.fetch.document(did, &mut |_| {}).await
+            };
+            self.cache.get(did, fetch).await
+        })
+    }
+}
+
+impl fmt::Debug for HttpsResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpsResolver").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ResolverConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResolverConfig")
+            .field("ca_file", &self.ca_file)
+            .field("hosts", &self.hosts)
+            .field("documents", &self.documents)
+            .field("allowed_ports", &self.allowed_ports)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
