@@ -96,6 +96,13 @@ impl Document {
         self.keys.iter().map(|(fragment, _)| fragment.as_str())
     }
 
+    /// True if every key that may authenticate for `other` may do so here, under the same name.
+    pub fn has_the_keys_of(&self, other: &Self) -> bool {
+        let keys = other.keys.iter();
+        keys.filter_map(|(fragment, key)| Some((fragment, key.as_ref().ok()?)))
+            .all(|(fragment, key)| self.key(fragment).is_ok_and(|own| own.is_same(key)))
+    }
+
     /// The key of that fragment, if it may authenticate.
     ///
     /// # Errors

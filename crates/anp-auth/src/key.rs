@@ -117,6 +117,17 @@ impl PublicKey {
         }
     }
 
+    /// True if `other` is this key.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ed25519(key), Self::Ed25519(other)) | (Self::P256(key), Self::P256(other)) => {
+                key.as_ref() == other.as_ref()
+            }
+            (Self::Secp256k1(key), Self::Secp256k1(other)) => key == other,
+            _ => false,
+        }
+    }
+
     /// True if `signature` is one of `message` by this key.
     ///
     /// ECDSA signatures are `r` and `s` beside each other. agent-connect leaves out the leading zero

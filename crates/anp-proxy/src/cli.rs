@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     config::{File, Node, Origin, Sources, Value},
+    did::DidCommand,
     logging::Format,
 };
 
@@ -106,6 +107,9 @@ Examples:
     /// Check the configuration, or show what is in effect
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make an identity (did:wba), look at one, find out why one is not accepted
+    #[command(subcommand)]
+    Did(DidCommand),
 }
 
 /// Flags of `gateway`.
@@ -135,6 +139,18 @@ pub(crate) struct ReceiverArgs {
     /// Name of this receiver, by which a gateway's endpoints know it
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// DID document that says who this receiver is (see anp-proxy did new)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) did_document: Option<String>,
+    /// Private key of the DID document (PEM), which no other user can read
+    #[arg(long, value_name = "FILE")]
+    pub(crate) did_key: Option<String>,
+    /// File with a token that the gateway knows, in place of a DID
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<String>,
+    /// What to ask gateways for: a host, a path, or both. Repeatable
+    #[arg(long, value_name = "HOST/PATH")]
+    pub(crate) endpoint: Vec<String>,
     /// Compress text for callers that take it, where the app did not: zstd, br or gzip, the
     /// preferred first. Not for secrets beside text of strangers (docs/security.md) [default: off]
     #[arg(long, value_name = "CODING,...")]
@@ -209,8 +225,16 @@ impl Cli {
             }
             Command::Receiver(args) => {
                 flag("receiver.name", "--name", &args.name);
+                flag(
+                    "receiver.did_document",
+                    "--did-document",
+                    &args.did_document,
+                );
+                flag("receiver.did_key", "--did-key", &args.did_key);
+                flag("receiver.token_file", "--token-file", &args.token_file);
                 flag("receiver.compress", "--compress", &args.compress);
                 flag("receiver.health_path", "--health-path", &args.health_path);
+                flags.extend(many("receiver.endpoints", "--endpoint", &args.endpoint));
                 flags.extend(many("receiver.gateways", "--gateway", &args.gateway));
                 flags.extend(many("receiver.to", "--to", &args.to));
             }
@@ -223,7 +247,7 @@ impl Cli {
                 flag("gateway.listen", "--listen", &args.listen);
                 implied = one_process("demo");
             }
-            Command::Inspect(_) | Command::Config(_) => {}
+            Command::Inspect(_) | Command::Config(_) | Command::Did(_) => {}
         }
         Sources {
             implied,

@@ -4,6 +4,7 @@
 mod cli;
 mod config;
 mod demo;
+mod did;
 mod exit;
 mod inspect;
 mod logging;
@@ -57,6 +58,7 @@ fn execute(cli: &Cli) -> Result<ExitCode, Failure> {
             stdout::say(text.trim_end());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Did(command) => did::run(command),
         Command::Gateway(args) => run::gateway(&loaded()?, args.replace),
         Command::Receiver(_) => run::receiver(&loaded()?),
         Command::Dev(_) => run::dev(loaded()?),

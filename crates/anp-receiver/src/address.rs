@@ -73,6 +73,19 @@ impl GatewayUrl {
         &self.authority
     }
 
+    /// The URL of the handshake as it is signed: scheme, authority and target.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        format!("{scheme}://{}{}", self.authority, self.target)
+    }
+
+    /// True where what is sent reaches no network: a loopback address, or the name of one.
+    pub fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<std::net::IpAddr>();
+        address.is_ok_and(|address| address.to_canonical().is_loopback())
+            || self.host.eq_ignore_ascii_case("localhost")
+    }
+
     /// Path and query of the handshake request, at least `/`.
     pub fn target(&self) -> &str {
         &self.target

@@ -12,6 +12,8 @@ use crate::connect::ConnectError;
 pub(crate) const MAX_HEAD: usize = 16 << 10;
 /// Most fields of a response head.
 const MAX_FIELDS: usize = 64;
+/// Most public URLs taken from one.
+const MAX_URLS: usize = 32;
 
 /// The parts of a response head that a handshake looks at.
 #[derive(Debug)]
@@ -76,7 +78,7 @@ impl Answer {
         Ok(Some((Self { status, fields }, len)))
     }
 
-    fn get<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn get<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.fields
             .iter()
             .filter(move |(n, _)| n == name)
@@ -102,6 +104,31 @@ impl Answer {
         }
     }
 
+    /// The nonce that the next signature shall have (did:wba method specification, section 3.2).
+    fn nonce(&self) -> Option<String> {
+        let challenge = self.get("www-authenticate").find_map(|value| {
+            let (scheme, rest) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("DIDWba").then_some(rest)
+        })?;
+        let nonce = challenge.split(',').find_map(|part| {
+            let (name, value) = part.trim().split_once('=')?;
+            (name == "nonce").then(|| value.trim_matches('"'))
+        })?;
+        let plain = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
+        let good = (1..=128).contains(&nonce.len()) && nonce.bytes().all(plain);
+        good.then(|| nonce.to_owned())
+    }
+
+    /// The public URLs that the gateway gave, fit for a terminal.
+    pub(crate) fn public_urls(&self) -> Vec<String> {
+        self.get("anpx-public-url")
+            .filter(|url| url.starts_with("https://") || url.starts_with("http://"))
+            .filter(|url| url.len() <= 2048 && url.bytes().all(|b| b.is_ascii_graphic()))
+            .take(MAX_URLS)
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// Checks a handshake's answer (RFC 6455 section 4.1) and gives the wire version.
     pub(crate) fn check(&self, accept: &str) -> Result<Version, ConnectError> {
         let not_a_gateway = |reason: String| Err(ConnectError::NotAGateway(reason));
@@ -109,6 +136,7 @@ impl Answer {
             Err(ConnectError::Refused {
                 status: self.status,
                 retry_after: self.retry_after(),
+                nonce: self.nonce(),
                 detail,
             })
         };

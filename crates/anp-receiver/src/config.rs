@@ -1,5 +1,6 @@
 //! What a receiver is configured with: the `[receiver]` table.
 
+use anp_auth::AuthForm;
 use anp_tunnel::{TunnelConfig, units::Span};
 use anpx::session::{
     Role,
@@ -11,6 +12,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 use crate::{
     address::{AppUrl, GatewayUrl},
     coding::ContentCoding,
+    secret::Secret,
 };
 
 /// Settings of a [`Receiver`](crate::Receiver). [`Config::default`] holds the documented defaults.
@@ -41,6 +43,24 @@ pub struct Config {
     /// Checks no certificate of gateways and apps: whoever is on the way can be them. Every
     /// connection says so in the log. For experiments. Default false.
     pub insecure_skip_verify: bool,
+    /// A DID document, whose key `did_key` proves to each gateway who this receiver is. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub did_document: Option<PathBuf>,
+    /// The private key of one of its keys, in PEM, that no other user can read. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub did_key: Option<PathBuf>,
+    /// How handshakes are signed: `signature` (RFC 9421), `didwba` for older gateways, or
+    /// `didwba-1.1`. Default `signature`.
+    pub auth_form: AuthForm,
+    /// A token that a gateway knows, in place of an identity. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+    /// A file with such a token, that no other user can read. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// What to ask gateways for: `host`, `/path` or `host/path`, each sent as `ANPX-Endpoint`. What
+    /// was given comes back as public URLs. Default: none, what the gateway has for this receiver.
+    pub endpoints: Vec<String>,
     /// Tunnels held to each gateway, 1 to 64; at least one a worker, and one to a gateway that
     /// speaks version 1. A second one keeps requests flowing while the first reconnects. Default 2.
     pub tunnels: u16,
@@ -109,6 +129,12 @@ impl Default for Config {
             client_key: None,
             allow_world_readable_keys: false,
             insecure_skip_verify: false,
+            did_document: None,
+            did_key: None,
+            auth_form: AuthForm::default(),
+            token: None,
+            token_file: None,
+            endpoints: Vec::new(),
             tunnels: 2,
             reconnect_delay: Span::from_secs(1),
             max_reconnect_delay: Span::from_secs(300),
@@ -197,6 +223,7 @@ impl Config {
                 );
             }
         }
+        self.validate_identity()?;
         let twice = self.compress.iter().enumerate().find(|(i, coding)| {
             self.compress
                 .iter()
@@ -255,6 +282,67 @@ impl Config {
         Ok(())
     }
 
+    /// Checks what the receiver proves itself with, and asks for.
+    fn validate_identity(&self) -> Result<(), ConfigError> {
+        let fail = |key, message: String| Err(ConfigError { key, message });
+        match (&self.did_document, &self.did_key) {
+            (Some(_), None) => {
+                return fail("did_key", "expected the private key of did_document".into());
+            }
+            (None, Some(_)) => {
+                return fail("did_document", "expected the document of did_key".into());
+            }
+            _ => {}
+        }
+        let ways = [
+            ("did_document", self.did_document.is_some()),
+            ("token", self.token.is_some()),
+            ("token_file", self.token_file.is_some()),
+        ];
+        let mut used = ways.iter().filter(|(_, used)| *used);
+        let first = used.next();
+        if let (Some((first, _)), Some((second, _))) = (first, used.next()) {
+            return fail(
+                second,
+                format!("{first} is set already: leave one of them out"),
+            );
+        }
+        if let Some(token) = &self.token
+            && (token.expose().is_empty() || !token.expose().bytes().all(|b| b.is_ascii_graphic()))
+        {
+            return fail("token", "expected a token such as anp_…".into());
+        }
+        let readable = |url: &&GatewayUrl| !url.is_secure() && !url.is_loopback();
+        if first.is_some()
+            && let Some(url) = self.gateways.iter().find(readable)
+        {
+            return fail(
+                "gateways",
+                format!(
+                    "\"{url}\" would show the proof of identity to everybody on the way: use \
+                     wss://, or leave out did_document and token"
+                ),
+            );
+        }
+        let good = |wish: &&String| {
+            (1..=512).contains(&wish.len())
+                && wish.bytes().all(|b| b.is_ascii_graphic() && b != b',')
+                && !wish.contains("://")
+        };
+        if let Some(wish) = self.endpoints.iter().find(|wish| !good(wish)) {
+            return fail(
+                "endpoints",
+                format!(
+                    "expected a host, a path or both, such as \"/agents/alice\" or \"alice.example.com\", got {wish:?}"
+                ),
+            );
+        }
+        if self.endpoints.len() > 32 {
+            return fail("endpoints", "expected at most 32".into());
+        }
+        Ok(())
+    }
+
     /// Tunnels to hold to each gateway: one a worker at least.
     pub(crate) fn tunnels_per_gateway(&self) -> u16 {
         self.tunnels.max(self.workers)
@@ -295,9 +383,49 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_not_shown_and_loopback_may_see_it() {
+        for gateway in [
+            "ws://127.0.0.1:1",
+            "ws://[::1]:1",
+            "ws://localhost:1",
+            "ws://[::ffff:127.0.0.1]:1",
+        ] {
+            let config = Config {
+                gateways: vec![gateway.parse().unwrap()],
+                token: Some(String::from("anp_secret").into()),
+                ..valid()
+            };
+            assert_eq!(config.validate(), Ok(()), "{gateway}");
+            let shown = format!("{config:?} {}", toml_like(&config));
+            assert!(!shown.contains("anp_secret"), "{shown}");
+        }
+    }
+
+    fn toml_like(config: &Config) -> String {
+        // Any format shows what Serialize gives.
+        serde_json::to_string(config).unwrap()
+    }
+
+    #[test]
     fn every_refusal_names_its_key() {
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 13] = [
+        let cases: [(&str, Spoil); 21] = [
+            ("did_key", |c| c.did_document = Some("did.json".into())),
+            ("did_document", |c| c.did_key = Some("key.pem".into())),
+            ("token_file", |c| {
+                c.token = Some(String::from("anp_x").into());
+                c.token_file = Some("token".into());
+            }),
+            ("token", |c| c.token = Some(String::from("a b").into())),
+            ("gateways", |c| {
+                c.gateways = vec!["ws://gate.example".parse().unwrap()];
+                c.token = Some(String::from("anp_x").into());
+            }),
+            ("endpoints", |c| {
+                c.endpoints = vec!["https://a.example".into()]
+            }),
+            ("endpoints", |c| c.endpoints = vec!["/a\r\nX: y".into()]),
+            ("endpoints", |c| c.endpoints = vec!["/a".into(); 33]),
             ("health_path", |c| c.health_path = Some("healthz".into())),
             ("health_fall", |c| c.health_fall = 0),
             ("health_interval", |c| c.health_interval = Span::ZERO),

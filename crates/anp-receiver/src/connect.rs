@@ -16,8 +16,9 @@ use tokio::{
 use crate::{
     address::GatewayUrl,
     addresses::Held,
-    answer::read_head,
+    answer::{Answer, read_head},
     gateway::Gateway,
+    proof::{Identity, Proof},
     proxy::{Proxies, Proxy},
     reconnect::Severity,
     tls::{self, Tls},
@@ -34,6 +35,34 @@ pub(crate) struct Connected {
     pub(crate) version: Version,
     /// The address it goes to; a proxy's is nobody's business.
     pub(crate) held: Option<Held>,
+    /// Where callers reach this receiver, as far as the gateway says.
+    pub(crate) urls: Vec<String>,
+}
+
+/// What a receiver says of itself in a handshake.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hello<'a> {
+    /// Its name.
+    pub(crate) name: Option<&'a str>,
+    /// What it asks to serve.
+    pub(crate) endpoints: &'a [String],
+    /// What it proves itself with.
+    pub(crate) identity: &'a Identity,
+}
+
+impl Hello<'_> {
+    /// Its lines of the request, `proof` among them.
+    fn fields(&self, proof: &Proof, gateway: &GatewayUrl) -> String {
+        let mut fields = String::new();
+        if let Some(name) = self.name {
+            fields.push_str(&format!("ANP-Receiver: {name}\r\n"));
+        }
+        for endpoint in self.endpoints {
+            fields.push_str(&format!("ANPX-Endpoint: {endpoint}\r\n"));
+        }
+        fields.push_str(&self.identity.fields(proof, gateway));
+        fields
+    }
 }
 
 /// What a tunnel runs over.
@@ -83,6 +112,8 @@ pub enum ConnectError {
         status: u16,
         /// Its `Retry-After`.
         retry_after: Option<Duration>,
+        /// The nonce it wants signed, with 401.
+        nonce: Option<String>,
         /// What the status means here.
         detail: &'static str,
     },
@@ -92,6 +123,19 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// The nonce that the gateway wants signed.
+    fn nonce(&self) -> Option<String> {
+        match self {
+            Self::Refused { nonce, .. } => nonce.clone(),
+            _ => None,
+        }
+    }
+
+    /// True where the gateway did not believe who we are.
+    pub(crate) fn is_unproven(&self) -> bool {
+        matches!(self, Self::Refused { status: 401, .. })
+    }
+
     /// Whether trying again makes sense (ANPX 3.10).
     pub fn severity(&self) -> Severity {
         match self {
@@ -107,59 +151,81 @@ impl ConnectError {
 }
 
 /// Connects to `gateway`, through a proxy where one is set, and shakes hands, all within `timeout`.
+/// Where a proof is refused and there is another, it is tried on a new connection.
 ///
 /// # Errors
 /// [`ConnectError`].
 pub(crate) async fn connect(
     gateway: &Gateway,
-    name: Option<&str>,
+    hello: &Hello<'_>,
     proxies: &Proxies,
     tls: Option<&Tls>,
     timeout: Duration,
 ) -> Result<Connected, ConnectError> {
-    let Gateway { url, addresses, .. } = gateway;
+    let url = &gateway.url;
     let work = async {
-        let (mut io, read, held) = match proxies.for_gateway(url) {
-            None => {
-                let dialled = addresses.dial().await;
-                let (io, held) = dialled.map_err(|e| unreachable(url.host(), url.port(), e))?;
-                (io, BytesMut::new(), Some(held))
+        let mut proof = hello.identity.first_proof(&gateway.given);
+        loop {
+            let fields = hello.fields(&proof, url);
+            match attempt(gateway, &fields, proxies, tls).await {
+                Err(refused @ ConnectError::Refused { status: 401, .. }) => {
+                    gateway.given.forget();
+                    match proof.after_refusal(refused.nonce()) {
+                        Some(other) => proof = other,
+                        None => return Err(refused),
+                    }
+                }
+                other => return other,
             }
-            Some(proxy) => {
-                let mut io = dial(proxy.host(), proxy.port()).await?;
-                let read = open_way(&mut io, proxy, url).await?;
-                (io, read, None)
-            }
-        };
-        if !url.is_secure() {
-            let (read, version) = shake_hands(&mut io, read, url, name).await?;
-            let link = Link::Plain(io);
-            return Ok(Connected {
-                link,
-                read,
-                version,
-                held,
-            });
         }
-        let mut io = over_tls(url, tls, io, &read).await?;
-        let shaken = shake_hands(&mut io, BytesMut::new(), url, name).await;
-        // In TLS 1.3 the gateway judges our certificate after our handshake is over.
-        let (read, version) = shaken.map_err(|error| match error {
-            ConnectError::Broken(source) if tls::is_tls(&source) => no_tls(url, source),
-            other => other,
-        })?;
-        let link = Link::Tls(Box::new(io));
-        Ok(Connected {
-            link,
-            read,
-            version,
-            held,
-        })
     };
     match tokio::time::timeout(timeout, work).await {
         Ok(result) => result,
         Err(_) => Err(ConnectError::Timeout(timeout)),
     }
+}
+
+/// One connection and one handshake; `fields` are lines for its request.
+async fn attempt(
+    gateway: &Gateway,
+    fields: &str,
+    proxies: &Proxies,
+    tls: Option<&Tls>,
+) -> Result<Connected, ConnectError> {
+    let Gateway { url, addresses, .. } = gateway;
+    let (mut io, read, held) = match proxies.for_gateway(url) {
+        None => {
+            let dialled = addresses.dial().await;
+            let (io, held) = dialled.map_err(|e| unreachable(url.host(), url.port(), e))?;
+            (io, BytesMut::new(), Some(held))
+        }
+        Some(proxy) => {
+            let mut io = dial(proxy.host(), proxy.port()).await?;
+            let read = open_way(&mut io, proxy, url).await?;
+            (io, read, None)
+        }
+    };
+    let (link, read, version, answer) = if url.is_secure() {
+        let mut io = over_tls(url, tls, io, &read).await?;
+        let shaken = shake_hands(&mut io, BytesMut::new(), url, fields).await;
+        // In TLS 1.3 the gateway judges our certificate after our handshake is over.
+        let (read, version, answer) = shaken.map_err(|error| match error {
+            ConnectError::Broken(source) if tls::is_tls(&source) => no_tls(url, source),
+            other => other,
+        })?;
+        (Link::Tls(Box::new(io)), read, version, answer)
+    } else {
+        let (read, version, answer) = shake_hands(&mut io, read, url, fields).await?;
+        (Link::Plain(io), read, version, answer)
+    };
+    gateway.given.keep(&answer);
+    Ok(Connected {
+        link,
+        read,
+        version,
+        held,
+        urls: answer.public_urls(),
+    })
 }
 
 /// TLS with the gateway on a connection of which `read` was read already.
@@ -253,13 +319,14 @@ async fn open_way<IO: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// The client's side of the opening handshake. `read` holds bytes that were read already.
+/// The client's side of the opening handshake. `read` holds bytes that were read already, `fields`
+/// are lines for the request.
 async fn shake_hands<IO: AsyncRead + AsyncWrite + Unpin>(
     io: &mut IO,
     mut read: BytesMut,
     gateway: &GatewayUrl,
-    name: Option<&str>,
-) -> Result<(Bytes, Version), ConnectError> {
+    fields: &str,
+) -> Result<(Bytes, Version, Answer), ConnectError> {
     let key = handshake::new_key();
     let mut request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -270,16 +337,12 @@ async fn shake_hands<IO: AsyncRead + AsyncWrite + Unpin>(
         handshake::V2,
         handshake::V1,
     );
-    if let Some(name) = name {
-        request.push_str("ANP-Receiver: ");
-        request.push_str(name);
-        request.push_str("\r\n");
-    }
+    request.push_str(fields);
     request.push_str("\r\n");
     io.write_all(request.as_bytes()).await?;
     let answer = read_head(io, &mut read).await?;
     let version = answer.check(&handshake::accept_key(key.as_bytes()))?;
-    Ok((read.freeze(), version))
+    Ok((read.freeze(), version, answer))
 }
 
 #[cfg(test)]
@@ -318,12 +381,12 @@ mod tests {
 
     async fn shake(
         answer: impl FnOnce(&str) -> String,
-    ) -> (String, Result<(Bytes, Version), ConnectError>) {
+    ) -> (String, Result<(Bytes, Version, Answer), ConnectError>) {
         let (mut io, other) = tokio::io::duplex(64 << 10);
         let gateway = "ws://gate.example:8765/anpx".parse().unwrap();
         tokio::join!(
             peer(other, answer),
-            shake_hands(&mut io, BytesMut::new(), &gateway, Some("box"))
+            shake_hands(&mut io, BytesMut::new(), &gateway, "ANP-Receiver: box\r\n")
         )
     }
 
@@ -335,7 +398,7 @@ mod tests {
             ("", Version::Undecided),
         ] {
             let (request, result) = shake(|r| right(r, line, "frames")).await;
-            let (read, got) = result.unwrap();
+            let (read, got, _) = result.unwrap();
             assert_eq!((&read[..], got), (&b"frames"[..], version));
             assert!(request.starts_with("GET /anpx HTTP/1.1\r\nHost: gate.example:8765\r\n"));
             assert!(request.contains("\r\nSec-WebSocket-Protocol: anpx.v2, anpx.v1\r\n"));
@@ -454,8 +517,13 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let url = format!("ws://127.0.0.1:{port}").parse().unwrap();
         let gateway = Gateway::new(url, &Config::default());
+        let hello = Hello {
+            name: None,
+            endpoints: &[],
+            identity: &Identity::None,
+        };
         let proxies = Proxies::none();
-        let result = connect(&gateway, None, &proxies, None, Duration::from_secs(15)).await;
+        let result = connect(&gateway, &hello, &proxies, None, Duration::from_secs(15)).await;
         assert!(matches!(result, Err(ConnectError::Timeout(_))));
     }
 }

@@ -3,7 +3,8 @@
 use std::io;
 
 use crate::{
-    config::ConfigError, connect::ConnectError, proxy::ProxyError, reconnect::Stop, tls::TlsError,
+    config::ConfigError, connect::ConnectError, proof::IdentityError, proxy::ProxyError,
+    reconnect::Stop, tls::TlsError,
 };
 
 /// Why [`Receiver::run`](crate::Receiver::run) ended, or did not begin.
@@ -12,6 +13,9 @@ pub enum Error {
     /// A value of the configuration cannot be worked with. The user's to mend.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The receiver's proof of identity cannot be used. The user's to mend.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// A proxy variable of the environment cannot be used. The user's to mend.
     #[error(transparent)]
     Proxy(#[from] ProxyError),

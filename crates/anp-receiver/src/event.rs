@@ -19,6 +19,13 @@ pub enum Event<'a> {
         /// The wire version it speaks.
         version: Version,
     },
+    /// The gateway said under which URLs callers reach this receiver. Told when they change.
+    Granted {
+        /// The gateway's address as configured.
+        gateway: &'a str,
+        /// The URLs.
+        urls: &'a [String],
+    },
     /// There is no tunnel in this place, and another attempt follows.
     Lost {
         /// The gateway's address as configured.

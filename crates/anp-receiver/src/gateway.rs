@@ -5,7 +5,9 @@ use std::sync::Mutex;
 use anp_tunnel::Version;
 use tokio::sync::watch;
 
-use crate::{address::GatewayUrl, addresses::Addresses, config::Config, error::Error};
+use crate::{
+    address::GatewayUrl, addresses::Addresses, config::Config, error::Error, proof::Given,
+};
 
 /// One gateway, seen from every tunnel to it.
 #[derive(Debug)]
@@ -18,6 +20,10 @@ pub(crate) struct Gateway {
     given_up: watch::Sender<bool>,
     /// Why; the first reason counts.
     reason: Mutex<Option<Error>>,
+    /// The token it gave.
+    pub(crate) given: Given,
+    /// The public URLs it gave last.
+    urls: Mutex<Vec<String>>,
 }
 
 impl Gateway {
@@ -28,12 +34,29 @@ impl Gateway {
             version: watch::Sender::new(None),
             given_up: watch::Sender::new(false),
             reason: Mutex::new(None),
+            given: Given::default(),
+            urls: Mutex::default(),
         }
     }
 
     /// A tunnel turned out to speak `version`.
     pub(crate) fn speaks(&self, version: Version) {
         self.version.send_replace(Some(version));
+    }
+
+    /// True once a tunnel to it was taken and healthy.
+    pub(crate) fn was_healthy(&self) -> bool {
+        self.version.borrow().is_some()
+    }
+
+    /// Takes down the public URLs it gave; true if they are others than before.
+    pub(crate) fn gives(&self, urls: &[String]) -> bool {
+        let Ok(mut known) = self.urls.lock() else {
+            return false;
+        };
+        let changed = *known != urls;
+        *known = urls.to_vec();
+        changed
     }
 
     /// Waits until the gateway is known to speak version 2. Another tunnel to a gateway of

@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     event::{Event, Events},
     gateway::Gateway,
+    proof::Identity,
     proxy::Proxies,
     slot::{Shared, Stop},
     tls::Tls,
@@ -34,6 +35,7 @@ const BALANCE_INTERVAL: Duration = Duration::from_secs(15);
 pub struct Receiver {
     config: Config,
     source: Source,
+    identity: Identity,
     proxies: Option<Proxies>,
     events: Events,
 }
@@ -42,10 +44,11 @@ impl Receiver {
     /// A receiver of `config` that calls the apps at its URLs.
     ///
     /// # Errors
-    /// [`Error::Config`]: see [`Config::validate`].
+    /// [`Error::Config`]: see [`Config::validate`]; [`Error::Identity`]: the files it proves itself
+    /// with cannot be used.
     pub fn new(config: Config) -> Result<Self, Error> {
         config.validate()?;
-        Ok(Self::of(config, Source::Http))
+        Self::of(config, Source::Http)
     }
 
     /// A receiver of `config` that calls `service`, an app in this process: an axum router, tonic's
@@ -89,7 +92,7 @@ impl Receiver {
         B::Error: Into<BoxError>,
     {
         config.validate_in_process()?;
-        Ok(Self::of(config, Source::Service(service::maker(make))))
+        Self::of(config, Source::Service(service::maker(make)))
     }
 
     /// A receiver of `config` that gives every request to `taker` as the tunnel has it.
@@ -107,16 +110,17 @@ impl Receiver {
             }
             .into());
         }
-        Ok(Self::of(config, Source::Streams(taker)))
+        Self::of(config, Source::Streams(taker))
     }
 
-    fn of(config: Config, source: Source) -> Self {
-        Self {
+    fn of(config: Config, source: Source) -> Result<Self, Error> {
+        Ok(Self {
+            identity: Identity::load(&config)?,
             config,
             source,
             proxies: None,
             events: Events::none(),
-        }
+        })
     }
 
     /// Connects through `proxies` instead of those the environment names.
@@ -149,6 +153,7 @@ impl Receiver {
         let shared = Shared {
             tunnel: config.tunnel(),
             config: Arc::clone(&config),
+            identity: Arc::new(self.identity),
             proxies: Arc::new(proxies),
             tls: Tls::new(&config)?,
             events: self.events,

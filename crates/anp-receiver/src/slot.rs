@@ -15,11 +15,12 @@ use crate::{
     addresses,
     app::{App, Source},
     config::Config,
-    connect::{ConnectError, Connected, Link, connect},
+    connect::{ConnectError, Connected, Hello, Link, connect},
     dispatch::dispatch,
     error::{Error, Failure},
     event::{Event, Events},
     gateway::Gateway,
+    proof::Identity,
     proxy::Proxies,
     reconnect::{Backoff, Next, Severity},
     tls::Tls,
@@ -40,6 +41,7 @@ pub(crate) enum Stop {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) tunnel: anp_tunnel::TunnelConfig,
     pub(crate) proxies: Arc<Proxies>,
     /// Where a gateway or an app speaks TLS.
@@ -112,7 +114,14 @@ impl Slot {
             while tunnels.try_join_next().is_some() {}
             let (failure, severity) = match self.open().await {
                 Err(error) => {
-                    let severity = error.severity();
+                    let severity = match error.severity() {
+                        // It took us before: its name service or the host of our document may be
+                        // down, which looks the same from here.
+                        Severity::Fatal if error.is_unproven() && self.gateway.was_healthy() => {
+                            Severity::Passing { retry_after: None }
+                        }
+                        severity => severity,
+                    };
                     (error.into(), severity)
                 }
                 Ok(None) => continue,
@@ -150,9 +159,16 @@ impl Slot {
         let url = &self.gateway.url;
         debug!(gateway = %url, tunnel = self.index, "connecting");
         let timeout = config.handshake_timeout.0;
-        let name = config.name.as_deref();
+        let hello = Hello {
+            name: config.name.as_deref(),
+            endpoints: &config.endpoints,
+            identity: &self.shared.identity,
+        };
         let (proxies, tls) = (&self.shared.proxies, self.shared.tls.as_ref());
-        let connected = connect(&self.gateway, name, proxies, tls, timeout).await?;
+        let connected = connect(&self.gateway, &hello, proxies, tls, timeout).await?;
+        if self.gateway.gives(&connected.urls) {
+            self.granted(&connected.urls);
+        }
         if self.index > 0 && connected.version == Version::V1 {
             self.gateway.speaks(Version::V1);
             return Ok(None);
@@ -213,6 +229,7 @@ impl Slot {
             read,
             version,
             held,
+            ..
         } = connected;
         let observer: Arc<dyn Observer> = Arc::new(StatusSender(sender));
         let config = self.shared.tunnel.clone();
@@ -285,6 +302,15 @@ impl Slot {
                 Ok(()) = held.status.changed() => {}
             }
         }
+    }
+
+    fn granted(&self, urls: &[String]) {
+        let gateway = self.gateway.url.to_string();
+        for url in urls {
+            info!(%gateway, url, "callers reach this receiver");
+        }
+        let gateway = &gateway;
+        self.shared.events.send(&Event::Granted { gateway, urls });
     }
 
     fn ready(&self, version: Version) {

@@ -47,6 +47,7 @@ fn why_not(error: &io::Error, address: SocketAddr) -> String {
 pub(super) fn receiver(error: ReceiverError) -> Failure {
     match error {
         ReceiverError::Config(error) => Failure::usage(format!("receiver.{error}")),
+        ReceiverError::Identity(error) => Failure::usage(error.to_string()),
         ReceiverError::Proxy(error) => Failure::usage(error.to_string()),
         ReceiverError::Tls(error) => Failure::usage(format!("receiver.{error}")),
         other => Failure::runtime(other.to_string()),

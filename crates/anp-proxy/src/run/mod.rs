@@ -10,7 +10,7 @@ mod together;
 use std::{future::Future, process::ExitCode};
 
 use anp_gateway::{Bound, Gateway, Listeners};
-use anp_receiver::Receiver;
+use anp_receiver::{Event, Receiver};
 use tokio::sync::watch;
 
 use crate::{
@@ -74,6 +74,13 @@ pub(crate) fn receiver(loaded: &Loaded) -> Result<ExitCode, Failure> {
             list(&config.gateways),
             list(&config.to)
         ));
+        let apps = list(&config.to);
+        let receiver = receiver.with_observer(move |event| {
+            if let Event::Granted { urls, .. } = event {
+                urls.iter()
+                    .for_each(|url| stdout::say(&format!("{url} → {apps}")));
+            }
+        });
         tokio::spawn(apps::warn_unreachable(config));
         run_receiver(receiver, stop).await
     })

@@ -1,0 +1,56 @@
+//! `anp-proxy did`: identities, from the first key to why a gateway does not accept one.
+
+mod args;
+mod check;
+mod header;
+mod new;
+mod show;
+
+use std::{path::Path, process::ExitCode};
+
+use anp_auth::{Did, Document, load_document};
+
+pub(crate) use args::DidCommand;
+
+use crate::exit::Failure;
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// What it was given cannot be used, or files cannot be read or written.
+pub(crate) fn run(command: &DidCommand) -> Result<ExitCode, Failure> {
+    match command {
+        DidCommand::New(args) => new::run(args).map(|()| ExitCode::SUCCESS),
+        DidCommand::Show(args) => show::run(args).map(|()| ExitCode::SUCCESS),
+        DidCommand::Check(args) => check::run(args),
+        DidCommand::Header(args) => header::run(args).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// What a command is about: a DID, or the document of one.
+enum Subject {
+    Did(Did),
+    Document(Document),
+}
+
+impl Subject {
+    /// Takes text that begins with `did:` for a DID, any other for a file.
+    fn read(text: &str) -> Result<Self, Failure> {
+        if text.starts_with("did:") {
+            let did = text.parse();
+            let did = did.map_err(|error| Failure::usage(format!("{text}: {error}")))?;
+            return Ok(Self::Did(did));
+        }
+        let document = load_document(Path::new(text));
+        Ok(Self::Document(
+            document.map_err(|error| Failure::usage(error.to_string()))?,
+        ))
+    }
+
+    fn did(&self) -> &Did {
+        match self {
+            Self::Did(did) => did,
+            Self::Document(document) => document.did(),
+        }
+    }
+}

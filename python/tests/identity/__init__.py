@@ -1,0 +1,1 @@
+"""Identities between this project and the Python SDKs."""
