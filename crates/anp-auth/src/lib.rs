@@ -44,7 +44,7 @@ pub use self::{
     document::{Document, DocumentError, MAX_DOCUMENT_LEN, NoKey},
     key::{KeyError, PublicKey},
     keyfile::{KeyFileError, read_secret, write_secret},
-    policy::{Policy, Rule, RuleError},
+    policy::{Also, Policy, Rule, RuleError},
     preshared::{PresharedError, PresharedTokens, TokenHash, TokenHashError, new_token},
     refusal::{Refusal, Unproven},
     signer::{AuthForm, DocumentProblem, SignError, Signer, SignerError, Target, load_document},

@@ -45,10 +45,15 @@ pub enum RuleError {
 /// assert!(!policy.allows(&alice));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Policy {
     rules: Arc<watch::Sender<Arc<[Rule]>>>,
+    also: Option<Also>,
 }
+
+/// Says whether a DID is allowed by something else than rules. Asked for every header, before
+/// anything is known of who sent it: it must be quick.
+pub type Also = Arc<dyn Fn(&Did) -> bool + Send + Sync>;
 
 impl Rule {
     /// True if the rule allows `did`.
@@ -112,12 +117,21 @@ impl Policy {
     pub fn new(rules: Vec<Rule>) -> Self {
         Self {
             rules: Arc::new(watch::Sender::new(rules.into())),
+            also: None,
         }
+    }
+
+    /// Allows what `also` allows, besides the rules.
+    #[must_use]
+    pub fn or(mut self, also: Also) -> Self {
+        self.also = Some(also);
+        self
     }
 
     /// True if `did` is allowed now.
     pub fn allows(&self, did: &Did) -> bool {
         self.rules.borrow().iter().any(|rule| rule.allows(did))
+            || self.also.as_ref().is_some_and(|also| also(did))
     }
 
     /// Puts other rules in place. Who is connected has to be asked about again: see
@@ -129,6 +143,12 @@ impl Policy {
     /// Tells of every [`replace`](Self::replace) from now on.
     pub fn changes(&self) -> watch::Receiver<Arc<[Rule]>> {
         self.rules.subscribe()
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Policy").field(&self.rules.borrow()).finish()
     }
 }
 

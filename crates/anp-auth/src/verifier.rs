@@ -210,7 +210,12 @@ impl Verifier {
             return Err(Unproven::Signature(did.clone()).into());
         }
 
-        let unknown = signed.made_at() < replay.complete_since();
+        let unavailable = |error| {
+            let did = did.clone();
+            Refusal::Unavailable { did, error }
+        };
+        let since = replay.complete_since().await.map_err(unavailable)?;
+        let unknown = signed.made_at() < since;
         if unknown && !self.challenges.knows(signed.nonce()) {
             return Err(self.challenge(did, "it was signed before this gateway started"));
         }
@@ -220,12 +225,7 @@ impl Verifier {
             Err(crate::replay::SpendError::Used) => {
                 return Err(self.challenge(did, "its nonce was used before"));
             }
-            Err(error) => {
-                return Err(Refusal::Unavailable {
-                    did: did.clone(),
-                    error,
-                });
-            }
+            Err(error) => return Err(unavailable(error)),
         }
         let subject = Subject::Did(did.clone());
         // It may have been removed while its document came.

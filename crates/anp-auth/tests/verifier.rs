@@ -492,8 +492,8 @@ impl ReplayStore for Removing {
         Box::pin(std::future::ready(self.1.clone()))
     }
 
-    fn complete_since(&self) -> i64 {
-        0
+    fn complete_since(&self) -> anp_auth::resolver::BoxFuture<'_, Result<i64, SpendError>> {
+        Box::pin(std::future::ready(Ok(0)))
     }
 }
 

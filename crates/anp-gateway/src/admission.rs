@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use anp_auth::Proven;
 use anp_tunnel::{Observer, Status, Tunnel};
 use anpx::CloseCode;
 use arc_swap::ArcSwap;
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
+    auth::Fate,
     owner::Owner,
     registry::{Member, Pool, Registry, TunnelId},
     route::Routes,
@@ -42,6 +44,8 @@ struct Entry {
     id: TunnelId,
     worker: usize,
     owner: Owner,
+    /// What was proven, and has to stay true.
+    proven: Option<Proven>,
     pools: Arc<Pools>,
     tunnel: Option<Tunnel>,
 }
@@ -62,6 +66,9 @@ pub(crate) enum NotAdmitted {
     /// No endpoint is this receiver's.
     #[error("no endpoint names this receiver")]
     NotNamed,
+    /// It asks for an endpoint that is not its own.
+    #[error("an endpoint that was asked for is not this receiver's")]
+    NotOwned,
     /// As many as allowed are connected.
     #[error("as many tunnels as allowed are connected")]
     TooMany,
@@ -108,13 +115,15 @@ impl Tunnels {
     }
 
     /// Gives a tunnel of `owner` a name, a place, and the worker that has the fewest tunnels of
-    /// this owner, then the fewest of all. There may be `limit` in all.
+    /// this owner, then the fewest of all. There may be `limit` in all. `proven` is what the owner
+    /// has shown to be one.
     ///
     /// # Errors
     /// It must be refused.
     pub(crate) fn admit(
         self: &Arc<Self>,
         owner: Owner,
+        proven: Option<Proven>,
         limit: usize,
     ) -> Result<Admission, NotAdmitted> {
         if self.pools_of(&owner).is_empty() {
@@ -140,6 +149,7 @@ impl Tunnels {
             id,
             worker,
             owner: owner.clone(),
+            proven,
             pools: pools.clone(),
             tunnel: None,
         });
@@ -197,6 +207,30 @@ impl Tunnels {
                 CloseCode::NOT_PERMITTED,
                 "no endpoint names this receiver any more",
             );
+        }
+    }
+
+    /// Asks about everybody who has proven something, and ends the tunnels that may not stay.
+    pub(crate) fn review(&self, fate: impl Fn(&Proven) -> Fate) {
+        let due: Vec<_> = {
+            let table = self.table.lock();
+            let known = table.entries.iter();
+            known
+                .filter_map(|entry| Some((entry.tunnel.clone()?, fate(entry.proven.as_ref()?))))
+                .filter(|(_, fate)| *fate != Fate::Stays)
+                .collect()
+        };
+        // Outside the lock: their ends take it.
+        for (tunnel, fate) in due {
+            match fate {
+                Fate::Stays => {}
+                Fate::Drains if tunnel.status() != Status::Ready => {}
+                Fate::Drains => tunnel.drain(),
+                Fate::Expired => tunnel.close(CloseCode::GOING_AWAY, "its token has ended"),
+                Fate::Removed => {
+                    tunnel.close(CloseCode::NOT_PERMITTED, "it is not permitted any more");
+                }
+            }
         }
     }
 
@@ -355,35 +389,35 @@ mod tests {
     fn tunnels_of_a_receiver_go_to_different_workers() {
         let tunnels = tunnels(2);
         let a = [
-            tunnels.admit(named("a"), 9).unwrap(),
-            tunnels.admit(named("a"), 9).unwrap(),
+            tunnels.admit(named("a"), None, 9).unwrap(),
+            tunnels.admit(named("a"), None, 9).unwrap(),
         ];
         assert_eq!(a.each_ref().map(|t| t.worker), [0, 1]);
         let b = [
-            tunnels.admit(named("b"), 9).unwrap(),
-            tunnels.admit(named("b"), 9).unwrap(),
+            tunnels.admit(named("b"), None, 9).unwrap(),
+            tunnels.admit(named("b"), None, 9).unwrap(),
         ];
         assert_eq!(b.each_ref().map(|t| t.worker), [0, 1]);
         drop(a);
-        assert_eq!(tunnels.admit(named("a"), 9).unwrap().worker, 0);
+        assert_eq!(tunnels.admit(named("a"), None, 9).unwrap().worker, 0);
     }
 
     #[test]
     fn admission_ends() {
         let tunnels = tunnels(1);
         assert_eq!(
-            tunnels.admit(named("x"), 9).unwrap_err(),
+            tunnels.admit(named("x"), None, 9).unwrap_err(),
             NotAdmitted::NotNamed
         );
-        let first = tunnels.admit(named("a"), 9).unwrap();
+        let first = tunnels.admit(named("a"), None, 9).unwrap();
         assert_eq!(
-            tunnels.admit(named("a"), 1).unwrap_err(),
+            tunnels.admit(named("a"), None, 1).unwrap_err(),
             NotAdmitted::TooMany
         );
         drop(first);
         tunnels.stop_admitting();
         assert_eq!(
-            tunnels.admit(named("a"), 9).unwrap_err(),
+            tunnels.admit(named("a"), None, 9).unwrap_err(),
             NotAdmitted::Stopping
         );
         assert_eq!(tunnels.totals(), (0, 0));

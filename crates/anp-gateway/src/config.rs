@@ -16,8 +16,10 @@ use crate::{
     trust::Network,
 };
 
+mod auth;
 mod policy;
 
+pub use auth::{Auth, AuthResolver, PresharedToken};
 pub use policy::{Cors, Rate, RateLimit, SecurityHeaders, Switch};
 
 /// Settings of a gateway. `Default` gives the documented defaults; [`Config::validate`] checks what
@@ -60,6 +62,13 @@ pub struct Config {
     /// Says in so many words that strangers may reach a listener although nobody proves who they
     /// are. Without it an address that is not loopback is refused. Default false.
     pub allow_public_without_authentication: bool,
+    /// How receivers prove who they are. Default none: they need not, and cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// The address that callers use, such as `https://gateway.example`: receivers are told the URLs
+    /// they are reached under. Default none: they are told nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
     /// What is served, and by whom. Default none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Endpoint>,
@@ -250,6 +259,8 @@ impl Default for Config {
             workers: None,
             open: None,
             allow_public_without_authentication: false,
+            auth: None,
+            public_url: None,
             endpoints: Vec::new(),
             min_version: 1,
             head_timeout: Span::from_secs(10),
@@ -306,6 +317,9 @@ impl Config {
         }
         fixed!(listen tunnel_listen admin_listen workers control_socket);
         fixed!(tls tunnel_tls plain_tunnels allow_world_readable_keys);
+        if !auth::keep_fixed(&mut self.auth, &running.auth) {
+            kept.push("auth");
+        }
         kept
     }
 
@@ -321,7 +335,7 @@ impl Config {
         }
         different!(
             listen tunnel_listen tunnel_path admin_listen workers open
-            allow_public_without_authentication endpoints min_version head_timeout
+            allow_public_without_authentication auth public_url endpoints min_version head_timeout
             response_timeout idle_timeout keep_alive_timeout queue_timeout queue_size
             drain_timeout control_socket ping_interval max_connections max_header_size
             max_body_size max_tunnels v1_max_streams max_streams upgrades trusted_proxies
@@ -365,7 +379,48 @@ impl Config {
         }
         self.check_upgrades()?;
         self.check_policies()?;
+        if let Some(auth) = &self.auth {
+            auth.validate()?;
+            self.check_owners(auth)?;
+        }
+        self.check_public_url()?;
         self.check_endpoints()
+    }
+
+    /// With proof required, nobody who only has a name gets in.
+    fn check_owners(&self, auth: &Auth) -> Result<(), ConfigError> {
+        for (i, endpoint) in self.endpoints.iter().enumerate() {
+            if auth.required && !endpoint.receivers.is_empty() {
+                return fail(
+                    format!("endpoints[{i}].receivers"),
+                    "a name proves nothing, and auth.required lets nobody in without proof; write \
+                     owner = \"did:…\" or \"token:NAME\"",
+                );
+            }
+            if let Some(Owner::Did(did)) = &endpoint.owner
+                && let Err(error) = did.parse::<anp_auth::Did>()
+            {
+                return fail(format!("endpoints[{i}].owner"), error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_public_url(&self) -> Result<(), ConfigError> {
+        let Some(url) = &self.public_url else {
+            return Ok(());
+        };
+        let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"));
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
+        match rest.map(|rest| rest.trim_end_matches('/')) {
+            Some(rest) if !rest.is_empty() && rest.bytes().all(plain) => Ok(()),
+            _ => fail(
+                "public_url",
+                format!(
+                    "expected scheme and host, such as \"https://gateway.example\", got {url:?}"
+                ),
+            ),
+        }
     }
 
     fn check_upgrades(&self) -> Result<(), ConfigError> {
@@ -406,13 +461,14 @@ impl Config {
             ("listen", self.listen),
             ("tunnel_listen", self.tunnel_listen),
         ] {
-            if !address.ip().is_loopback() && !self.allow_public_without_authentication {
+            let asked = self.auth.as_ref().is_some_and(|auth| auth.required);
+            if !address.ip().is_loopback() && !asked && !self.allow_public_without_authentication {
                 return fail(
                     key,
                     format!(
                         "{address} can be reached by strangers and nothing asks them who they are; \
-                         use a loopback address, or set allow_public_without_authentication = true \
-                         if that is meant"
+                         use a loopback address, set up [gateway.auth], or set \
+                         allow_public_without_authentication = true if that is meant"
                     ),
                 );
             }

@@ -34,6 +34,9 @@ pub enum GatewayError {
     /// The cryptography under TLS could not be set up.
     #[error("setting up TLS: {0}")]
     Crypto(#[source] rustls::Error),
+    /// Receivers could not be verified.
+    #[error("{0}")]
+    Auth(#[from] crate::auth::AuthError),
     /// A worker could not be started.
     #[error("starting a worker: {0}")]
     Worker(#[source] io::Error),

@@ -20,6 +20,7 @@ use crate::{
     admin,
     admission::Tunnels,
     alive::Alive,
+    auth::{self, Auth, permissions},
     config::Config,
     error::GatewayError,
     inherited::Listeners,
@@ -68,6 +69,8 @@ pub struct Bound {
     addresses: Addresses,
     /// Some came from elsewhere: whoever served them before had receivers, which will come.
     inherited: bool,
+    /// When, in seconds since 1970.
+    opened_at: i64,
     reloader: Reloader,
 }
 
@@ -96,6 +99,7 @@ impl Gateway {
         config.validate()?;
         let tls = Keeper::new(&config)?.map(Arc::new);
         let inherited = !given.is_empty();
+        let opened_at = auth::now();
         let workers = config.worker_count();
         let mut public = given.take_public(config.listen);
         if public.is_empty() {
@@ -132,6 +136,7 @@ impl Gateway {
             admin,
             addresses,
             inherited,
+            opened_at,
             reloader: Reloader::default(),
         })
     }
@@ -252,6 +257,18 @@ impl Bound {
         if self.inherited {
             tunnels = tunnels.expecting(Instant::now() + RECEIVERS_COME);
         }
+        let auth = match &config.auth {
+            Some(settings) => {
+                // What another process took until now is not known to a new store.
+                let since = match self.inherited {
+                    true => auth::now(),
+                    false => self.opened_at,
+                };
+                let ports = [self.addresses.tunnel.port(), self.addresses.public.port()];
+                Some(Auth::new(settings, &routes, ports, self.inherited, since)?)
+            }
+            None => None,
+        };
         let public = share_out(&self.public, count)?;
         let (dealt, taken): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
@@ -259,6 +276,7 @@ impl Bound {
             tunnels: Arc::new(tunnels),
             routes,
             tls: self.tls,
+            auth,
             stop: Stop::default(),
             callers: Alive::default(),
             connected: Alive::default(),
@@ -288,6 +306,9 @@ impl Bound {
         if let Some(keeper) = shared.tls.clone() {
             let shared = shared.clone();
             tokio::spawn(async move { keeper.watch(&shared.stop).await });
+        }
+        if shared.auth.is_some() {
+            tokio::spawn(permissions::watch(shared.clone()));
         }
         if let Some(listener) = self.admin {
             let mut registry = MetricsRegistry::default();
@@ -382,6 +403,7 @@ async fn drain(shared: &Shared) {
         callers,
         connected,
         tunnels,
+        auth,
         ..
     } = shared;
     let drain_timeout = shared.settings.load().config.drain_timeout.0;
@@ -393,6 +415,9 @@ async fn drain(shared: &Shared) {
     );
     let deadline = Instant::now() + drain_timeout;
     tunnels.stop_admitting();
+    if let Some(auth) = auth {
+        auth.retire();
+    }
     stop.go(Step::Draining);
     send_away(tunnels.all_but_one_each()).await;
     let idle = deadline.min(Instant::now() + IDLE_GRACE);

@@ -97,6 +97,9 @@ fn take_up(shared: &Shared, mut config: Config) -> Result<Reloaded, ReloadError>
     config.validate()?;
     let changed = config.differences(&before.config);
     shared.routes.configure(&config);
+    if let Some(auth) = &shared.auth {
+        auth.follow(&config);
+    }
     let mut settings = Settings::new(config);
     settings.rates.follow(&before.rates);
     shared.settings.store(Arc::new(settings));

@@ -3,40 +3,51 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use anp_auth::{Issued, Request};
 use anp_tunnel::{Tunnel, Version, handshake as ws};
 use anpx::CloseCode;
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{
-        CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
-        SEC_WEBSOCKET_VERSION, UPGRADE,
+        AUTHORIZATION, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
+        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
     },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::timeout,
 };
 
 use crate::{
     admission::{Admission, NotAdmitted},
+    auth::TurnedAway,
     conn::{
         Deadline, Metered,
-        http1::{self, Finished, Head},
+        http1::{self, Finished},
     },
+    hello::{Hello, public_urls},
     listener,
-    owner::{Owner, is_name},
+    owner::Owner,
     respond::RETRY_AFTER_SECS,
     stop::Step,
     tls::{Detached, Transport},
     workers::{Caller, Dealt, Listener, Shared, Worker},
 };
 
-/// The header in which a receiver names itself; `receiver` in the query does as well.
-const RECEIVER: &str = "anp-receiver";
+/// What a signed handshake may take beyond its head: the fetch of a document has its own limit, the
+/// disk has this.
+const VERIFY_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// What a receiver is called that gives no name.
-const UNNAMED: &str = "unnamed";
+/// The URLs that a receiver is reached under, each in a header of its own.
+const PUBLIC_URL: HeaderName = HeaderName::from_static("anpx-public-url");
+
+/// RFC 9110 section 11.6.3.
+const AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("authentication-info");
+
+/// RFC 9421 section 5.1.
+const ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signature");
 
 /// How long the peer of a refused tunnel may take to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -102,51 +113,107 @@ async fn shake_hands<IO: Transport>(
     }
 }
 
-/// Answers a handshake: with 101, and what the connection becomes, or with a refusal.
-pub(crate) fn handshake(caller: &Caller, head: &Head<'_>) -> (Response<Bytes>, Option<Becomes>) {
-    match accept(caller, head) {
+/// Answers a handshake: with 101, and what the connection becomes, or with a refusal. A proof that
+/// is shown is verified here, which may take a fetch.
+pub(crate) async fn handshake(
+    caller: &Caller,
+    hello: Result<Hello, Refusal>,
+) -> (Response<Bytes>, Option<Becomes>) {
+    let accepted = match hello {
+        Ok(hello) => accept(caller, &hello).await,
+        Err(refusal) => Err(refusal),
+    };
+    match accepted {
         Ok((response, becomes)) => (response, Some(becomes)),
         Err(refusal) => (refusal.into_response(), None),
     }
 }
 
-fn accept(caller: &Caller, head: &Head<'_>) -> Result<(Response<Bytes>, Becomes), Refusal> {
-    let key = check(head)?;
+async fn accept(caller: &Caller, hello: &Hello) -> Result<(Response<Bytes>, Becomes), Refusal> {
     let shared = &caller.worker.shared;
-    let offer = head.values("sec-websocket-protocol");
-    let offer = offer.filter_map(|v| std::str::from_utf8(v).ok());
-    let settings = shared.settings.load();
-    let config = &settings.config;
-    let Some(choice) = ws::choose(offer, config.min_version) else {
-        let text = match config.min_version {
-            2 => "this gateway speaks anpx.v2 only; offer it in Sec-WebSocket-Protocol",
-            _ => "this gateway speaks anpx.v2 and anpx.v1; offer one in Sec-WebSocket-Protocol",
-        };
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
-    };
-    let admitted = receiver_name(head).and_then(|name| {
-        let admission = shared
-            .tunnels
-            .admit(Owner::Name(name.clone()), config.max_tunnels);
-        admission.map_err(|error| Refusal::not_admitted(error, &name))
-    });
-    let becomes = match admitted {
+    let choice = &hello.choice;
+    let mut response = Response::new(Bytes::new());
+    let becomes = match admit(caller, hello, response.headers_mut()).await {
         Ok(admission) => Becomes::Tunnel(choice.version, admission),
         Err(refusal) if choice.offered_v2 => return Err(refusal),
         Err(refusal) => Becomes::Closed(refusal.code, refusal.text),
     };
-    let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = HeaderValue::try_from(ws::accept_key(key)) {
+    if let Ok(accept) = HeaderValue::try_from(ws::accept_key(&hello.key)) {
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
     if let Some(version) = choice.answer {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(version));
     }
+    if let (Becomes::Tunnel(_, admission), Some(url)) =
+        (&becomes, &shared.settings.load().config.public_url)
+    {
+        for url in public_urls(&shared.routes, &admission.owner, url) {
+            headers.append(PUBLIC_URL, url);
+        }
+    }
     Ok((response, becomes))
+}
+
+/// Gives a place to who may have one. The token for the next handshake goes into `headers`.
+async fn admit(
+    caller: &Caller,
+    hello: &Hello,
+    headers: &mut HeaderMap,
+) -> Result<Admission, Refusal> {
+    let shared = &caller.worker.shared;
+    let asked = shared
+        .settings
+        .load()
+        .config
+        .auth
+        .as_ref()
+        .map(|auth| auth.required);
+    let (owner, proven, token) = match &shared.auth {
+        Some(auth) if asked == Some(true) || hello.shows_proof() => {
+            let request = Request {
+                method: "GET",
+                target: &hello.target,
+                host: &hello.host,
+                headers: &hello.headers,
+            };
+            let verified = timeout(VERIFY_TIMEOUT, auth.verify(request)).await;
+            let seat = match verified.unwrap_or(Err(TurnedAway::Busy)) {
+                Ok(seat) => seat,
+                Err(TurnedAway::Busy) => return Err(Refusal::busy()),
+                Err(TurnedAway::Refused(refusal)) => {
+                    auth.tell(caller.origin.peer(), &refusal);
+                    return Err(Refusal::unproven(&refusal, auth.realm()));
+                }
+            };
+            (seat.owner, Some(seat.proven), seat.token)
+        }
+        _ => (Owner::Name(hello.name.clone()), None, None),
+    };
+    let refused = |error| Refusal::not_admitted(error, &owner);
+    if !hello.asks_for_own(&shared.routes, &owner) {
+        return Err(refused(NotAdmitted::NotOwned));
+    }
+    let limit = shared.settings.load().config.max_tunnels;
+    let admitted = shared.tunnels.admit(owner.clone(), proven, limit);
+    let admission = admitted.map_err(refused)?;
+    if let Some(Issued { token, expires_in }) = token {
+        // Old clients look into a header that no response has.
+        let info =
+            format!(r#"access_token="{token}", token_type="Bearer", expires_in={expires_in}"#);
+        for (name, value) in [
+            (AUTHENTICATION_INFO, info),
+            (AUTHORIZATION, format!("Bearer {token}")),
+        ] {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
+    }
+    Ok(admission)
 }
 
 /// Makes of a connection what its handshake said.
@@ -252,32 +319,68 @@ fn drive<IO: Transport>(
 
 /// A handshake that is not accepted.
 #[derive(Debug)]
-struct Refusal {
+pub(crate) struct Refusal {
     status: StatusCode,
     /// For a receiver that is told after the upgrade.
     code: CloseCode,
     text: String,
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
-    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> Self {
         Self {
             status,
             code: CloseCode::PROTOCOL,
             text: text.into(),
+            fields: Vec::new(),
         }
     }
 
-    fn not_admitted(error: NotAdmitted, receiver: &str) -> Self {
+    fn busy() -> Self {
+        Self {
+            code: CloseCode::LIMIT,
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many handshakes at once",
+            )
+        }
+    }
+
+    /// What strangers are told; the log has been told more.
+    fn unproven(refusal: &anp_auth::Refusal, realm: &str) -> Self {
+        let (status, code) = match refusal.status() {
+            403 => (StatusCode::FORBIDDEN, CloseCode::NOT_PERMITTED),
+            503 => (StatusCode::SERVICE_UNAVAILABLE, CloseCode::LIMIT),
+            _ => (StatusCode::UNAUTHORIZED, CloseCode::AUTHENTICATION),
+        };
+        let fields = [
+            (WWW_AUTHENTICATE, refusal.www_authenticate(realm)),
+            (ACCEPT_SIGNATURE, refusal.accept_signature()),
+        ];
+        Self {
+            code,
+            fields: fields
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)))
+                .collect(),
+            ..Self::new(status, refusal.public_text())
+        }
+    }
+
+    fn not_admitted(error: NotAdmitted, owner: &Owner) -> Self {
         let (status, code) = match error {
-            NotAdmitted::NotNamed => (StatusCode::FORBIDDEN, CloseCode::NOT_PERMITTED),
+            NotAdmitted::NotNamed | NotAdmitted::NotOwned => {
+                (StatusCode::FORBIDDEN, CloseCode::NOT_PERMITTED)
+            }
             NotAdmitted::TooMany => (StatusCode::SERVICE_UNAVAILABLE, CloseCode::LIMIT),
             NotAdmitted::Stopping => (StatusCode::SERVICE_UNAVAILABLE, CloseCode::GOING_AWAY),
         };
         Self {
             status,
             code,
-            text: format!("{error}: receiver \"{receiver}\""),
+            text: format!("{error}: receiver \"{owner}\""),
+            fields: Vec::new(),
         }
     }
 
@@ -286,6 +389,7 @@ impl Refusal {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        headers.extend(self.fields);
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
@@ -298,51 +402,6 @@ impl Refusal {
             _ => {}
         }
         response
-    }
-}
-
-/// The key of a well-formed handshake.
-fn check<'a>(head: &'a Head<'_>) -> Result<&'a [u8], Refusal> {
-    let upgrade = head.has_token("upgrade", "websocket") && head.has_token("connection", "upgrade");
-    if head.method != "GET" || !upgrade || head.is_old {
-        return Err(Refusal::new(
-            StatusCode::UPGRADE_REQUIRED,
-            "this address takes tunnels of ANP receivers: WebSocket only. Apps are served on the \
-             gateway's other address",
-        ));
-    }
-    if head.values("sec-websocket-version").next() != Some(b"13") {
-        return Err(Refusal::new(
-            StatusCode::UPGRADE_REQUIRED,
-            "Sec-WebSocket-Version is not 13",
-        ));
-    }
-    match head.values("sec-websocket-key").next() {
-        // Base64 of 16 bytes.
-        Some(key) if key.len() == 24 && key.ends_with(b"==") => Ok(key),
-        _ => Err(Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "Sec-WebSocket-Key is not 16 bytes in base64",
-        )),
-    }
-}
-
-/// What the receiver calls itself.
-fn receiver_name(head: &Head<'_>) -> Result<String, Refusal> {
-    let header = head
-        .values(RECEIVER)
-        .next()
-        .map(|v| std::str::from_utf8(v).unwrap_or_default());
-    let query = head.target.split_once('?').map_or("", |(_, query)| query);
-    let query = query.split('&').find_map(|p| p.strip_prefix("receiver="));
-    let name = header.or(query).unwrap_or(UNNAMED);
-    if is_name(name) {
-        Ok(name.to_owned())
-    } else {
-        Err(Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "the receiver's name is not 1 to 64 of 0-9 A-Z a-z . _ -",
-        ))
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::{
 use crate::{
     admission::{Admission, Tunnels},
     alive::Alive,
+    auth::Auth,
     config::Config,
     conn::{
         Deadline, Metered,
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     /// Replaced as a whole by a reload.
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) routes: Arc<Routes>,
+    /// How receivers prove who they are, where they can.
+    pub(crate) auth: Option<Auth>,
     pub(crate) tunnels: Arc<Tunnels>,
     /// TLS of the listeners that speak it.
     pub(crate) tls: Option<Arc<Keeper>>,

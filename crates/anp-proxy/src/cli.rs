@@ -110,6 +110,9 @@ Examples:
     /// Make an identity (did:wba), look at one, find out why one is not accepted
     #[command(subcommand)]
     Did(DidCommand),
+    /// Make tokens for receivers without an identity
+    #[command(subcommand)]
+    Token(TokenCommand),
 }
 
 /// Flags of `gateway`.
@@ -188,6 +191,20 @@ pub(crate) struct InspectArgs {
     pub(crate) file: PathBuf,
 }
 
+/// What to do with tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Print a new token once, and the hash of it that the gateway keeps
+    #[command(after_help = "\
+Example:
+  anp-proxy token new lab        then: owner = \"token:lab\" at an endpoint of the gateway")]
+    New {
+        /// What its holder is called: 1 to 64 of 0-9 A-Z a-z . _ -
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
 /// What to do with the configuration.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
@@ -247,7 +264,7 @@ impl Cli {
                 flag("gateway.listen", "--listen", &args.listen);
                 implied = one_process("demo");
             }
-            Command::Inspect(_) | Command::Config(_) | Command::Did(_) => {}
+            Command::Inspect(_) | Command::Config(_) | Command::Did(_) | Command::Token(_) => {}
         }
         Sources {
             implied,

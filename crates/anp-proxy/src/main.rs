@@ -11,6 +11,7 @@ mod logging;
 mod run;
 mod signals;
 mod stdout;
+mod token;
 
 use std::{
     env,
@@ -20,7 +21,7 @@ use std::{
 
 use clap::Parser as _;
 
-use cli::{Cli, Command, ConfigCommand};
+use cli::{Cli, Command, ConfigCommand, TokenCommand};
 use exit::Failure;
 
 // Small, short-lived buffers of many sizes on every core: what this allocator is made for.
@@ -59,6 +60,7 @@ fn execute(cli: &Cli) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Did(command) => did::run(command),
+        Command::Token(TokenCommand::New { name }) => token::new(name).map(|()| ExitCode::SUCCESS),
         Command::Gateway(args) => run::gateway(&loaded()?, args.replace),
         Command::Receiver(_) => run::receiver(&loaded()?),
         Command::Dev(_) => run::dev(loaded()?),

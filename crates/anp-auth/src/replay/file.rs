@@ -141,8 +141,8 @@ impl ReplayStore for FileReplay {
         })
     }
 
-    fn complete_since(&self) -> i64 {
-        self.since
+    fn complete_since(&self) -> BoxFuture<'_, Result<i64, SpendError>> {
+        Box::pin(std::future::ready(Ok(self.since)))
     }
 }
 
@@ -250,7 +250,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("nonces.redb");
         let store = FileReplay::open(&file, 100).unwrap();
-        assert_eq!(store.complete_since(), 100);
+        assert_eq!(store.complete_since().await, Ok(100));
         assert_eq!(store.spend(&once("a", 400, 100)).await, Ok(()));
         assert_eq!(store.spend(&once("b", 200, 100)).await, Ok(()));
         assert_eq!(
@@ -259,7 +259,7 @@ mod tests {
         );
         drop(store);
         let store = FileReplay::open(&file, 300).unwrap();
-        assert_eq!(store.complete_since(), 100);
+        assert_eq!(store.complete_since().await, Ok(100));
         assert_eq!(
             store.spend(&once("a", 400, 300)).await,
             Err(SpendError::Used)

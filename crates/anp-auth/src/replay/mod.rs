@@ -26,9 +26,9 @@ pub trait ReplayStore: Send + Sync {
     /// at the same time.
     fn spend<'a>(&'a self, once: &Once) -> BoxFuture<'a, Result<(), SpendError>>;
 
-    /// Since when every use is known, in seconds since 1970. A header signed before may have been
-    /// used before.
-    fn complete_since(&self) -> i64;
+    /// Since when every use is known, in seconds since 1970, once that is known. A header signed
+    /// before may have been used before.
+    fn complete_since(&self) -> BoxFuture<'_, Result<i64, SpendError>>;
 }
 
 /// One use of a header.

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use crate::config::Config;
 
 pub(crate) use path::normalized;
-pub(crate) use served::Served;
+pub(crate) use served::{HostRule, Place, Served};
 pub(crate) use table::Table;
 
 /// The endpoints, which come and go while requests are routed: readers take a snapshot without a

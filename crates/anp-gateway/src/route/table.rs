@@ -104,6 +104,11 @@ impl Table {
         self.by_name.values()
     }
 
+    /// True if an endpoint names `owner`.
+    pub(crate) fn is_owner(&self, owner: &Owner) -> bool {
+        self.by_owner.get(owner).is_some()
+    }
+
     /// The endpoints that `owner` serves.
     pub(crate) fn served_by(&self, owner: &Owner) -> impl Iterator<Item = &Arc<Served>> {
         let theirs = self.by_owner.get(owner).into_iter().flatten();

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod body;
 #[cfg(test)]
 mod cors;

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, time::Duration};
 
-use anp_gateway::{Config, Gateway, GatewayError, Shutdown};
+use anp_gateway::{Bound, Config, Gateway, GatewayError, Shutdown};
 use anp_tunnel::{
     Closed, Incoming, Observer, Part, RecvStream, Status, Tunnel, TunnelConfig, Version,
 };
@@ -49,7 +49,10 @@ pub(crate) fn config() -> Config {
 }
 
 pub(crate) async fn start(config: Config) -> Running {
-    let bound = Gateway::bind(config).await.unwrap();
+    run(Gateway::bind(config).await.unwrap())
+}
+
+pub(crate) fn run(bound: Bound) -> Running {
     let (shutdown, asked) = watch::channel(Shutdown::No);
     Running {
         public: bound.public_addr(),
@@ -126,7 +129,7 @@ impl Observer for Ready {
 }
 
 impl Receiver {
-    async fn on<IO>(caller: Caller<IO>, version: Version, config: TunnelConfig) -> Self
+    pub(crate) async fn on<IO>(caller: Caller<IO>, version: Version, config: TunnelConfig) -> Self
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -299,8 +302,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Caller<IO> {
 
     /// Everything up to the connection's end, whole or broken.
     pub(crate) async fn rest(&mut self) -> String {
+        String::from_utf8(self.rest_bytes().await).unwrap()
+    }
+
+    /// Everything up to the connection's end, whatever it is.
+    pub(crate) async fn rest_bytes(&mut self) -> Vec<u8> {
         self.drain().await;
-        String::from_utf8(std::mem::take(&mut self.read)).unwrap()
+        std::mem::take(&mut self.read).to_vec()
     }
 
     /// Waits for the connection's end.

@@ -24,6 +24,7 @@ pub(super) fn gateway(error: GatewayError, loaded: &Loaded) -> Failure {
             ))
         }
         GatewayError::Tls { key, source } => Failure::usage(format!("gateway.{key}: {source}")),
+        GatewayError::Auth(error) => Failure::usage(format!("gateway.{error}")),
         other => Failure::runtime(format!("the gateway failed: {other}")),
     }
 }

@@ -11,7 +11,7 @@
 //! A next one that goes away before it is ready changes nothing.
 
 use std::{
-    env, fs,
+    fs,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     net::TcpListener,
@@ -35,7 +35,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{bind_with, reloading, run_gateway, say_address};
+use super::{bind_with, reloading, run_gateway, say_address, state};
 use crate::{
     config::Loaded,
     exit::Failure,
@@ -59,7 +59,7 @@ pub(super) async fn gateway(
     let config = &loaded.config.gateway;
     let path = config.control_socket.clone().or_else(|| {
         let port = config.listen.port();
-        let directory = state_directory()?;
+        let directory = state::directory()?;
         (port != 0).then(|| directory.join(format!("gateway-{port}.sock")))
     });
     let mut running = None;
@@ -126,24 +126,6 @@ pub(super) async fn gateway(
             result
         }
     }
-}
-
-/// Where state is kept: the service manager's choice, the system's for root, else the user's.
-fn state_directory() -> Option<PathBuf> {
-    let variable = |name| {
-        env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
-    if let Some(directory) = variable("STATE_DIRECTORY") {
-        return Some(directory);
-    }
-    if rustix::process::geteuid().is_root() {
-        return Some("/var/lib/anp-proxy".into());
-    }
-    let state = variable("XDG_STATE_HOME")
-        .or_else(|| variable("HOME").map(|home| home.join(".local/state")))?;
-    Some(state.join("anp-proxy"))
 }
 
 /// The way to this gateway for the next.

@@ -5,6 +5,7 @@ mod failures;
 #[cfg(unix)]
 mod handover;
 mod inherit;
+mod state;
 mod together;
 
 use std::{future::Future, process::ExitCode};
@@ -113,9 +114,17 @@ async fn bind(loaded: &Loaded) -> Result<Bound, Failure> {
 }
 
 async fn bind_with(loaded: &Loaded, given: Listeners) -> Result<Bound, Failure> {
-    Gateway::bind_with(loaded.config.gateway.clone(), given)
+    Gateway::bind_with(keeping_state(loaded.config.gateway.clone()), given)
         .await
         .map_err(|error| failures::gateway(error, loaded))
+}
+
+/// Puts the files that the configuration does not name into the state directory.
+fn keeping_state(mut config: anp_gateway::Config) -> anp_gateway::Config {
+    if let (Some(auth), Some(directory)) = (&mut config.auth, state::directory()) {
+        auth.keep_state_in(&directory);
+    }
+    config
 }
 
 /// Lets the configuration be read again: on SIGHUP, or when something else asks for it.
@@ -126,7 +135,7 @@ fn reloading(bound: Bound, loaded: &Loaded) -> Result<Bound, Failure> {
         again
             .check_gateway()
             .map_err(|problem| problem.to_string())?;
-        Ok(again.config.gateway)
+        Ok(keeping_state(again.config.gateway))
     });
     let reloader = bound.reloader();
     // Both outcomes are logged where they come about.

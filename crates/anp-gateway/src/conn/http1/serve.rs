@@ -22,6 +22,7 @@ use super::{
 use crate::{
     conn::{Deadline, Metered, http2::PREFACE},
     error::ProxyError,
+    hello::Hello,
     proxy::{
         Answer, Exchange, Failure, Outcome, Upload, forward,
         request::{self, Asked},
@@ -142,8 +143,8 @@ impl<F: Future<Output = ()>> Stopping<'_, F> {
 enum Taken {
     /// A request for an app.
     Request(Received),
-    /// A receiver's handshake with its answer, and whether the connection stays after a refusal.
-    Handshake((Response<Bytes>, Option<Becomes>), bool),
+    /// A receiver's handshake, and whether the connection stays after a refusal.
+    Handshake(Box<Result<Hello, tunnels::Refusal>>, bool),
 }
 
 /// A request whose head was read.
@@ -208,7 +209,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         let parsed = head::parse(bytes, &settings.config.upgrades, |head| {
             (body, is_old) = (head.body.clone(), head.is_old);
             match tunnels::is_for_us(caller, head.target) {
-                true => Taken::Handshake(tunnels::handshake(caller, head), head.keep_alive),
+                true => {
+                    let hello = Hello::read(head, &settings.config);
+                    Taken::Handshake(Box::new(hello), head.keep_alive)
+                }
                 false => Taken::Request(receive(caller, head)),
             }
         });
@@ -217,14 +221,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         (self.body, self.is_old) = (body, is_old);
         match parsed {
             Ok(Taken::Request(received)) => self.answer(caller, received).await,
-            Ok(Taken::Handshake((response, Some(becomes)), _)) => {
-                self.put_own(&response, Follows::Raw, Persistence::Keep);
-                End::Becomes(becomes)
-            }
-            Ok(Taken::Handshake((response, None), keep_alive)) => {
-                let close = !keep_alive || !self.discard_body();
-                self.put_whole(&response, false, self.persistence(close));
-                self.flushed(close).await
+            Ok(Taken::Handshake(hello, keep_alive)) => {
+                match tunnels::handshake(caller, *hello).await {
+                    (response, Some(becomes)) => {
+                        self.put_own(&response, Follows::Raw, Persistence::Keep);
+                        End::Becomes(becomes)
+                    }
+                    (response, None) => {
+                        let close = !keep_alive || !self.discard_body();
+                        self.put_whole(&response, false, self.persistence(close));
+                        self.flushed(close).await
+                    }
+                }
             }
             Err(error) => self.refuse(caller, error),
         }

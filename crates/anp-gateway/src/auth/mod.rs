@@ -1,0 +1,314 @@
+//! Who is at the other end of a handshake, and for how long that is to be believed.
+
+pub(crate) mod permissions;
+mod replay;
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anp_auth::{
+    Did, Issued, NoRandomness, Policy, PresharedTokens, Proof, Proven, PublicName, Refusal,
+    Request, SignerError, Subject, TokenKeyError, Tokens, Verifier, VerifierParts, load_document,
+    replay::{FileReplayError, MemoryReplay, ReplayStore},
+    resolver::{HttpsResolver, ResolverConfig, TlsError},
+};
+use parking_lot::Mutex;
+use tokio::{sync::Semaphore, time::Instant};
+
+use self::replay::LateReplay;
+use crate::{
+    config::{Auth as Settings, Config},
+    owner::Owner,
+    route::Routes,
+};
+
+/// Handshakes that are verified at once; one more is told to come again.
+const AT_ONCE: usize = 256;
+
+/// Refusals told at the info level in a second; more are told at debug.
+const TOLD: u32 = 10;
+
+/// How long before its end a tunnel that a token opened is drained, at most: its receiver signs and
+/// opens another, and what is under way has this long to end.
+const NOTICE: i64 = 300;
+
+/// How receivers are verified.
+#[derive(Debug)]
+pub(crate) struct Auth {
+    verifier: Verifier,
+    policy: Policy,
+    preshared: PresharedTokens,
+    tokens: Arc<Tokens>,
+    replay: Option<Arc<LateReplay>>,
+    places: Semaphore,
+    told: Mutex<(Option<Instant>, u32)>,
+}
+
+/// Why receivers cannot be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The directory of a file cannot be made.
+    #[error("{}: {source}", .directory.display())]
+    Directory {
+        /// Which.
+        directory: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The key of tokens.
+    #[error("auth.token_key: {0}")]
+    TokenKey(#[from] TokenKeyError),
+    /// The used nonces.
+    #[error("auth.replay_store: {0}")]
+    Replay(#[from] FileReplayError),
+    /// The certificates for fetching documents.
+    #[error("auth.resolver.ca_file: {0}")]
+    Tls(#[from] TlsError),
+    /// A document that is not to be fetched.
+    #[error("auth.resolver.documents: {0}")]
+    Document(#[from] SignerError),
+    /// The system has no randomness.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+}
+
+/// Who may take a tunnel.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) owner: Owner,
+    /// What has to stay true for as long as the tunnel lives.
+    pub(crate) proven: Proven,
+    /// For the next handshake.
+    pub(crate) token: Option<Issued>,
+}
+
+/// What is to become of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It stays.
+    Stays,
+    /// It ends soon: another is due.
+    Drains,
+    /// The token that opened it has ended.
+    Expired,
+    /// Who holds it is no longer permitted.
+    Removed,
+}
+
+/// Why a handshake is turned away.
+#[derive(Debug)]
+pub(crate) enum TurnedAway {
+    /// By what it showed.
+    Refused(Refusal),
+    /// Too many are verified at once.
+    Busy,
+}
+
+impl Auth {
+    /// What `settings` say. Receivers may write one of `ports` behind a public name that has none.
+    /// Where `late`, another process may still have the file of nonces. A store of nonces that is
+    /// new knows those since `since`, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`AuthError`].
+    pub(crate) fn new(
+        settings: &Settings,
+        routes: &Arc<Routes>,
+        ports: [u16; 2],
+        late: bool,
+        since: i64,
+    ) -> Result<Self, AuthError> {
+        let name = settings.public_names.first();
+        let name = name.map_or("anp-proxy", PublicName::host).to_owned();
+        let lifetime = settings.token_lifetime.0;
+        for file in [&settings.token_key, &settings.replay_store]
+            .into_iter()
+            .flatten()
+        {
+            make_directory(file)?;
+        }
+        let tokens = Arc::new(match &settings.token_key {
+            Some(file) => Tokens::open(file, name.clone(), name, lifetime)?,
+            None => Tokens::ephemeral(name.clone(), name, lifetime)?,
+        });
+        let late = match &settings.replay_store {
+            Some(file) => Some(Arc::new(LateReplay::open(file, since, late)?)),
+            None => None,
+        };
+        let replay: Arc<dyn ReplayStore> = match &late {
+            Some(late) => late.clone(),
+            None => Arc::new(MemoryReplay::new(since)),
+        };
+        let owners = routes.clone();
+        let policy = Policy::new(settings.allow.clone()).or(Arc::new(move |did: &Did| {
+            owners.now().is_owner(&Owner::Did(did.to_string()))
+        }));
+        let preshared = PresharedTokens::default();
+        // Validated with the configuration.
+        let _ = preshared.replace(settings.preshared());
+        let verifier = Verifier::new(VerifierParts {
+            names: names(settings, ports),
+            policy: policy.clone(),
+            resolver: Arc::new(resolver(settings)?),
+            replay,
+            tokens: tokens.clone(),
+            preshared: preshared.clone(),
+        })?;
+        Ok(Self {
+            verifier,
+            policy,
+            preshared,
+            tokens,
+            replay: late,
+            places: Semaphore::new(AT_ONCE),
+            told: Mutex::default(),
+        })
+    }
+
+    /// Takes up who is allowed now.
+    pub(crate) fn follow(&self, config: &Config) {
+        if let Some(settings) = &config.auth {
+            self.policy.replace(settings.allow.clone());
+            let _ = self.preshared.replace(settings.preshared());
+        }
+    }
+
+    /// Lets go of the file of nonces: another process follows, and nobody is admitted here.
+    pub(crate) fn retire(&self) {
+        if let Some(replay) = &self.replay {
+            replay.retire();
+        }
+    }
+
+    /// Who made `request`.
+    ///
+    /// # Errors
+    /// Nobody who may come, or not now.
+    pub(crate) async fn verify(&self, request: Request<'_>) -> Result<Seat, TurnedAway> {
+        let Ok(_place) = self.places.try_acquire() else {
+            return Err(TurnedAway::Busy);
+        };
+        let proven = self.verifier.verify(request, now()).await;
+        let proven = proven.map_err(TurnedAway::Refused)?;
+        Ok(Seat {
+            owner: match &proven.subject {
+                Subject::Did(did) => Owner::Did(did.to_string()),
+                Subject::Token(name) => Owner::Token(name.clone()),
+            },
+            token: self.verifier.token_for(&proven, now()),
+            proven,
+        })
+    }
+
+    /// This service, as refusals name it.
+    pub(crate) fn realm(&self) -> &str {
+        self.verifier.realm()
+    }
+
+    /// What is to become of the tunnel of who has proven this.
+    pub(crate) fn fate(&self, proven: &Proven, lifetime: Duration) -> Fate {
+        let now = now();
+        let Proof::Token { expires_at } = proven.by else {
+            return match self.verifier.permits(proven, now) {
+                true => Fate::Stays,
+                false => Fate::Removed,
+            };
+        };
+        // Not more than half of what a token lasts.
+        let half = i64::try_from(lifetime.as_secs() / 2).unwrap_or(NOTICE);
+        let notice = NOTICE.min(half);
+        if now >= expires_at {
+            Fate::Expired
+        } else if !self.verifier.permits(proven, now) {
+            Fate::Removed
+        } else if now >= expires_at.saturating_sub(notice) {
+            Fate::Drains
+        } else {
+            Fate::Stays
+        }
+    }
+
+    /// Takes up a replaced key.
+    pub(crate) fn refresh(&self) {
+        match self.tokens.refresh(now()) {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("the key of tokens was replaced"),
+            Err(error) => tracing::warn!(%error, "the key of tokens was not taken up"),
+        }
+    }
+
+    /// Tells the log why a handshake was refused. Strangers can cause this as often as they like.
+    pub(crate) fn tell(&self, peer: &[u8], refusal: &Refusal) {
+        let peer = String::from_utf8_lossy(peer);
+        let mut told = self.told.lock();
+        let now = Instant::now();
+        if told
+            .0
+            .is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1))
+        {
+            *told = (Some(now), 0);
+        }
+        told.1 = told.1.saturating_add(1);
+        if told.1 <= TOLD {
+            tracing::info!(%peer, reason = %refusal, "tunnel refused");
+        } else {
+            tracing::debug!(%peer, reason = %refusal, "tunnel refused");
+        }
+    }
+}
+
+/// The public names, with the ports of our listeners where they have none of their own.
+fn names(settings: &Settings, ports: [u16; 2]) -> Vec<PublicName> {
+    let mut names = settings.public_names.clone();
+    for name in &settings.public_names {
+        if name.port().is_none() {
+            names.extend(ports.map(|port| name.with_port(port)));
+        }
+    }
+    names
+}
+
+fn resolver(settings: &Settings) -> Result<HttpsResolver, AuthError> {
+    let resolver = &settings.resolver;
+    let documents = resolver.documents.iter();
+    let networks = resolver.allowed_networks.clone();
+    let config = ResolverConfig {
+        ca_file: resolver.ca_file.clone(),
+        hosts: resolver.hosts.clone().into_iter().collect(),
+        documents: documents
+            .map(|file| load_document(file))
+            .collect::<Result<_, _>>()?,
+        also_allow: Some(Arc::new(move |address| {
+            networks.iter().any(|network| network.contains(address))
+        })),
+        allowed_ports: resolver.allowed_ports.clone(),
+        timeout: resolver.timeout.0,
+    };
+    Ok(HttpsResolver::new(&config)?)
+}
+
+fn make_directory(file: &std::path::Path) -> Result<(), AuthError> {
+    let Some(directory) = file.parent().filter(|d| !d.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(directory)
+        .map_err(|source| AuthError::Directory {
+            directory: directory.to_owned(),
+            source,
+        })
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
+}

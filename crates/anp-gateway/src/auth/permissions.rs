@@ -1,0 +1,35 @@
+//! Tunnels end when their permission does.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{stop::Step, workers::Shared};
+
+/// Between two looks at everybody. A tunnel is to end within five times this.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Looks at every tunnel again and again, until everything ends.
+pub(crate) async fn watch(shared: Arc<Shared>) {
+    let mut tick = interval(INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = shared.stop.reached(Step::Now) => return,
+        }
+        let looking = shared.clone();
+        // It reads from the disk whether the key of tokens was replaced.
+        let looked = tokio::task::spawn_blocking(move || {
+            let settings = looking.settings.load();
+            if let (Some(auth), Some(config)) = (&looking.auth, &settings.config.auth) {
+                auth.refresh();
+                let lifetime = config.token_lifetime.0;
+                looking.tunnels.review(|proven| auth.fate(proven, lifetime));
+            }
+        });
+        if looked.await.is_err() {
+            tracing::error!("the permissions of tunnels could not be looked at");
+        }
+    }
+}
