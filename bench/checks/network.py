@@ -20,7 +20,7 @@ _AWAY_SECONDS = 5.0
 _ROUND_TRIP = 0.1
 
 
-def _gauge(admin: int, name: str) -> int:
+def gauge(admin: int, name: str) -> int:
     with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=10) as answer:
         for line in answer.read().decode().splitlines():
             if line.startswith(name + " "):
@@ -42,7 +42,7 @@ def _storm(bench: Bench) -> Finding:
     every = 2 * _RECEIVERS
 
     def tunnels() -> int:
-        return _gauge(admin, "anp_gateway_tunnels")
+        return gauge(admin, "anp_gateway_tunnels")
 
     receiver.wait_until(f"{every} tunnels", lambda: tunnels() == every)
     gateway.kill()

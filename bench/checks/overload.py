@@ -87,7 +87,7 @@ PROMISES = [
     ),
     Promise(
         "tenant-crowd",
-        "A crowd at one tenant, of four times what its app serves: another tenant's p99 at most doubles and all its"
+        "A crowd at one tenant, more than twice what its app serves: another tenant's p99 at most doubles and all its"
         " requests are served",
         _crowd,
     ),
