@@ -5,11 +5,12 @@ PYTHON ?= python3
 # Tests of the Python side start this binary.
 BINARY = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/anp-proxy
 
-.PHONY: help demo build test test-rust test-python lint bench promises guard fuzz
+.PHONY: help demo build test test-rust pebble test-python lint bench promises guard fuzz
 
 help:
 	@echo "make demo       build and run gateway, receiver and a sample app; prints what to try"
 	@echo "make test       every test, Rust and Python"
+	@echo "make pebble     install pebble, without which ACME is not tested; make test does it"
 	@echo "make lint       format, clippy, documentation, licences of dependencies"
 	@echo "make bench      us beside our peers on this machine"
 	@echo "make promises   times, memory and long runs beside their limits"
@@ -25,7 +26,12 @@ build:
 
 test: test-rust test-python
 
-test-rust:
+# The ACME authority that a test orders certificates from. Debian and Ubuntu have it.
+pebble:
+	@command -v pebble >/dev/null || apt-get install --yes pebble >/dev/null 2>&1 \
+	  || echo "SKIPPED, ACME IS NOT TESTED: pebble cannot be installed (as root: apt-get install pebble)"
+
+test-rust: pebble
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  set -ex; \
 	  $(CARGO) nextest run --workspace --locked; \

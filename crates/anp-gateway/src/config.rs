@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     owner::{Owner, is_name},
-    tls::settings::{TlsConfig, TunnelTlsConfig},
+    tls::settings::{AcmeConfig, TlsConfig, TunnelTlsConfig},
     trust::Network,
 };
 
@@ -34,6 +34,9 @@ pub struct Config {
     /// Callers speak HTTPS; the certificates. Default none: callers speak plain HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsConfig>,
+    /// Callers speak HTTPS with a certificate that an authority issues and renews. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acme: Option<AcmeConfig>,
     /// Receivers connect with `wss://`; the certificate, and whether they must show one. Default:
     /// the certificates of `tls`, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -251,6 +254,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             tunnel_listen: SocketAddr::from(([127, 0, 0, 1], 8765)),
             tls: None,
+            acme: None,
             tunnel_tls: None,
             plain_tunnels: false,
             allow_world_readable_keys: false,
@@ -316,7 +320,7 @@ impl Config {
             )*};
         }
         fixed!(listen tunnel_listen admin_listen workers control_socket);
-        fixed!(tls tunnel_tls plain_tunnels allow_world_readable_keys);
+        fixed!(tls acme tunnel_tls plain_tunnels allow_world_readable_keys);
         if !auth::keep_fixed(&mut self.auth, &running.auth) {
             kept.push("auth");
         }
@@ -340,7 +344,7 @@ impl Config {
             drain_timeout control_socket ping_interval max_connections max_header_size
             max_body_size max_tunnels v1_max_streams max_streams upgrades trusted_proxies
             proxy_protocol access_log cors security_headers client_rate endpoint_rate
-            tenant_rate sse_keepalive max_requests tenant_max_requests tls tunnel_tls plain_tunnels
+            tenant_rate sse_keepalive max_requests tenant_max_requests tls acme tunnel_tls plain_tunnels
             allow_world_readable_keys
         )
     }

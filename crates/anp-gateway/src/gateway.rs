@@ -31,7 +31,7 @@ use crate::{
     route::Routes,
     settings::Settings,
     stop::{Shutdown, Step, Stop},
-    tls::{Keeper, TlsMetrics},
+    tls::{Keeper, TlsMetrics, acme},
     tunnels,
     workers::{self, Shared, Worker},
 };
@@ -304,8 +304,13 @@ impl Bound {
             from_std("tunnel_listen", self.tunnel)?,
         ));
         if let Some(keeper) = shared.tls.clone() {
-            let shared = shared.clone();
-            tokio::spawn(async move { keeper.watch(&shared.stop).await });
+            let (watching, watched) = (shared.clone(), keeper.clone());
+            tokio::spawn(async move { watched.watch(&watching.stop).await });
+            let acme = shared.settings.load().config.acme.clone();
+            if let (Some(acme), Some(store)) = (acme, keeper.public_store().cloned()) {
+                let shared = shared.clone();
+                tokio::spawn(async move { acme::keep(acme, keeper, store, &shared.stop).await });
+            }
         }
         if shared.auth.is_some() {
             tokio::spawn(permissions::watch(shared.clone()));

@@ -67,5 +67,5 @@ pub use inherited::Listeners;
 pub use owner::{Owner, OwnerError};
 pub use reload::{ReloadError, Reloaded, Reloader};
 pub use stop::Shutdown;
-pub use tls::settings::{KeyPair, TlsConfig, TunnelTlsConfig};
+pub use tls::settings::{AcmeConfig, KeyPair, TlsConfig, TunnelTlsConfig};
 pub use trust::{Network, NetworkError};

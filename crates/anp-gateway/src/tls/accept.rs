@@ -17,6 +17,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::store::ACME_TLS;
 use crate::{
     conn::Deadline,
     stop::{Step, Stop},
@@ -95,7 +96,8 @@ impl Tls {
         let (outcome, error) = match found {
             Ok(Found::Tls(stream)) => {
                 self.outcomes.complete.fetch_add(1, Relaxed);
-                return Some(*stream);
+                // The handshake was all that an authority wanted to see.
+                return Some(*stream).filter(|stream| stream.alpn() != Some(ACME_TLS));
             }
             Ok(Found::Nothing) => return None,
             Ok(Found::Plain) => (

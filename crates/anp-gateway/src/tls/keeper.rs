@@ -23,8 +23,9 @@ use rustls::{
 
 use super::{
     accept::Tls,
+    acme,
     settings::KeyPair,
-    store::{Certificate, Store},
+    store::{ACME_TLS, Certificate, Store},
 };
 use crate::{
     config::Config,
@@ -47,6 +48,8 @@ pub(crate) struct Keeper {
     tunnel: Option<Arc<Tls>>,
     groups: Vec<Group>,
     client_ca: Option<PathBuf>,
+    /// The store behind the public listener.
+    public_store: Option<Arc<Store>>,
     /// The store behind the tunnel listener.
     tunnel_store: Option<Arc<Store>>,
     readable: WorldReadable,
@@ -57,10 +60,18 @@ pub(crate) struct Keeper {
 /// Certificates that are shown together.
 #[derive(Debug)]
 struct Group {
-    pairs: Vec<KeyPair>,
+    pairs: Vec<Source>,
     store: Arc<Store>,
     /// In the order of `pairs`.
-    current: Mutex<Vec<Certificate>>,
+    current: Mutex<Vec<Option<Certificate>>>,
+}
+
+/// Where a certificate comes from.
+#[derive(Debug)]
+struct Source {
+    pair: KeyPair,
+    /// It may be missing: ACME has not brought it yet.
+    later: bool,
 }
 
 impl Keeper {
@@ -78,14 +89,34 @@ impl Keeper {
             groups.push(group);
             Ok(store)
         };
-        let shown = match &config.tls {
-            Some(tls) => Some(group("tls", tls.pairs())?),
-            None => None,
+        let mut shown = Vec::new();
+        if let Some(tls) = &config.tls {
+            let now = |pair| Source { pair, later: false };
+            shown.extend(tls.pairs().into_iter().map(now));
+        }
+        if let Some(acme) = &config.acme {
+            let failed = |source| GatewayError::Tls {
+                key: "acme.cache",
+                source,
+            };
+            acme::prepare(&acme.cache).map_err(failed)?;
+            let path = acme::certificate_path(&acme.cache);
+            shown.push(Source {
+                pair: KeyPair {
+                    cert: path.clone(),
+                    key: path,
+                },
+                later: true,
+            });
+        }
+        let shown = match shown.is_empty() {
+            false => Some(group("tls", shown)?),
+            true => None,
         };
         let settings = config.tunnel_tls.as_ref();
         let own = settings.and_then(|tls| tls.pair());
         let tunnel_store = match own {
-            Some(pair) => Some(group("tunnel_tls", vec![pair])?),
+            Some(pair) => Some(group("tunnel_tls", vec![Source { pair, later: false }])?),
             None => shown.clone(),
         };
         let tunnel_store = tunnel_store.filter(|_| config.has_tunnel_tls());
@@ -97,9 +128,13 @@ impl Keeper {
         if shown.is_none() && tunnel.is_none() {
             return Ok(None);
         }
-        let public = shown.map(public_config).transpose()?;
+        let public = match &shown {
+            Some(store) => Some(public_config(store.clone(), config.acme.is_some())?),
+            None => None,
+        };
         let listener = |listener| move |config| Arc::new(Tls::new(listener, config));
         let keeper = Self {
+            public_store: shown,
             public: public.map(listener(Listener::Public)),
             tunnel: tunnel.map(listener(Listener::Tunnel)),
             groups,
@@ -128,14 +163,26 @@ impl Keeper {
     pub(crate) fn certificates(&self) -> Vec<(String, CertificateFacts)> {
         let of = |group: &Group| -> Vec<_> {
             let current = group.current.lock();
-            let files = group
-                .pairs
-                .iter()
-                .map(|pair| pair.cert.display().to_string());
-            let facts = current.iter().map(|certificate| certificate.facts.clone());
-            files.zip(facts).collect()
+            let all = group.pairs.iter().zip(current.iter());
+            let of = |(source, current): (&Source, &Option<Certificate>)| {
+                let facts = current.as_ref()?.facts.clone();
+                Some((source.pair.cert.display().to_string(), facts))
+            };
+            all.filter_map(of).collect()
         };
         self.groups.iter().flat_map(of).collect()
+    }
+
+    /// What the certificate in use says that came from `file`.
+    pub(crate) fn facts(&self, file: &Path) -> Option<CertificateFacts> {
+        let file = file.display().to_string();
+        let mut all = self.certificates().into_iter();
+        all.find(|(of, _)| *of == file).map(|(_, facts)| facts)
+    }
+
+    /// What is shown to callers.
+    pub(crate) fn public_store(&self) -> Option<&Arc<Store>> {
+        self.public_store.as_ref()
     }
 
     /// Reloads so far that found something bad.
@@ -222,42 +269,64 @@ impl Keeper {
 
     fn paths(&self) -> impl Iterator<Item = &Path> {
         let pairs = self.groups.iter().flat_map(|group| &group.pairs);
-        let files = pairs.flat_map(|pair| [pair.cert.as_path(), pair.key.as_path()]);
+        let files = pairs.flat_map(|of| [of.pair.cert.as_path(), of.pair.key.as_path()]);
         files.chain(self.client_ca.as_deref())
     }
 }
 
 impl Group {
-    fn new(pairs: Vec<KeyPair>, readable: WorldReadable) -> Result<Self, FileError> {
-        let load = |pair: &KeyPair| Certificate::read(pair, readable);
+    fn new(pairs: Vec<Source>, readable: WorldReadable) -> Result<Self, FileError> {
+        let load = |source: &Source| source.read(readable);
         let current: Vec<_> = pairs.iter().map(load).collect::<Result<_, _>>()?;
-        let store = Arc::new(Store::default());
-        store.set(&current);
-        Ok(Self {
+        let group = Self {
             pairs,
-            store,
+            store: Arc::default(),
             current: Mutex::new(current),
-        })
+        };
+        group.show(&group.current.lock());
+        Ok(group)
+    }
+
+    fn show(&self, current: &[Option<Certificate>]) {
+        let there: Vec<_> = current.iter().flatten().cloned().collect();
+        self.store.set(&there);
     }
 
     fn reload(&self, readable: WorldReadable, errors: &mut Vec<FileError>) {
         let mut current = self.current.lock();
         let now = SystemTime::now();
-        for (pair, old) in self.pairs.iter().zip(current.iter_mut()) {
-            match Certificate::read(pair, readable) {
-                Ok(new) if new.key.cert == old.key.cert => {}
-                Ok(new) if new.facts.has_expired(now) && !old.facts.has_expired(now) => {
-                    errors.push(FileError::new(&pair.cert, "the certificate has expired"));
+        for (source, old) in self.pairs.iter().zip(current.iter_mut()) {
+            let new = match source.read(readable) {
+                Ok(Some(new)) => new,
+                Ok(None) => continue,
+                Err(error) => {
+                    errors.push(error);
+                    continue;
                 }
-                Ok(new) => {
-                    let file = pair.cert.display();
-                    tracing::info!(name = new.facts.name(), %file, "new certificate");
-                    *old = new;
-                }
-                Err(error) => errors.push(error),
+            };
+            let lives = |old: &Certificate| !old.facts.has_expired(now);
+            let cert = &source.pair.cert;
+            if old.as_ref().is_some_and(|old| old.key.cert == new.key.cert) {
+                continue;
             }
+            if new.facts.has_expired(now) && old.as_ref().is_some_and(lives) {
+                errors.push(FileError::new(cert, "the certificate has expired"));
+                continue;
+            }
+            tracing::info!(name = new.facts.name(), file = %cert.display(), "new certificate");
+            *old = Some(new);
         }
-        self.store.set(&current);
+        self.show(&current);
+    }
+}
+
+impl Source {
+    /// `None` where it may be missing and is.
+    fn read(&self, readable: WorldReadable) -> Result<Option<Certificate>, FileError> {
+        match self.later && !self.pair.cert.exists() {
+            true => Ok(None),
+            false => Certificate::read(&self.pair, readable).map(Some),
+        }
     }
 }
 
@@ -310,9 +379,12 @@ fn stat(path: &Path) -> Option<(Option<SystemTime>, u64, u64)> {
     Some((meta.modified().ok(), meta.len(), inode))
 }
 
-fn public_config(store: Arc<Store>) -> Result<ServerConfig, GatewayError> {
+fn public_config(store: Arc<Store>, acme: bool) -> Result<ServerConfig, GatewayError> {
     let mut config = builder()?.with_no_client_auth().with_cert_resolver(store);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    if acme {
+        config.alpn_protocols.push(ACME_TLS.to_vec());
+    }
     config.ticketer = ticketer()?;
     Ok(config)
 }

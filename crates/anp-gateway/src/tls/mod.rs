@@ -3,11 +3,14 @@
 //! ```text
 //!   socket ─▶ PROXY header ─▶ Tls::accept ─▶ HTTP/1.1 or 2, or the handshake of a tunnel
 //!                               │ asks
-//!   files ─▶ Keeper ──sets──▶ Store: certificates by name
+//!   files ─▶ Keeper ──sets──▶ Store: certificates by name, and proofs for ACME
+//!     ▲ writes                   ▲ sets
+//!     └────────── acme ──────────┘
 //! ```
 //! Connections keep the certificate of their handshake; what changes is what the next one sees.
 
 mod accept;
+pub(crate) mod acme;
 mod keeper;
 mod metrics;
 pub(crate) mod settings;

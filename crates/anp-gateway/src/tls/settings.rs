@@ -48,6 +48,40 @@ pub struct TunnelTlsConfig {
     pub client_ca: Option<PathBuf>,
 }
 
+/// Certificates by ACME (RFC 8555).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AcmeConfig {
+    /// Names the certificate is for. No wildcards: they cannot be proved by TLS-ALPN-01.
+    pub domains: Vec<String>,
+    /// Whom the authority may write to, such as `mailto:ops@example.org`. Default none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contact: Vec<String>,
+    /// The authority's directory. Default that of Let's Encrypt.
+    pub directory: String,
+    /// Directory for the account and the certificate; made where it is missing.
+    pub cache: PathBuf,
+    /// You read the authority's terms of service and agree with them. Without it nothing is asked.
+    pub terms_agreed: bool,
+    /// PEM file of authorities that are trusted besides the system's for the directory itself.
+    /// Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for AcmeConfig {
+    fn default() -> Self {
+        Self {
+            domains: Vec::new(),
+            contact: Vec::new(),
+            directory: instant_acme::LetsEncrypt::Production.url().to_owned(),
+            cache: PathBuf::new(),
+            terms_agreed: false,
+            ca_file: None,
+        }
+    }
+}
+
 impl TlsConfig {
     /// Every certificate, the default first.
     pub(crate) fn pairs(&self) -> Vec<KeyPair> {
@@ -72,7 +106,7 @@ impl TunnelTlsConfig {
 impl Config {
     /// True where callers speak TLS.
     pub fn has_public_tls(&self) -> bool {
-        self.tls.is_some()
+        self.tls.is_some() || self.acme.is_some()
     }
 
     /// True where receivers speak TLS on the tunnel listener.
@@ -89,18 +123,15 @@ impl Config {
 
     /// Checks how the keys of TLS fit together. Files are looked at later.
     pub(crate) fn check_tls(&self) -> Result<(), ConfigError> {
-        let fail = |key: &str, expected: &str| {
-            Err(ConfigError {
-                key: key.to_owned(),
-                expected: expected.to_owned(),
-            })
-        };
+        if let Some(acme) = &self.acme {
+            acme.check()?;
+        }
         let exposed = !self.tunnel_listen.ip().is_loopback();
         if exposed && !self.has_tunnel_tls() && !self.plain_tunnels {
             return fail(
                 "tunnel_listen",
                 "whoever is between receivers and this address reads and changes what tunnels carry; \
-                 set tunnel_tls or tls, or plain_tunnels = true if something else encrypts them",
+                 set tunnel_tls, tls or acme, or plain_tunnels = true if something else encrypts them",
             );
         }
         let Some(tunnel) = &self.tunnel_tls else {
@@ -125,7 +156,7 @@ impl Config {
             (None, None) if !self.has_public_tls() => {
                 return fail(
                     "tunnel_tls.cert",
-                    "there is no certificate to show: set tunnel_tls.cert and key, or tls",
+                    "there is no certificate to show: set tunnel_tls.cert and key, tls or acme",
                 );
             }
             _ => {}
@@ -139,4 +170,56 @@ impl Config {
         }
         Ok(())
     }
+}
+
+impl AcmeConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        if !self.terms_agreed {
+            return fail(
+                "acme.terms_agreed",
+                "must be true: read the authority's terms of service first",
+            );
+        }
+        if self.domains.is_empty() {
+            return fail("acme.domains", "must name at least one domain");
+        }
+        for (i, domain) in self.domains.iter().enumerate() {
+            let key = format!("acme.domains[{i}]");
+            if domain.starts_with("*.") {
+                return fail(
+                    &key,
+                    "wildcards cannot be proved by TLS-ALPN-01: list the names",
+                );
+            }
+            let label = |l: &str| {
+                (1..=63).contains(&l.len())
+                    && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            };
+            if domain.len() > 253 || !domain.split('.').all(label) {
+                return fail(&key, &format!("{domain:?} is not a host name"));
+            }
+        }
+        if let Some(contact) = self.contact.iter().find(|c| !c.starts_with("mailto:")) {
+            let expected = format!("{contact:?} is not \"mailto:\" and an address");
+            return fail("acme.contact", &expected);
+        }
+        if !self.directory.starts_with("https://") {
+            return fail("acme.directory", "must be an https:// address");
+        }
+        if self.cache.as_os_str().is_empty() {
+            return fail(
+                "acme.cache",
+                "must be a directory, such as \"/var/lib/anp-proxy/acme\": without it every restart \
+                 would ask for another certificate",
+            );
+        }
+        Ok(())
+    }
+}
+
+fn fail<T>(key: &str, expected: &str) -> Result<T, ConfigError> {
+    Err(ConfigError {
+        key: key.to_owned(),
+        expected: expected.to_owned(),
+    })
 }

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use anp_tls::CertificateFacts;
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustls::{
     SignatureScheme,
     server::{ClientHello, ResolvesServerCert},
@@ -21,7 +22,12 @@ pub(crate) struct Certificate {
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     table: ArcSwap<Table>,
+    /// Certificates that prove a name to an ACME authority, which alone is shown them.
+    proofs: Mutex<HashMap<String, Arc<CertifiedKey>>>,
 }
+
+/// What an authority speaks when it looks for a proof (RFC 8737 section 6.2).
+pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
 impl Store {
     /// Shows these from now on; the first where no name fits.
@@ -30,8 +36,24 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Shows this to an authority that asks for `name`.
+    pub(super) fn prove(&self, name: &str, proof: Arc<CertifiedKey>) {
+        self.proofs.lock().insert(name.to_ascii_lowercase(), proof);
+    }
+
+    /// Shows no proof any more.
+    pub(super) fn forget_proofs(&self) {
+        self.proofs.lock().clear();
+    }
+}
+
 impl ResolvesServerCert for Store {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if hello.alpn().is_some_and(|offer| offer.eq([ACME_TLS])) {
+            let name = hello.server_name()?.to_ascii_lowercase();
+            return self.proofs.lock().get(&name).cloned();
+        }
         let table = self.table.load();
         table.find(hello.server_name(), hello.signature_schemes())
     }

@@ -1,5 +1,6 @@
 //! HTTPS for callers and `wss://` for receivers.
 
+mod acme;
 mod authority;
 mod changes;
 mod handshakes;

@@ -1,0 +1,160 @@
+//! Certificates by ACME (RFC 8555), proved by TLS-ALPN-01 (RFC 8737) on the public listener itself.
+//!
+//! What was issued is written to the cache like any other certificate file, and shown from there.
+
+mod cache;
+mod client;
+mod order;
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use anp_tls::CertificateFacts;
+
+pub(crate) use cache::certificate_path;
+
+use super::{Keeper, settings::AcmeConfig, store::Store};
+use crate::stop::{Step, Stop};
+
+/// How long one order may take.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// The first wait after a failure; it doubles up to the last. Authorities answer impatience with
+/// hours of refusals.
+const FIRST_WAIT: Duration = Duration::from_secs(60);
+const LAST_WAIT: Duration = Duration::from_secs(6 * 3600);
+
+/// The longest wait before the clock is looked at again.
+const LOOK: Duration = Duration::from_secs(3600);
+
+/// Why there is no new certificate.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AcmeError {
+    #[error("{0}")]
+    Protocol(#[from] instant_acme::Error),
+    #[error("the authority does not offer TLS-ALPN-01 for {0}")]
+    NoChallenge(String),
+    #[error("the authority could not check {name}: {reason}")]
+    Unproved { name: String, reason: String },
+    #[error("the order ended as {0:?}")]
+    Order(instant_acme::OrderStatus),
+    #[error("making a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    #[error("{0}")]
+    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    File(#[from] anp_tls::FileError),
+    #[error("no answer within {} s", ORDER_TIMEOUT.as_secs())]
+    Late,
+}
+
+/// Keeps a certificate for the domains of `settings`, until everything ends.
+pub(crate) async fn keep(
+    settings: AcmeConfig,
+    keeper: Arc<Keeper>,
+    store: Arc<Store>,
+    stop: &Stop,
+) {
+    let mut wait = FIRST_WAIT;
+    loop {
+        let facts = keeper.facts(&certificate_path(&settings.cache));
+        let pause = match left(&settings, facts.as_ref(), SystemTime::now()) {
+            Some(left) => left.min(LOOK),
+            None => {
+                let order = tokio::select! {
+                    order = renew(&settings, &store) => order,
+                    () = stop.reached(Step::Draining) => return,
+                };
+                match order {
+                    Ok(()) => {
+                        wait = FIRST_WAIT;
+                        // What is wrong with it is in the log.
+                        let _ = keeper.reload();
+                        // A certificate that is due again at once must not become a loop.
+                        Duration::from_secs(1)
+                    }
+                    Err(error) => {
+                        tracing::error!(
+                            domains = settings.domains.join(" "),
+                            %error,
+                            retry_s = wait.as_secs(),
+                            "no certificate by ACME"
+                        );
+                        let pause = wait;
+                        wait = LAST_WAIT.min(wait * 2);
+                        pause
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.reached(Step::Draining) => return,
+        }
+    }
+}
+
+/// The time until a certificate is due, at two thirds of its life; `None` where it is, or where it
+/// is not for all the domains.
+fn left(
+    settings: &AcmeConfig,
+    facts: Option<&CertificateFacts>,
+    now: SystemTime,
+) -> Option<Duration> {
+    let facts = facts?;
+    let covers = |domain: &String| facts.names.contains(&domain.to_ascii_lowercase());
+    if !settings.domains.iter().all(covers) {
+        return None;
+    }
+    let life = facts.not_after.duration_since(facts.not_before).ok()?;
+    let due = facts.not_before + life * 2 / 3;
+    due.duration_since(now).ok().filter(|left| !left.is_zero())
+}
+
+async fn renew(settings: &AcmeConfig, store: &Store) -> Result<(), AcmeError> {
+    let obtained = tokio::time::timeout(ORDER_TIMEOUT, order::obtain(settings, store)).await;
+    let pem = obtained.map_err(|_| AcmeError::Late)??;
+    let path = certificate_path(&settings.cache);
+    cache::write(&path, pem.as_bytes())?;
+    tracing::info!(domains = settings.domains.join(" "), file = %path.display(), "certificate issued");
+    Ok(())
+}
+
+/// Makes the directory of the cache, for this user alone.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn prepare(cache: &Path) -> Result<(), anp_tls::FileError> {
+    cache::prepare(cache)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_due_at_two_thirds_of_its_life_or_for_another_name() {
+        let begin = SystemTime::UNIX_EPOCH;
+        let day = Duration::from_secs(86_400);
+        let facts = CertificateFacts {
+            names: vec!["a.example".into(), "b.example".into()],
+            subject: String::new(),
+            not_before: begin,
+            not_after: begin + 90 * day,
+        };
+        let settings = |domains: &[&str]| AcmeConfig {
+            domains: domains.iter().map(|d| (*d).to_owned()).collect(),
+            ..AcmeConfig::default()
+        };
+        let one = settings(&["A.example"]);
+        let left = |settings, days| super::left(settings, Some(&facts), begin + days * day);
+        assert_eq!(left(&one, 59), Some(day));
+        assert_eq!(left(&one, 60), None);
+        assert_eq!(left(&one, 91), None);
+        assert_eq!(left(&settings(&["a.example", "c.example"]), 0), None);
+        assert_eq!(super::left(&one, None, begin), None);
+    }
+}
