@@ -5,12 +5,13 @@ PYTHON ?= python3
 # Tests of the Python side start this binary.
 BINARY = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/anp-proxy
 
-.PHONY: help demo build test test-rust pebble test-python lint bench promises guard fuzz
+.PHONY: help demo build wheel test test-rust pebble test-python lint bench promises guard fuzz
 
 help:
 	@echo "make demo       build and run gateway, receiver and a sample app; prints what to try"
 	@echo "make test       every test, Rust and Python"
 	@echo "make pebble     install pebble, without which ACME is not tested; make test does it"
+	@echo "make wheel      the Python package, optimised, in python/dist"
 	@echo "make lint       format, clippy, documentation, licences of dependencies"
 	@echo "make bench      us beside our peers on this machine"
 	@echo "make promises   times, memory and long runs beside their limits"
@@ -41,8 +42,17 @@ test-rust: pebble
 	  $(CARGO) test --workspace --locked; \
 	fi
 
+wheel: .venv/installed
+	.venv/bin/maturin build --release --locked --manifest-path python/Cargo.toml --out python/dist
+
+# The wheel that the tests install: quick to build.
+TEST_WHEELS = python/target/test-wheels
+
 test-python: build .venv/installed
-	ANP_PROXY_BIN="$(abspath $(BINARY))" .venv/bin/python -m pytest python/tests vectors
+	rm -rf $(TEST_WHEELS)
+	.venv/bin/maturin build --profile dev --locked --manifest-path python/Cargo.toml --out $(TEST_WHEELS)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall $(TEST_WHEELS)/*.whl
+	ANP_PROXY_BIN="$(abspath $(BINARY))" ANP_WHEELS="$(abspath $(TEST_WHEELS))" .venv/bin/python -m pytest python/tests vectors
 
 .venv/installed: python/requirements-test.txt
 	$(PYTHON) -m venv .venv
@@ -51,7 +61,9 @@ test-python: build .venv/installed
 
 lint:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path python/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --manifest-path python/Cargo.toml --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 	  set -x; $(CARGO) deny --locked check bans licenses sources; \

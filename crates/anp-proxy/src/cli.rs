@@ -161,6 +161,10 @@ pub(crate) struct ReceiverArgs {
     /// Path of the app to ask whether it is well; while it is not, requests wait or go elsewhere
     #[arg(long, value_name = "PATH")]
     pub(crate) health_path: Option<String>,
+    /// An app in this process.
+    #[cfg(feature = "app")]
+    #[command(flatten)]
+    pub(crate) in_process: AppArgs,
 }
 
 /// Flags of `dev`.
@@ -173,6 +177,31 @@ pub(crate) struct DevArgs {
     /// Where callers connect [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
+    /// An app in this process.
+    #[cfg(feature = "app")]
+    #[command(flatten)]
+    pub(crate) in_process: AppArgs,
+}
+
+/// Flags that name an app of the program that this command line runs in.
+#[cfg(feature = "app")]
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct AppArgs {
+    /// Python app to call in this process, instead of --to: an ASGI app, such as main:app
+    #[arg(long, value_name = "MODULE:ATTR", conflicts_with = "to")]
+    pub(crate) app: Option<String>,
+    /// What --app names is called without arguments, and gives the app
+    #[arg(long, requires = "app")]
+    pub(crate) factory: bool,
+    /// Where modules are looked for first [default: the current directory]
+    #[arg(long, value_name = "DIR", requires = "app")]
+    pub(crate) app_dir: Option<PathBuf>,
+    /// What --app names is a WSGI app; it is called in threads
+    #[arg(long, requires = "app")]
+    pub(crate) wsgi: bool,
+    /// Path that the app is told it is mounted at (ASGI root_path, WSGI SCRIPT_NAME)
+    #[arg(long, value_name = "PATH", requires = "app")]
+    pub(crate) root_path: Option<String>,
 }
 
 /// Flags of `demo`.
@@ -212,6 +241,19 @@ pub(crate) enum ConfigCommand {
     Check,
     /// Print the settings in effect and where each came from
     Show,
+}
+
+#[cfg(feature = "app")]
+impl Command {
+    /// The flags that name an app in this process, where there are any.
+    pub(crate) fn app(&self) -> Option<&AppArgs> {
+        let args = match self {
+            Self::Receiver(args) => &args.in_process,
+            Self::Dev(args) => &args.in_process,
+            _ => return None,
+        };
+        args.app.is_some().then_some(args)
+    }
 }
 
 impl Cli {

@@ -1,6 +1,6 @@
 //! How the program ends: exit codes, and the line that says why.
 
-use std::{fmt, process::ExitCode};
+use std::fmt;
 
 /// Why the program ends without having done its work.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ impl Failure {
     }
 
     /// The exit code.
-    pub(crate) fn code(&self) -> ExitCode {
-        ExitCode::from(self.code)
+    pub(crate) fn code(&self) -> u8 {
+        self.code
     }
 }
 

@@ -191,6 +191,22 @@ impl Config {
         Ok(())
     }
 
+    /// As [`Config::validate_in_process`], for an app that takes the tunnel's streams as they are:
+    /// nobody could compress its responses.
+    ///
+    /// # Errors
+    /// As [`Config::validate_in_process`].
+    pub fn validate_streams(&self) -> Result<(), ConfigError> {
+        self.validate_in_process()?;
+        if !self.compress.is_empty() {
+            return Err(ConfigError {
+                key: "compress",
+                message: "expected none: this app's responses are sent as they are".into(),
+            });
+        }
+        Ok(())
+    }
+
     fn validate_tunnels(&self) -> Result<(), ConfigError> {
         let fail = |key, message: String| Err(ConfigError { key, message });
         if self.gateways.is_empty() {
@@ -404,6 +420,19 @@ mod tests {
     fn toml_like(config: &Config) -> String {
         // Any format shows what Serialize gives.
         serde_json::to_string(config).unwrap()
+    }
+
+    #[test]
+    fn an_app_in_the_process_has_no_url() {
+        let mut config = valid();
+        assert_eq!(config.validate_in_process().unwrap_err().key, "to");
+        config.to.clear();
+        assert_eq!(config.validate_in_process(), Ok(()));
+        config.compress = vec![ContentCoding::Br];
+        assert_eq!(config.validate_in_process(), Ok(()));
+        assert_eq!(config.validate_streams().unwrap_err().key, "compress");
+        config.health_path = Some("/".into());
+        assert_eq!(config.validate_in_process().unwrap_err().key, "health_path");
     }
 
     #[test]

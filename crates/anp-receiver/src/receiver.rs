@@ -13,7 +13,7 @@ use crate::{
         Source, TakeStreams,
         service::{self, Body, BoxError},
     },
-    config::{Config, ConfigError, MAX_TUNNELS},
+    config::{Config, MAX_TUNNELS},
     error::Error,
     event::{Event, Events},
     gateway::Gateway,
@@ -98,18 +98,9 @@ impl Receiver {
     /// A receiver of `config` that gives every request to `taker` as the tunnel has it.
     ///
     /// # Errors
-    /// [`Error::Config`]: see [`Config::validate_in_process`]; compression is for the other ways to
-    /// call an app.
+    /// [`Error::Config`]: see [`Config::validate_streams`].
     pub fn with_streams(config: Config, taker: Arc<dyn TakeStreams>) -> Result<Self, Error> {
-        config.validate_in_process()?;
-        if !config.compress.is_empty() {
-            let message = "expected none: this app's responses are sent as they are".into();
-            return Err(ConfigError {
-                key: "compress",
-                message,
-            }
-            .into());
-        }
+        config.validate_streams()?;
         Self::of(config, Source::Streams(taker))
     }
 

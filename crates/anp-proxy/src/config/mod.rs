@@ -171,7 +171,20 @@ impl Loaded {
     /// # Errors
     /// The first setting that cannot be, with its place.
     pub(crate) fn check_receiver(&self) -> Result<(), Problem> {
-        self.config.receiver.validate().map_err(|error| {
+        self.judge_receiver(self.config.receiver.validate())
+    }
+
+    /// As [`Loaded::check_receiver`], for an app in this process.
+    ///
+    /// # Errors
+    /// As [`Loaded::check_receiver`].
+    #[cfg(feature = "app")]
+    pub(crate) fn check_receiver_in_process(&self) -> Result<(), Problem> {
+        self.judge_receiver(self.config.receiver.validate_streams())
+    }
+
+    fn judge_receiver(&self, judged: Result<(), anp_receiver::ConfigError>) -> Result<(), Problem> {
+        judged.map_err(|error| {
             let flag = match error.key {
                 "to" => " (--to)",
                 "gateways" => " (--gateway)",

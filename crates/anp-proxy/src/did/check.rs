@@ -1,6 +1,6 @@
 //! `did check`: the steps of a gateway, one after the other, until one fails.
 
-use std::{fmt::Write as _, process::ExitCode, sync::Arc};
+use std::{fmt::Write as _, sync::Arc};
 
 use anp_auth::{
     Document,
@@ -8,13 +8,13 @@ use anp_auth::{
 };
 
 use super::{Subject, args::CheckArgs, show};
-use crate::{exit::Failure, stdout};
+use crate::{FAILURE, SUCCESS, exit::Failure, stdout};
 
 /// Fetches a document and says what happened.
 ///
 /// # Errors
 /// What was given cannot be used; that a gateway would refuse is the exit code.
-pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     let subject = Subject::read(&args.subject)?;
     let did = subject.did();
     let mut ports = args.allow_port.clone();
@@ -53,7 +53,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
         Ok(document) => document,
         Err(error) => {
             stdout::say(&format!("FAIL  {error}{}", advice(&error)));
-            return Ok(ExitCode::FAILURE);
+            return Ok(FAILURE);
         }
     };
     let bound = match did.binding() {
@@ -80,8 +80,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     }
     stdout::say(text.trim_end());
     Ok(match usable && same {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+        true => SUCCESS,
+        false => FAILURE,
     })
 }
 

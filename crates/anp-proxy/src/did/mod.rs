@@ -6,24 +6,24 @@ mod header;
 mod new;
 mod show;
 
-use std::{path::Path, process::ExitCode};
+use std::path::Path;
 
 use anp_auth::{Did, Document, load_document};
 
 pub(crate) use args::DidCommand;
 
-use crate::exit::Failure;
+use crate::{SUCCESS, exit::Failure};
 
 /// Runs one of the commands.
 ///
 /// # Errors
 /// What it was given cannot be used, or files cannot be read or written.
-pub(crate) fn run(command: &DidCommand) -> Result<ExitCode, Failure> {
+pub(crate) fn run(command: &DidCommand) -> Result<u8, Failure> {
     match command {
-        DidCommand::New(args) => new::run(args).map(|()| ExitCode::SUCCESS),
-        DidCommand::Show(args) => show::run(args).map(|()| ExitCode::SUCCESS),
+        DidCommand::New(args) => new::run(args).map(|()| SUCCESS),
+        DidCommand::Show(args) => show::run(args).map(|()| SUCCESS),
         DidCommand::Check(args) => check::run(args),
-        DidCommand::Header(args) => header::run(args).map(|()| ExitCode::SUCCESS),
+        DidCommand::Header(args) => header::run(args).map(|()| SUCCESS),
     }
 }
 

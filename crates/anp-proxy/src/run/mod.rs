@@ -8,26 +8,29 @@ mod inherit;
 mod state;
 mod together;
 
-use std::{future::Future, process::ExitCode};
+use std::future::Future;
 
 use anp_gateway::{Bound, Gateway, Listeners};
 use anp_receiver::{Event, Receiver};
 use tokio::sync::watch;
 
 use crate::{
+    SUCCESS,
     config::Loaded,
     exit::Failure,
     signals::{self, Stop},
     stdout,
 };
 
+#[cfg(feature = "app")]
+pub(crate) use together::prepare_both;
 pub(crate) use together::{demo, dev};
 
 /// Runs a gateway until it is told to stop.
 ///
 /// # Errors
 /// A setting is wrong, an address cannot be listened on, or the gateway failed.
-pub(crate) fn gateway(loaded: &Loaded, replace: bool) -> Result<ExitCode, Failure> {
+pub(crate) fn gateway(loaded: &Loaded, replace: bool) -> Result<u8, Failure> {
     loaded.check_gateway()?;
     start_log(loaded)?;
     // Before any thread runs: it takes variables out of the environment.
@@ -63,7 +66,7 @@ fn say_address(bound: &Bound) {
 ///
 /// # Errors
 /// A setting is wrong, or every gateway refused it for good.
-pub(crate) fn receiver(loaded: &Loaded) -> Result<ExitCode, Failure> {
+pub(crate) fn receiver(loaded: &Loaded) -> Result<u8, Failure> {
     loaded.check_receiver()?;
     start_log(loaded)?;
     serve(async {
@@ -87,18 +90,18 @@ pub(crate) fn receiver(loaded: &Loaded) -> Result<ExitCode, Failure> {
     })
 }
 
-fn start_log(loaded: &Loaded) -> Result<(), Failure> {
+pub(crate) fn start_log(loaded: &Loaded) -> Result<(), Failure> {
     loaded.check_log()?;
     loaded.config.log.start()
 }
 
 /// Runs `work` on an event loop of this thread. Workers have threads of their own.
-fn serve(work: impl Future<Output = Result<(), Failure>>) -> Result<ExitCode, Failure> {
+fn serve(work: impl Future<Output = Result<(), Failure>>) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(format!("cannot start an event loop: {error}")))?;
-    runtime.block_on(work).map(|()| ExitCode::SUCCESS)
+    runtime.block_on(work).map(|()| SUCCESS)
 }
 
 fn follow() -> Result<watch::Receiver<Stop>, Failure> {

@@ -2,7 +2,6 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    process::ExitCode,
     sync::Once,
 };
 
@@ -23,7 +22,7 @@ use crate::{
 ///
 /// # Errors
 /// A setting is wrong, an address cannot be listened on, or either side failed.
-pub(crate) fn dev(mut loaded: Loaded) -> Result<ExitCode, Failure> {
+pub(crate) fn dev(mut loaded: Loaded) -> Result<u8, Failure> {
     prepare(&mut loaded)?;
     serve(async {
         let stop = follow()?;
@@ -38,7 +37,7 @@ pub(crate) fn dev(mut loaded: Loaded) -> Result<ExitCode, Failure> {
 ///
 /// # Errors
 /// As [`dev`].
-pub(crate) fn demo(mut loaded: Loaded) -> Result<ExitCode, Failure> {
+pub(crate) fn demo(mut loaded: Loaded) -> Result<u8, Failure> {
     // Its own app is the point of it, whatever the configuration says of others.
     loaded.config.receiver.to = vec![app_at(SocketAddr::from(([127, 0, 0, 1], 1)))?];
     prepare(&mut loaded)?;
@@ -63,6 +62,14 @@ pub(crate) fn demo(mut loaded: Loaded) -> Result<ExitCode, Failure> {
 /// Checks everything before a port opens. Where the receiver connects is known only afterwards;
 /// what the configuration says of gateways is meant for the `receiver` command.
 fn prepare(loaded: &mut Loaded) -> Result<(), Failure> {
+    prepare_both(loaded)?;
+    loaded.check_gateway()?;
+    loaded.check_receiver()?;
+    start_log(loaded)
+}
+
+/// Sets what follows from gateway and receiver being one process.
+pub(crate) fn prepare_both(loaded: &mut Loaded) -> Result<(), Failure> {
     // Who runs both in a terminal wants to see requests pass.
     let log_requests = loaded.origin("gateway", "access_log").is_none();
     let gateway = &mut loaded.config.gateway;
@@ -73,9 +80,7 @@ fn prepare(loaded: &mut Loaded) -> Result<(), Failure> {
         gateway.open.get_or_insert(true);
     }
     loaded.config.receiver.gateways = vec![gateway_at(SocketAddr::from(([127, 0, 0, 1], 1)))?];
-    loaded.check_gateway()?;
-    loaded.check_receiver()?;
-    start_log(loaded)
+    Ok(())
 }
 
 /// Runs both, and says `ready` once requests get through. Both stop at the same signal: requests under

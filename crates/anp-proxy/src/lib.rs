@@ -1,0 +1,123 @@
+//! `anp-proxy`: gateway, receiver and tools of the ANP reverse tunnel behind one command line.
+//!
+//! The binary is [`main_with`] and nothing else. The Python package calls it, too, with the feature
+//! `app`: flags that name an app of the calling program ([`Outcome::App`]).
+//!
+//! ```
+//! use anp_proxy::{Outcome, main_with};
+//!
+//! // As `anp-proxy gatway`: says what is wrong on standard error.
+//! assert!(matches!(main_with(["anp-proxy", "gatway"]), Outcome::Ended(2)));
+//! ```
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "app")]
+mod app;
+
+mod cli;
+mod config;
+mod demo;
+mod did;
+mod exit;
+mod inspect;
+mod logging;
+mod run;
+mod signals;
+mod stdout;
+mod token;
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write as _},
+};
+
+use clap::Parser as _;
+
+use cli::{Cli, Command, ConfigCommand, TokenCommand};
+use exit::Failure;
+
+#[cfg(feature = "app")]
+pub use app::AppCommand;
+
+/// What a command line came to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It did its work or could not: the exit code.
+    Ended(u8),
+    /// The calling program is to run an app of its own.
+    #[cfg(feature = "app")]
+    App(Box<AppCommand>),
+}
+
+/// Does what `args`, the first of which is the program's name, ask for; returns when it is done. It
+/// writes to standard output and error and takes over SIGINT and SIGTERM while it serves.
+pub fn main_with<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> Outcome {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(said) => {
+            // `--help` and `--version` come here, too.
+            let _ = said.print();
+            return Outcome::Ended(u8::try_from(said.exit_code()).unwrap_or(2));
+        }
+    };
+    execute(&cli).unwrap_or_else(|failure| {
+        let _ = writeln!(io::stderr(), "error: {failure}");
+        Outcome::Ended(failure.code())
+    })
+}
+
+/// The exit code of a command that did its work.
+const SUCCESS: u8 = 0;
+/// The exit code of a command that found what it looks for to be wrong.
+const FAILURE: u8 = 1;
+
+fn execute(cli: &Cli) -> Result<Outcome, Failure> {
+    let loaded = || {
+        let file = cli.common.config.as_deref().map(config::File::read);
+        config::load(cli.sources(file.transpose()?, env::vars_os().collect()))
+    };
+    #[cfg(feature = "app")]
+    if let Some(args) = cli.command.app() {
+        return Ok(Outcome::App(Box::new(app::prepare(cli, args, loaded()?)?)));
+    }
+    let code = match &cli.command {
+        Command::Inspect(args) => match inspect::run(&args.file, &mut io::stdout().lock())? {
+            true => SUCCESS,
+            false => FAILURE,
+        },
+        Command::Config(ConfigCommand::Check) => check(loaded()),
+        Command::Config(ConfigCommand::Show) => {
+            let text = loaded()?.show().map_err(Failure::runtime)?;
+            stdout::say(text.trim_end());
+            SUCCESS
+        }
+        Command::Did(command) => did::run(command)?,
+        Command::Token(TokenCommand::New { name }) => {
+            token::new(name)?;
+            SUCCESS
+        }
+        Command::Gateway(args) => run::gateway(&loaded()?, args.replace)?,
+        Command::Receiver(_) => run::receiver(&loaded()?)?,
+        Command::Dev(_) => run::dev(loaded()?)?,
+        Command::Demo(_) => run::demo(loaded()?)?,
+    };
+    Ok(Outcome::Ended(code))
+}
+
+/// Says whether the configuration is valid; a section that no layer mentions is not judged.
+fn check(loaded: Result<config::Loaded, config::Problems>) -> u8 {
+    let problems = match loaded {
+        Ok(loaded) => loaded.problems(),
+        Err(config::Problems(problems)) => problems,
+    };
+    for problem in &problems {
+        let _ = writeln!(io::stderr(), "{problem}");
+    }
+    if problems.is_empty() {
+        stdout::say("configuration is valid");
+        SUCCESS
+    } else {
+        FAILURE
+    }
+}

@@ -1,0 +1,91 @@
+"""The command line: `anp-proxy`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import sys
+from typing import Any
+
+from ._core import Command, command
+from ._gateway import Gateway
+from ._lifespan import LifespanFailed
+from ._receiver import Receiver, ReceiverFailed, run_loop, until_signal
+from ._types import ASGIApp
+from ._wsgi import WSGI
+
+
+def main() -> int:
+    """Do what the command line asks for; the exit code."""
+    done = command(["anp-proxy", *sys.argv[1:]])
+    if isinstance(done, int):
+        return done
+    # What the app and this package log; the core writes its own lines.
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    try:
+        app = load(done)
+    except AppNotFound as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        run_loop(until_signal(_serve(app, done)))
+    except (LifespanFailed, ReceiverFailed, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 1
+    return 0
+
+
+class AppNotFound(Exception):
+    """What `--app` names is not there."""
+
+
+def load(asked: Command) -> ASGIApp:
+    """The app that `--app` names.
+
+    Raises AppNotFound where it is not there; what importing the module raises goes on.
+    """
+    sys.path.insert(0, os.path.abspath(asked.app_dir or "."))
+    name, colon, path = asked.app.partition(":")
+    if not (name and colon and path):
+        raise AppNotFound(f"--app: expected MODULE:ATTR, such as main:app, got {asked.app!r}")
+    try:
+        found: Any = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # A module that the app itself lacks is the app's mistake, and shown as that.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise AppNotFound(f"--app: there is no module {error.name!r} in {sys.path[0]} or elsewhere") from None
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise AppNotFound(f"--app: the module {name!r} has no {path!r}") from None
+    if asked.factory:
+        found = found()
+    if not callable(found):
+        raise AppNotFound(f"--app: {asked.app!r} is {type(found).__name__}, not an app")
+    return WSGI(found) if asked.wsgi else found
+
+
+async def _serve(app: ASGIApp, asked: Command) -> None:
+    """Serve until cancelled: gateway and receiver for `dev`, else the receiver alone."""
+    settings = asked.receiver
+    async with contextlib.AsyncExitStack() as stack:
+        gateway = None
+        public = ", ".join(settings.gateways)
+        if (gateway_settings := asked.gateway) is not None:
+            gateway = await stack.enter_async_context(Gateway._of(gateway_settings))
+            settings = settings.with_gateway(gateway.tunnel_url)
+            public = gateway.url
+        receiver = await stack.enter_async_context(Receiver._of(app, settings, asked.root_path))
+        print(f"{public} → {asked.app}", flush=True)
+        try:
+            await receiver.wait()
+        finally:
+            if gateway is not None:
+                # Both stop at once: requests end, and callers are told to go.
+                gateway._core().stop()

@@ -1,0 +1,328 @@
+"""A receiver within a program: an ASGI app behind one or several gateways."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from ._core import Dispatcher, ReceiverSettings, RunningReceiver
+from ._lifespan import Lifespan, Mode
+from ._settings import as_json
+from ._types import ASGIApp
+
+log = logging.getLogger("anp_proxy")
+
+MAX_MESSAGE = 16 << 20
+"""Most bytes of a WebSocket message, unless told otherwise."""
+
+
+class ReceiverFailed(RuntimeError):
+    """No gateway is left to serve: each was given up. The message says why the last one was."""
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a receiver did so far."""
+
+    requests: int
+    """Requests that the app was called for."""
+    in_flight: int
+    """Those it is called for now."""
+    tunnels: int
+    """Tunnels that take requests now."""
+
+
+class Receiver:
+    """`async with Receiver(app, gateway="ws://…") as receiver`: serves `app` until the end of the block.
+
+    Entering it starts the app's lifespan and returns once a tunnel takes requests; leaving it lets
+    requests end, for `drain_timeout` at most. `app` is an ASGI app; `WSGI(app)` makes one of a WSGI app.
+    The event loop is the running one, and everything of the app runs on it.
+
+    `gateway` is one address or several. Every other setting of the `[receiver]` table is a keyword, too:
+    `name="lab-1"`, `workers=2`, `drain_timeout="10s"` … ValueError tells of one that cannot be.
+
+    `root_path` is where the app is told it is mounted, `lifespan` is "auto", "on" or "off",
+    `max_message` bounds messages of WebSockets.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        gateway: str | Iterable[str],
+        *,
+        root_path: str = "",
+        lifespan: Mode = "auto",
+        max_message: int = MAX_MESSAGE,
+        **settings: Any,
+    ) -> None:
+        settings["gateways"] = [gateway] if isinstance(gateway, str) else list(gateway)
+        self._begin(app, ReceiverSettings.from_json(as_json(settings)), root_path, lifespan, max_message)
+
+    @classmethod
+    def _of(cls, app: ASGIApp, settings: ReceiverSettings, root_path: str) -> Receiver:
+        receiver = cls.__new__(cls)
+        receiver._begin(app, settings, root_path, "auto", MAX_MESSAGE)
+        return receiver
+
+    def _begin(
+        self, app: ASGIApp, settings: ReceiverSettings, root_path: str, lifespan: Mode, max_message: int
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._root_path = root_path.rstrip("/")
+        self._lifespan = Lifespan(app, lifespan)
+        self._max_message = max_message
+        self._running: RunningReceiver | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._last = Stats(0, 0, 0)
+        self._ready: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._tunnels: set[tuple[str, int]] = set()
+        self._unwatch: Callable[[], None] = lambda: None
+
+    @property
+    def urls(self) -> list[str]:
+        """The public URLs that gateways granted this receiver; empty where they do not tell."""
+        return []
+
+    def stats(self) -> Stats:
+        """What it did so far."""
+        if (dispatcher := self._dispatcher) is None:
+            return self._last
+        return Stats(dispatcher.requests(), dispatcher.in_flight(), len(self._tunnels))
+
+    async def start(self) -> None:
+        """Start the app's lifespan and the tunnels; done once a tunnel takes requests.
+
+        Raises LifespanFailed where the app does not start up, ReceiverFailed where no gateway takes it.
+        """
+        if self._running is not None:
+            raise RuntimeError("the receiver was started before")
+        loop = asyncio.get_running_loop()
+        self._ready, self._ended = loop.create_future(), loop.create_future()
+        await self._lifespan.startup()
+        try:
+            self._dispatcher = Dispatcher(
+                self._app,
+                loop,
+                create_task=_create_task(loop),
+                log=_log,
+                notify=self._notify,
+                state=self._lifespan.state if self._lifespan.is_running else None,
+                root_path=self._root_path,
+                max_message=self._max_message,
+            )
+            self._unwatch = _watch(loop, self._dispatcher)
+            self._running = RunningReceiver(self._settings, self._dispatcher)
+            await asyncio.wait([self._ready, self._ended], return_when=asyncio.FIRST_COMPLETED)
+            if self._ended.done():
+                self._ended.result()
+        except BaseException:
+            await self._close(now=True)
+            raise
+
+    async def wait(self) -> None:
+        """Wait until it ends; raises ReceiverFailed where that is because no gateway is left."""
+        if self._ended is None:
+            raise RuntimeError("the receiver was not started")
+        await asyncio.shield(self._ended)
+
+    async def stop(self, *, now: bool = False) -> None:
+        """Let requests end, for `drain_timeout` at most, close the tunnels and shut the app down.
+
+        `now` does not wait, and neither does a stop that is cancelled.
+        """
+        await self._close(now)
+
+    async def __aenter__(self) -> Receiver:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._close(now=False)
+
+    async def _close(self, now: bool) -> None:
+        try:
+            if self._running is not None and self._ended is not None:
+                self._running.kill() if now else self._running.stop()
+                try:
+                    await asyncio.wait([self._ended])
+                except asyncio.CancelledError:
+                    self._running.kill()
+                    raise
+                await self._end_tasks()
+        finally:
+            self._unwatch()
+            self._unwatch = lambda: None
+            if self._ended is not None and self._ended.done() and not self._ended.cancelled():
+                # Whoever waits for it was told; a stop is not the place to be told again.
+                self._ended.exception()
+            self._last = self.stats()
+            # It holds this receiver, which the collector of garbage cannot see.
+            self._dispatcher = None
+            await self._lifespan.shutdown()
+
+    async def _end_tasks(self) -> None:
+        """End the calls of the app whose caller is gone: nothing waits for them any more."""
+        tasks = self._dispatcher.tasks() if self._dispatcher else []
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _notify(self, kind: str, *news: Any) -> None:
+        """Told by the core what became of the tunnels."""
+        if kind == "ready":
+            gateway, tunnel = news
+            self._tunnels.add((gateway, tunnel))
+            log.info("tunnel %d to %s is ready", tunnel, gateway)
+            if self._ready is not None and not self._ready.done():
+                self._ready.set_result(None)
+        elif kind == "lost":
+            gateway, tunnel, reason = news
+            self._tunnels.discard((gateway, tunnel))
+            log.warning("no tunnel %d to %s: %s", tunnel, gateway, reason)
+        elif self._ended is not None and not self._ended.done():
+            self._tunnels.clear()
+            (reason,) = news
+            if reason is None:
+                self._ended.set_result(None)
+            else:
+                self._ended.set_exception(ReceiverFailed(reason))
+
+
+async def serve(
+    app: ASGIApp,
+    gateway: str | Iterable[str],
+    *,
+    root_path: str = "",
+    lifespan: Mode = "auto",
+    max_message: int = MAX_MESSAGE,
+    **settings: Any,
+) -> None:
+    """Serve `app` through `gateway` until cancelled; arguments as for `Receiver`.
+
+    Raises LifespanFailed where the app does not start up, ReceiverFailed once no gateway is left.
+    """
+    receiver = Receiver(
+        app, gateway, root_path=root_path, lifespan=lifespan, max_message=max_message, **settings
+    )
+    async with receiver:
+        await receiver.wait()
+
+
+def run(app: ASGIApp, gateway: str | Iterable[str], **settings: Any) -> None:
+    """Serve `app` until Ctrl-C or SIGTERM, on an event loop of its own; arguments as for `serve`.
+
+    The loop is uvloop's where that is installed. A second signal does not wait for requests to end.
+    """
+    run_loop(until_signal(_run(Receiver(app, gateway, **settings))))
+
+
+async def _run(receiver: Receiver) -> None:
+    async with receiver:
+        await receiver.wait()
+
+
+async def until_signal(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work`; SIGINT and SIGTERM cancel it, each time that one comes: a stop that is cancelled
+    again does not wait."""
+    loop = asyncio.get_running_loop()
+    working = loop.create_task(work)
+    signalled = False
+
+    def stop() -> None:
+        nonlocal signalled
+        signalled = True
+        working.cancel()
+
+    taken = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Not the main thread, or not a loop that can.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, stop)
+            taken.append(number)
+    try:
+        await working
+    except asyncio.CancelledError:
+        if not signalled:
+            raise
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)
+
+
+def run_loop(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine on uvloop where that is installed, else on asyncio's own loop."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
+
+
+def _create_task(loop: asyncio.AbstractEventLoop) -> Callable[[Any], asyncio.Task[None]]:
+    """How tasks are made: as the loop does, without the detours where nobody changed that."""
+    if loop.get_task_factory() is not None:
+        return loop.create_task
+    if sys.version_info >= (3, 12):
+        return functools.partial(asyncio.Task, loop=loop, eager_start=True)
+    return functools.partial(asyncio.Task, loop=loop)
+
+
+def _watch(loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher) -> Callable[[], None]:
+    """Have the loop drain the dispatcher whenever something waits. Gives what ends that."""
+    descriptor = dispatcher.fileno()
+
+    def unwatch() -> None:
+        loop.remove_reader(descriptor)
+
+    try:
+        loop.add_reader(descriptor, dispatcher.drain)
+        return unwatch
+    except NotImplementedError:
+        return _watch_in_thread(loop, dispatcher)
+
+
+def _watch_in_thread(loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher) -> Callable[[], None]:
+    """As `_watch`, for loops that watch no descriptors: a thread does."""
+    import select
+
+    ended = threading.Event()
+
+    def drain(drained: threading.Event) -> None:
+        try:
+            if not ended.is_set():
+                dispatcher.drain()
+        finally:
+            drained.set()
+
+    def watch() -> None:
+        while not ended.is_set():
+            if select.select([dispatcher.fileno()], [], [], 0.1)[0]:
+                drained = threading.Event()
+                try:
+                    loop.call_soon_threadsafe(drain, drained)
+                except RuntimeError:
+                    return
+                drained.wait(1)
+
+    threading.Thread(target=watch, name="anp-watch", daemon=True).start()
+    return ended.set
+
+
+def _log(message: str, error: BaseException | None) -> None:
+    log.error(message, exc_info=error)

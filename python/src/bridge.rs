@@ -1,0 +1,127 @@
+//! From the threads that carry tunnels to the event loop, without the GIL.
+//!
+//! ```text
+//!   worker ─ take ─┐                                            ┌─▶ new requests
+//!   worker ─ wake ─┼─▶ queue (one lock) ── one byte a batch ──▶ loop ─▶ streams that go on
+//!   runner ─ tell ─┘                                            └─▶ notices
+//! ```
+
+use std::{
+    io::{self, Read as _, Write as _},
+    os::{fd::AsRawFd as _, unix::net::UnixStream},
+    sync::Arc,
+};
+
+use anp_receiver::{Incoming, TakeStreams};
+use parking_lot::Mutex;
+
+use crate::exchange::Exchange;
+
+/// What waits for the loop.
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// Requests that nobody has seen yet.
+    pub(crate) incoming: Vec<Incoming>,
+    /// Exchanges whose stream has something new to say.
+    pub(crate) woken: Vec<Arc<Exchange>>,
+    /// What became of tunnels and of the receiver.
+    pub(crate) notices: Vec<Notice>,
+}
+
+/// News of a receiver.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// A tunnel takes requests.
+    Ready {
+        /// The gateway's address.
+        gateway: String,
+        /// Which of its tunnels.
+        tunnel: u16,
+    },
+    /// There is no tunnel in a place for now.
+    Lost {
+        /// The gateway's address.
+        gateway: String,
+        /// Which of its tunnels.
+        tunnel: u16,
+        /// Why, and when the next attempt follows.
+        reason: String,
+    },
+    /// The receiver ended; an error says why, unless it was told to.
+    Ended(Result<(), String>),
+}
+
+/// The queue of one receiver.
+pub(crate) struct Bridge {
+    queue: Mutex<Queue>,
+    /// A byte in it wakes the loop.
+    write: UnixStream,
+    read: UnixStream,
+}
+
+#[derive(Default)]
+struct Queue {
+    batch: Batch,
+    /// The loop was woken and has not taken the batch since.
+    signalled: bool,
+}
+
+impl Bridge {
+    /// An empty queue.
+    ///
+    /// # Errors
+    /// The system gave no more descriptors.
+    pub(crate) fn new() -> io::Result<Self> {
+        let (read, write) = UnixStream::pair()?;
+        read.set_nonblocking(true)?;
+        write.set_nonblocking(true)?;
+        Ok(Self {
+            queue: Mutex::default(),
+            write,
+            read,
+        })
+    }
+
+    /// The descriptor that becomes readable when something waits.
+    pub(crate) fn descriptor(&self) -> i32 {
+        self.read.as_raw_fd()
+    }
+
+    /// Takes everything that waits; `spare` is what the next batch is gathered in.
+    pub(crate) fn take(&self, spare: Batch) -> Batch {
+        let mut bytes = [0; 64];
+        // Before the batch is taken: whoever adds to the next one writes a byte again.
+        let _ = (&self.read).read(&mut bytes);
+        let mut queue = self.queue.lock();
+        queue.signalled = false;
+        std::mem::replace(&mut queue.batch, spare)
+    }
+
+    /// Tells of something that became of the receiver.
+    pub(crate) fn tell(&self, notice: Notice) {
+        self.add(|batch| batch.notices.push(notice));
+    }
+
+    /// Has the loop look at `exchange`.
+    pub(crate) fn wake(&self, exchange: Arc<Exchange>) {
+        self.add(|batch| batch.woken.push(exchange));
+    }
+
+    fn add(&self, add: impl FnOnce(&mut Batch)) {
+        let signalled = {
+            let mut queue = self.queue.lock();
+            add(&mut queue.batch);
+            std::mem::replace(&mut queue.signalled, true)
+        };
+        if !signalled {
+            // A full socket holds bytes enough to wake the loop; a closed one has no loop.
+            let _ = (&self.write).write(&[1]);
+        }
+    }
+}
+
+impl TakeStreams for Bridge {
+    fn take(&self, incoming: Incoming) {
+        self.add(|batch| batch.incoming.push(incoming));
+    }
+}

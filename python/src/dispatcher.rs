@@ -1,0 +1,150 @@
+//! The loop's side of a receiver: turns what waits in the bridge into tasks and wake-ups.
+
+use std::{mem, sync::Arc};
+
+use anp_receiver::Incoming;
+use parking_lot::Mutex;
+use pyo3::{prelude::*, types::PyDict};
+
+use crate::{
+    bridge::{Batch, Bridge, Notice},
+    env::Env,
+    exchange::{Exchange, ReceiveCall, SendCall},
+    run::Run,
+    scope::scope,
+};
+
+/// Calls an ASGI app for the requests of a receiver. Belongs to one event loop.
+#[pyclass(frozen, module = "anp_proxy._core")]
+pub(crate) struct Dispatcher {
+    pub(crate) env: Arc<Env>,
+    /// Room of the last batch.
+    spare: Mutex<Batch>,
+    call_soon: Py<PyAny>,
+    /// `notify(kind, ...)`, told what became of tunnels.
+    notify: Py<PyAny>,
+}
+
+#[pymethods]
+impl Dispatcher {
+    #[new]
+    #[pyo3(signature = (app, event_loop, *, create_task, log, notify, state, root_path, max_message))]
+    #[expect(clippy::too_many_arguments, reason = "each has a name in Python")]
+    fn new(
+        app: Py<PyAny>,
+        event_loop: &Bound<'_, PyAny>,
+        create_task: Py<PyAny>,
+        log: Py<PyAny>,
+        notify: Py<PyAny>,
+        state: Option<Py<PyDict>>,
+        root_path: String,
+        max_message: usize,
+    ) -> PyResult<Self> {
+        let bridge = Arc::new(Bridge::new()?);
+        let env = Env::new(
+            bridge,
+            app,
+            event_loop,
+            create_task,
+            log,
+            state,
+            root_path,
+            max_message,
+        )?;
+        Ok(Self {
+            env: Arc::new(env),
+            spare: Mutex::default(),
+            call_soon: event_loop.getattr("call_soon")?.unbind(),
+            notify,
+        })
+    }
+
+    /// The descriptor that becomes readable when `drain` has something to do.
+    fn fileno(&self) -> i32 {
+        self.env.bridge.descriptor()
+    }
+
+    /// Does what waits.
+    fn drain(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let spare = mem::take(&mut *this.spare.lock());
+        let mut batch = this.env.bridge.take(spare);
+        if batch.incoming.len() > 1 {
+            // The tasks made here run in this order before this call: what they answer at once goes
+            // out at once.
+            this.env.begin_batch();
+        }
+        let together = batch.incoming.len() > 1;
+        for incoming in batch.incoming.drain(..) {
+            this.start(py, incoming)?;
+        }
+        for exchange in batch.woken.drain(..) {
+            exchange.woken(py);
+        }
+        if together {
+            this.call_soon.call1(py, (slf.getattr("flush")?,))?;
+        }
+        for notice in batch.notices.drain(..) {
+            this.tell(py, notice)?;
+        }
+        *this.spare.lock() = batch;
+        Ok(())
+    }
+
+    /// Sends what the apps of one batch answered.
+    fn flush(&self) {
+        self.env.end_batch();
+    }
+
+    /// Requests whose app runs.
+    fn in_flight(&self) -> usize {
+        self.env.in_flight()
+    }
+
+    /// Requests so far.
+    fn requests(&self) -> u64 {
+        self.env.requests()
+    }
+
+    /// The tasks of requests whose app runs.
+    fn tasks(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        self.env.tasks(py)
+    }
+}
+
+impl Dispatcher {
+    /// Has the app run for `incoming`.
+    fn start(&self, py: Python<'_>, incoming: Incoming) -> PyResult<()> {
+        let env = &self.env;
+        let Incoming {
+            head,
+            body,
+            response,
+        } = incoming;
+        let (exchange, kind) = Exchange::new(env, &head, body, response);
+        let scope = scope(py, env, &head, kind)?;
+        let receive = Py::new(py, ReceiveCall(Arc::clone(&exchange)))?;
+        let send = Py::new(py, SendCall(Arc::clone(&exchange)))?;
+        let called = env.app.bind(py).call1((scope, receive, send));
+        let run = Py::new(py, Run::new(Arc::clone(&exchange), called))?;
+        let task = env.create_task(run.into_bound(py).into_any())?;
+        exchange.keep(task);
+        Ok(())
+    }
+
+    fn tell(&self, py: Python<'_>, notice: Notice) -> PyResult<()> {
+        match notice {
+            Notice::Ready { gateway, tunnel } => {
+                self.notify.call1(py, ("ready", gateway, tunnel))?
+            }
+            Notice::Lost {
+                gateway,
+                tunnel,
+                reason,
+            } => self.notify.call1(py, ("lost", gateway, tunnel, reason))?,
+            Notice::Ended(ended) => self.notify.call1(py, ("ended", ended.err()))?,
+        };
+        Ok(())
+    }
+}

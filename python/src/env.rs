@@ -1,0 +1,159 @@
+//! What all exchanges of a receiver share on the loop's side.
+
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use pyo3::{intern, prelude::*, types::PyDict};
+use slab::Slab;
+
+use crate::{awaitable::Done, bridge::Bridge, exchange::Exchange, fields::FieldCache};
+
+/// The loop, the app and what is kept for both. Everything but the bridge is used with the GIL only.
+pub(crate) struct Env {
+    pub(crate) bridge: Arc<Bridge>,
+    pub(crate) app: Py<PyAny>,
+    /// The app's state from its lifespan, copied into each scope.
+    pub(crate) state: Option<Py<PyDict>>,
+    pub(crate) root_path: String,
+    /// Most bytes of a WebSocket message.
+    pub(crate) max_message: usize,
+    /// What `send` returns where there is nothing to wait for.
+    pub(crate) done: Py<Done>,
+    pub(crate) fields: Mutex<FieldCache>,
+    event_loop: Py<PyAny>,
+    create_future: Py<PyAny>,
+    create_task: Py<PyAny>,
+    /// `log(message, exception)`.
+    log: Py<PyAny>,
+    /// Tasks that run: the loop itself holds them weakly.
+    live: Mutex<Slab<Py<PyAny>>>,
+    /// Responses of this batch of requests go out together.
+    batching: AtomicBool,
+    batch: Mutex<Vec<Arc<Exchange>>>,
+    requests: AtomicU64,
+}
+
+/// Where a task is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot(usize);
+
+impl Env {
+    #[expect(clippy::too_many_arguments, reason = "each is a thing of its own")]
+    pub(crate) fn new(
+        bridge: Arc<Bridge>,
+        app: Py<PyAny>,
+        event_loop: &Bound<'_, PyAny>,
+        create_task: Py<PyAny>,
+        log: Py<PyAny>,
+        state: Option<Py<PyDict>>,
+        root_path: String,
+        max_message: usize,
+    ) -> PyResult<Self> {
+        let py = event_loop.py();
+        Ok(Self {
+            bridge,
+            app,
+            state,
+            root_path,
+            max_message,
+            done: Py::new(py, Done)?,
+            fields: Mutex::new(FieldCache::new()),
+            create_future: event_loop.getattr("create_future")?.unbind(),
+            event_loop: event_loop.clone().unbind(),
+            create_task,
+            log,
+            live: Mutex::default(),
+            batching: AtomicBool::new(false),
+            batch: Mutex::default(),
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// A future of the loop.
+    pub(crate) fn create_future(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.create_future.call0(py)
+    }
+
+    /// Has the loop run `coroutine`.
+    pub(crate) fn create_task(&self, coroutine: Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.create_task.call1(coroutine.py(), (coroutine,))
+    }
+
+    /// Calls `function` in `seconds`.
+    pub(crate) fn call_later(
+        &self,
+        py: Python<'_>,
+        seconds: f64,
+        function: Py<PyAny>,
+    ) -> PyResult<()> {
+        let arguments = (seconds, function);
+        self.event_loop
+            .call_method1(py, intern!(py, "call_later"), arguments)?;
+        Ok(())
+    }
+
+    /// Tells the log what went wrong with the app.
+    pub(crate) fn log(&self, py: Python<'_>, message: String, error: Option<&PyErr>) {
+        let error = error.map(|error| error.value(py).clone());
+        if let Err(error) = self.log.call1(py, (message, error)) {
+            error.write_unraisable(py, None);
+        }
+    }
+
+    /// Keeps `task` until it is over.
+    pub(crate) fn keep(&self, task: Py<PyAny>) -> Slot {
+        Slot(self.live.lock().insert(task))
+    }
+
+    /// The task in `slot` is over.
+    pub(crate) fn let_go(&self, slot: Slot) {
+        // Dropped behind the lock.
+        let _task = self.live.lock().try_remove(slot.0);
+    }
+
+    /// Every task that runs.
+    pub(crate) fn tasks(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        let live = self.live.lock();
+        live.iter().map(|(_, task)| task.clone_ref(py)).collect()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.live.lock().len()
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// From now on responses wait for [`Env::end_batch`].
+    pub(crate) fn begin_batch(&self) {
+        self.batching.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes `exchange` into the batch; false where there is none.
+    pub(crate) fn batch(&self, exchange: &Arc<Exchange>) -> bool {
+        let batching = self.batching.load(Ordering::Relaxed);
+        if batching {
+            self.batch.lock().push(Arc::clone(exchange));
+        }
+        batching
+    }
+
+    /// Sends what the batch gathered.
+    pub(crate) fn end_batch(&self) {
+        self.batching.store(false, Ordering::Relaxed);
+        let mut batch = mem::take(&mut *self.batch.lock());
+        for exchange in batch.drain(..) {
+            exchange.flush();
+        }
+        // Its room serves the next one.
+        *self.batch.lock() = batch;
+    }
+}

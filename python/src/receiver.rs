@@ -1,0 +1,139 @@
+//! A receiver, as Python starts and stops it.
+
+use std::sync::Arc;
+
+use anp_receiver::{Config, Event, Receiver, TakeStreams};
+use pyo3::{exceptions::PyValueError, prelude::*};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use crate::{
+    bridge::{Bridge, Notice},
+    dispatcher::Dispatcher,
+    runner::{Runner, Stop, reached},
+};
+
+/// Checked settings of a receiver: the `[receiver]` table.
+#[pyclass(frozen, module = "anp_proxy._core")]
+pub(crate) struct ReceiverSettings(pub(crate) Config);
+
+#[pymethods]
+impl ReceiverSettings {
+    /// Settings from JSON.
+    #[staticmethod]
+    fn from_json(text: &str) -> PyResult<Self> {
+        let config: Config = parse(text)?;
+        config.validate_streams().map_err(bad)?;
+        Ok(Self(config))
+    }
+
+    /// The same with other gateways.
+    fn with_gateway(&self, url: &str) -> PyResult<Self> {
+        let mut config = self.0.clone();
+        config.gateways = vec![url.parse().map_err(bad)?];
+        Ok(Self(config))
+    }
+
+    /// The gateways' addresses.
+    #[getter]
+    fn gateways(&self) -> Vec<String> {
+        self.0.gateways.iter().map(ToString::to_string).collect()
+    }
+
+    /// Seconds that a graceful stop may take.
+    #[getter]
+    fn drain_timeout(&self) -> f64 {
+        self.0.drain_timeout.0.as_secs_f64()
+    }
+}
+
+/// A receiver that runs.
+#[pyclass(frozen, module = "anp_proxy._core")]
+pub(crate) struct RunningReceiver(Runner);
+
+#[pymethods]
+impl RunningReceiver {
+    /// Starts one that gives its requests to `dispatcher`.
+    #[new]
+    fn new(settings: &ReceiverSettings, dispatcher: &Dispatcher) -> PyResult<Self> {
+        let bridge = Arc::clone(&dispatcher.env.bridge);
+        let taker: Arc<dyn TakeStreams> = Arc::clone(&bridge) as _;
+        let observer = Arc::clone(&bridge);
+        let receiver = Receiver::with_streams(settings.0.clone(), taker)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?
+            .with_observer(move |event| tell(&observer, event));
+        let runner = Runner::start("anp-receiver", move |stop| run(receiver, stop, bridge))?;
+        Ok(Self(runner))
+    }
+
+    /// Asks for a stop that lets requests end.
+    fn stop(&self) {
+        self.0.stop(Stop::Graceful);
+    }
+
+    /// Asks for a stop now.
+    fn kill(&self) {
+        self.0.stop(Stop::Now);
+    }
+
+    /// Waits until nothing of it runs.
+    fn join(&self, py: Python<'_>) {
+        py.detach(|| self.0.join());
+    }
+}
+
+async fn run(receiver: Receiver, stop: watch::Receiver<Stop>, bridge: Arc<Bridge>) {
+    let graceful = reached(stop.clone(), Stop::Graceful);
+    let ended = tokio::select! {
+        ended = receiver.run(graceful) => ended.map_err(|error| error.to_string()),
+        // Dropping the receiver closes everything at once.
+        () = reached(stop, Stop::Now) => Ok(()),
+    };
+    bridge.tell(Notice::Ended(ended));
+}
+
+fn tell(bridge: &Bridge, event: &Event<'_>) {
+    match event {
+        Event::Ready {
+            gateway, tunnel, ..
+        } => bridge.tell(Notice::Ready {
+            gateway: (*gateway).to_owned(),
+            tunnel: *tunnel,
+        }),
+        Event::Lost {
+            gateway,
+            tunnel,
+            reason,
+            retry_in,
+            ..
+        } => bridge.tell(Notice::Lost {
+            gateway: (*gateway).to_owned(),
+            tunnel: *tunnel,
+            reason: format!("{reason}; trying again in {:.1} s", retry_in.as_secs_f64()),
+        }),
+        // The end says why.
+        _ => {}
+    }
+}
+
+/// Settings from a JSON object that Python wrote.
+///
+/// # Errors
+/// ValueError with the setting that cannot be.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> PyResult<T> {
+    let settings: Map<String, Value> = serde_json::from_str(text).map_err(bad)?;
+    for (key, value) in &settings {
+        let alone = Map::from_iter([(key.clone(), value.clone())]);
+        // Every setting has a default, so that each can be judged by itself.
+        if let Err(error) = serde_json::from_value::<T>(alone.into()) {
+            return Err(bad(format!("{key}: {error}")));
+        }
+    }
+    serde_json::from_value(settings.into()).map_err(bad)
+}
+
+/// A setting that cannot be.
+pub(crate) fn bad(error: impl ToString) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}

@@ -1,0 +1,214 @@
+"""Lifespans, starts, stops, gateways that go away, and WSGI."""
+
+import asyncio
+import contextlib
+import gc
+import threading
+import weakref
+
+import anp_proxy
+import pytest
+from binary import soon
+from http11 import read_body, read_head
+
+pytestmark = pytest.mark.asyncio
+
+
+async def hello(scope, _receive, send):
+    """An app without a lifespan."""
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+def with_lifespan(steps, startup="complete", shutdown="complete"):
+    """An app that tells its steps, and shares its state with requests."""
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            steps.append(("request", dict(scope["state"])))
+            scope["state"]["mine"] = True
+            return await hello(scope, receive, send)
+        for step, answer in (("startup", startup), ("shutdown", shutdown)):
+            assert await receive() == {"type": f"lifespan.{step}"}
+            scope["state"]["pool"] = "shared"
+            steps.append(step)
+            await send({"type": f"lifespan.{step}.{answer}", "message": "no database"})
+
+    return app
+
+
+async def test_a_lifespan_spans_the_requests_and_shares_its_state(serve):
+    steps = []
+    async with contextlib.AsyncExitStack() as stack:
+        from conftest import serving
+
+        served = await stack.enter_async_context(serving(with_lifespan(steps)))
+        for _ in range(2):
+            assert (await served.get())[2] == b"hello"
+    request = ("request", {"pool": "shared"})
+    assert steps == ["startup", request, request, "shutdown"]
+
+
+async def test_a_failed_startup_stops_the_receiver_with_the_apps_message():
+    receiver = anp_proxy.Receiver(with_lifespan([], startup="failed"), "ws://127.0.0.1:1")
+    with pytest.raises(anp_proxy.LifespanFailed, match="no database"):
+        await soon(receiver.start())
+
+
+async def test_a_lifespan_that_is_wanted_must_be_there():
+    receiver = anp_proxy.Receiver(hello, "ws://127.0.0.1:1", lifespan="on")
+    with pytest.raises(anp_proxy.LifespanFailed):
+        await soon(receiver.start())
+
+
+async def test_no_gateway_is_an_error_that_says_why():
+    receiver = anp_proxy.Receiver(hello, "ws://127.0.0.1:1", max_reconnect_attempts=0)
+    with pytest.raises(anp_proxy.ReceiverFailed, match="127.0.0.1:1"):
+        await soon(receiver.start())
+
+
+@pytest.mark.parametrize(
+    "settings, word",
+    [
+        ({"gateway": []}, "gateways"),
+        ({"gateway": "ftp://x"}, "not a gateway address.*got ftp$"),
+        ({"gateway": "ws://x", "tunnels": 0}, "tunnels"),
+        ({"gateway": "ws://x", "no_such": 1}, "no_such"),
+        ({"gateway": "ws://x", "to": ["http://x"]}, "to"),
+        ({"gateway": "ws://x", "compress": ["br"]}, "compress"),
+        ({"gateway": "ws://x", "lifespan": "maybe"}, "lifespan"),
+    ],
+)
+async def test_a_setting_that_cannot_be_is_a_value_error_that_names_it(settings, word):
+    with pytest.raises(ValueError, match=word):
+        anp_proxy.Receiver(hello, **settings)
+
+
+async def test_a_gateways_settings_are_checked_and_its_address_is_known():
+    with pytest.raises(ValueError, match="queue_size"):
+        anp_proxy.Gateway(queue_size="many")
+    async with anp_proxy.Gateway(listen="127.0.0.1:0", tunnel_listen="127.0.0.1:0") as gateway:
+        assert gateway.url.startswith("http://127.0.0.1:") and gateway.tunnel_url.startswith("ws://127.0.0.1:")
+        with pytest.raises(OSError, match="listen"):
+            await anp_proxy.Gateway(listen="127.0.0.1:0", tunnel_listen=gateway.tunnel_url[5:]).start()
+
+
+async def test_a_stop_lets_a_response_end_and_then_takes_no_more(serve):
+    go, begun = asyncio.Event(), asyncio.Event()
+
+    async def app(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first,", "more_body": True})
+        begun.set()
+        await go.wait()
+        await send({"type": "http.response.body", "body": b"last"})
+
+    served = await serve(app, lifespan="off")
+    async with served.caller() as caller:
+        await caller.send("GET", "/")
+        await soon(begun.wait())
+        stopping = asyncio.ensure_future(served.receiver.stop())
+        head = await soon(read_head(caller.reader))
+        go.set()
+        assert b"".join([part async for part in read_body(caller.reader, head)]) == b"first,last"
+    await soon(stopping)
+
+
+async def test_a_stop_now_ends_the_app_too(serve):
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(_scope, _receive, _send):
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    served = await serve(app, lifespan="off")
+    async with served.caller() as caller:
+        await caller.send("GET", "/")
+        await soon(begun.wait())
+        await soon(served.receiver.stop(now=True))
+        assert ended.is_set()
+
+
+async def test_several_receivers_live_side_by_side(serve):
+    def named(name):
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": name})
+
+        return app
+
+    one, two = await serve(named(b"one"), lifespan="off"), await serve(named(b"two"), lifespan="off")
+    for _ in range(5):
+        answers = await asyncio.gather(one.get(), two.get())
+        assert [body for _, _, body in answers] == [b"one", b"two"]
+
+
+async def test_a_loop_that_watches_no_descriptors_is_woken_by_a_thread(serve, monkeypatch):
+    def add_reader(*_):
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", add_reader, raising=False)
+    served = await serve(hello, lifespan="off")
+    for _ in range(5):
+        assert (await served.get())[2] == b"hello"
+
+
+async def test_a_receiver_that_ended_is_let_go(serve):
+    class App:
+        async def __call__(self, scope, receive, send):
+            await hello(scope, receive, send)
+
+    app = App()
+    gone = weakref.ref(app)
+    async with contextlib.AsyncExitStack() as stack:
+        from conftest import serving
+
+        served = await stack.enter_async_context(serving(app, lifespan="off"))
+        assert (await served.get())[0] == 200
+        assert served.receiver.stats().requests == 1
+    assert served.receiver.stats() == anp_proxy.Stats(1, 0, 0)
+    del app, served
+    gc.collect()
+    assert gone() is None
+
+
+async def test_serve_ends_when_it_is_cancelled():
+    steps = []
+    async with anp_proxy.Gateway(listen="127.0.0.1:0", tunnel_listen="127.0.0.1:0", workers=1) as gateway:
+        serving = asyncio.ensure_future(anp_proxy.serve(with_lifespan(steps), gateway.tunnel_url))
+        while not steps:
+            await asyncio.sleep(0)
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await soon(serving)
+    assert steps[-1] == "shutdown" or steps == ["startup"]
+
+
+async def test_wsgi_apps_run_in_threads(serve):
+    threads = set()
+
+    def app(environ, start_response):
+        threads.add(threading.current_thread() is threading.main_thread())
+        assert environ["wsgi.url_scheme"] == "http" and environ["REMOTE_ADDR"] == "127.0.0.1"
+        body = environ["wsgi.input"].read()
+        start_response("201 Created", [("X-Cookie", environ.get("HTTP_COOKIE", "")), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])
+        yield f"{environ['REQUEST_METHOD']} {environ['SCRIPT_NAME']} {environ['PATH_INFO']}?{environ['QUERY_STRING']} ".encode()
+        yield body
+
+    served = await serve(anp_proxy.WSGI(app), root_path="/mounted")
+    status, head, body = await served.call("POST", "/a%20b?x=1", [("Cookie", "k=v")], b"data" * 100_000)
+    assert (status, head.value("x-cookie"), head.values("set-cookie")) == (201, "k=v", ["a=1", "b=2"])
+    assert body == b"POST /mounted /a b?x=1 " + b"data" * 100_000
+    assert threads == {False}
+
+
+async def test_a_wsgi_app_that_fails_is_500(serve):
+    def app(_environ, _start_response):
+        raise ValueError("on purpose")
+
+    served = await serve(anp_proxy.WSGI(app))
+    assert (await served.get())[0] == 500
