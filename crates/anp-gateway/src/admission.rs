@@ -2,7 +2,8 @@
 //! tells the registry.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -46,8 +47,59 @@ struct Entry {
     owner: Owner,
     /// What was proven, and has to stay true.
     proven: Option<Proven>,
+    receiver: Option<String>,
     pools: Arc<Pools>,
-    tunnel: Option<Tunnel>,
+    connected: Option<Connected>,
+}
+
+/// What is known of a tunnel once it is connected.
+#[derive(Clone, Debug)]
+struct Connected {
+    tunnel: Tunnel,
+    peer: SocketAddr,
+    since: Instant,
+}
+
+impl Entry {
+    fn seen(&self) -> Option<Seen> {
+        let Connected {
+            tunnel,
+            peer,
+            since,
+        } = self.connected.clone()?;
+        Some(Seen {
+            id: self.id,
+            owner: self.owner.clone(),
+            receiver: self.receiver.clone(),
+            peer,
+            since,
+            worker: self.worker,
+            tunnel,
+        })
+    }
+
+    fn tunnel(&self) -> Option<&Tunnel> {
+        self.connected.as_ref().map(|c| &c.tunnel)
+    }
+}
+
+/// A tunnel that is connected, as whoever runs the gateway sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    /// Its name.
+    pub(crate) id: TunnelId,
+    /// Who holds it.
+    pub(crate) owner: Owner,
+    /// What its receiver calls itself.
+    pub(crate) receiver: Option<String>,
+    /// The other end of its connection.
+    pub(crate) peer: SocketAddr,
+    /// When it was connected.
+    pub(crate) since: Instant,
+    /// The worker that moves its bytes.
+    pub(crate) worker: usize,
+    /// The tunnel.
+    pub(crate) tunnel: Tunnel,
 }
 
 /// The pools that a tunnel is a member of. They change with the endpoints.
@@ -150,8 +202,9 @@ impl Tunnels {
             worker,
             owner: owner.clone(),
             proven,
+            receiver: None,
             pools: pools.clone(),
-            tunnel: None,
+            connected: None,
         });
         Ok(Admission {
             id,
@@ -187,11 +240,20 @@ impl Tunnels {
     /// Lets every tunnel serve what is its owner's now that the endpoints have changed, and closes
     /// those of owners that have none left.
     pub(crate) fn follow_routes(&self) {
+        self.follow(|_| true);
+    }
+
+    /// As [`Tunnels::follow_routes`], where only endpoints of these owners have changed.
+    pub(crate) fn follow_routes_of(&self, owners: &HashSet<Owner>) {
+        self.follow(|owner| owners.contains(owner));
+    }
+
+    fn follow(&self, concerned: impl Fn(&Owner) -> bool) {
         let mut closed = Vec::new();
         {
             let table = self.table.lock();
-            for entry in &table.entries {
-                let Some(tunnel) = &entry.tunnel else {
+            for entry in table.entries.iter().filter(|e| concerned(&e.owner)) {
+                let Some(tunnel) = entry.tunnel() else {
                     continue;
                 };
                 let now = self.pools_of(&entry.owner);
@@ -216,7 +278,7 @@ impl Tunnels {
             let table = self.table.lock();
             let known = table.entries.iter();
             known
-                .filter_map(|entry| Some((entry.tunnel.clone()?, fate(entry.proven.as_ref()?))))
+                .filter_map(|entry| Some((entry.tunnel()?.clone(), fate(entry.proven.as_ref()?))))
                 .filter(|(_, fate)| *fate != Fate::Stays)
                 .collect()
         };
@@ -237,8 +299,10 @@ impl Tunnels {
     /// Makes a tunnel a member of these pools and of no others.
     fn enter(&self, entry: &Entry, tunnel: &Tunnel, now: Vec<Arc<Pool>>) {
         let before = entry.pools.0.swap(Arc::new(now.clone()));
-        let is_in = |pools: &[Arc<Pool>], pool| pools.iter().any(|p| Arc::ptr_eq(p, pool));
-        for pool in now.iter().filter(|pool| !is_in(&before, pool)) {
+        // One owner may have thousands.
+        let set = |pools: &[Arc<Pool>]| pools.iter().map(Arc::as_ptr).collect::<HashSet<_>>();
+        let (was_in, is_in) = (set(&before), set(&now));
+        for pool in now.iter().filter(|p| !was_in.contains(&Arc::as_ptr(p))) {
             let member = Member {
                 id: entry.id,
                 worker: entry.worker,
@@ -247,7 +311,7 @@ impl Tunnels {
             self.registry.join(pool, member);
             pool.queue.wake_all();
         }
-        for pool in before.iter().filter(|pool| !is_in(&now, pool)) {
+        for pool in before.iter().filter(|p| !is_in.contains(&Arc::as_ptr(p))) {
             self.registry.leave(pool, entry.id);
             pool.queue.wake_all();
         }
@@ -257,7 +321,7 @@ impl Tunnels {
     /// elsewhere, while what still comes here goes through the oldest.
     pub(crate) fn all_but_one_each(&self) -> Vec<Tunnel> {
         let table = self.table.lock();
-        let connected = || table.entries.iter().filter(|e| e.tunnel.is_some());
+        let connected = || table.entries.iter().filter(|e| e.connected.is_some());
         let mut oldest = HashMap::new();
         for entry in connected() {
             let id = oldest.entry(&entry.owner).or_insert(entry.id);
@@ -265,7 +329,7 @@ impl Tunnels {
         }
         connected()
             .filter(|entry| oldest.get(&entry.owner) != Some(&entry.id))
-            .filter_map(|entry| entry.tunnel.clone())
+            .filter_map(|entry| entry.tunnel().cloned())
             .collect()
     }
 
@@ -275,8 +339,26 @@ impl Tunnels {
         table
             .entries
             .iter()
-            .filter_map(|e| e.tunnel.clone())
+            .filter_map(|e| e.tunnel().cloned())
             .collect()
+    }
+
+    /// The tunnels that are connected whose names are behind `after`, by name, `limit` at most; and
+    /// how many are connected in all.
+    pub(crate) fn seen_after(&self, after: u64, limit: usize) -> (Vec<Seen>, usize) {
+        let table = self.table.lock();
+        let connected = table.entries.iter().filter(|e| e.connected.is_some());
+        let total = connected.clone().count();
+        let mut behind: Vec<_> = connected.filter(|e| e.id.0 > after).collect();
+        behind.sort_unstable_by_key(|e| e.id);
+        let seen = behind.into_iter().take(limit).filter_map(Entry::seen);
+        (seen.collect(), total)
+    }
+
+    /// The tunnel of this name, where it is connected.
+    pub(crate) fn seen(&self, id: TunnelId) -> Option<Seen> {
+        let table = self.table.lock();
+        table.entries.iter().find(|e| e.id == id)?.seen()
     }
 }
 
@@ -291,12 +373,26 @@ impl Admission {
         })
     }
 
-    /// Hands over the tunnel, before its driver runs. It serves its endpoints from now on, although
-    /// it has no capacity before it is ready: a request waits for it rather than being turned away.
-    pub(crate) fn attach(&self, tunnel: &Tunnel) {
+    /// Keeps what the receiver calls itself, for those who look at tunnels.
+    pub(crate) fn called(self, receiver: &str) -> Self {
         let mut table = self.tunnels.table.lock();
         if let Some(entry) = table.entries.iter_mut().find(|e| e.id == self.id) {
-            entry.tunnel = Some(tunnel.clone());
+            entry.receiver = Some(receiver.to_owned());
+        }
+        drop(table);
+        self
+    }
+
+    /// Hands over the tunnel, before its driver runs. It serves its endpoints from now on, although
+    /// it has no capacity before it is ready: a request waits for it rather than being turned away.
+    pub(crate) fn attach(&self, tunnel: &Tunnel, peer: SocketAddr) {
+        let mut table = self.tunnels.table.lock();
+        if let Some(entry) = table.entries.iter_mut().find(|e| e.id == self.id) {
+            entry.connected = Some(Connected {
+                tunnel: tunnel.clone(),
+                peer,
+                since: Instant::now(),
+            });
             let pools = self.tunnels.pools_of(&entry.owner);
             self.tunnels.enter(entry, tunnel, pools);
         }

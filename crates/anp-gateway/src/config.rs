@@ -4,22 +4,25 @@ use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
     path::PathBuf,
-    time::Duration,
 };
 
 use anp_tunnel::units::{Size, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    owner::{Owner, is_name},
+    owner::Owner,
+    secret::Secret,
     tls::settings::{AcmeConfig, TlsConfig, TunnelTlsConfig},
     trust::Network,
 };
 
+mod admin;
 mod auth;
+mod endpoint;
 mod policy;
 
 pub use auth::{Auth, AuthResolver, PresharedToken};
+use endpoint::{check_max, check_path, check_span};
 pub use policy::{Cors, Rate, RateLimit, SecurityHeaders, Switch};
 
 /// Settings of a gateway. `Default` gives the documented defaults; [`Config::validate`] checks what
@@ -51,9 +54,23 @@ pub struct Config {
     /// Default none; `/anpx` is customary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnel_path: Option<String>,
-    /// Where `/healthz`, `/readyz` and `/metrics` are served; loopback only. Default none.
+    /// Where health, metrics and the admin API are served. An address that is not loopback needs a
+    /// token. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_listen: Option<SocketAddr>,
+    /// What the admin listener asks for as `Authorization: Bearer`, except for its health: 16 to
+    /// 1024 bytes. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_token: Option<Secret>,
+    /// A file with that token, which nobody but its owner may read. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_token_file: Option<PathBuf>,
+    /// Names by which the admin listener may be called without a token, besides IP addresses and
+    /// `localhost`: any other could be a web page's that points here. Default none.
+    pub admin_hosts: Vec<String>,
+    /// File of the endpoints that come and go by the admin listener. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_store: Option<PathBuf>,
     /// Threads that serve callers and tunnels, each with an event loop of its own. More of them serve
     /// more callers at once and batch less. Default: half the processors.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -241,9 +258,6 @@ pub struct ConfigError {
     pub expected: String,
 }
 
-/// Longest path of an endpoint, in bytes.
-const MAX_PATH: usize = 1024;
-
 fn root() -> String {
     "/".to_owned()
 }
@@ -260,6 +274,10 @@ impl Default for Config {
             allow_world_readable_keys: false,
             tunnel_path: None,
             admin_listen: None,
+            admin_token: None,
+            admin_token_file: None,
+            admin_hosts: Vec::new(),
+            endpoint_store: None,
             workers: None,
             open: None,
             allow_public_without_authentication: false,
@@ -319,7 +337,7 @@ impl Config {
                 }
             )*};
         }
-        fixed!(listen tunnel_listen admin_listen workers control_socket);
+        fixed!(listen tunnel_listen admin_listen endpoint_store workers control_socket);
         fixed!(tls acme tunnel_tls plain_tunnels allow_world_readable_keys);
         if !auth::keep_fixed(&mut self.auth, &running.auth) {
             kept.push("auth");
@@ -338,7 +356,8 @@ impl Config {
             }};
         }
         different!(
-            listen tunnel_listen tunnel_path admin_listen workers open
+            listen tunnel_listen tunnel_path admin_listen admin_token admin_token_file
+            admin_hosts endpoint_store workers open
             allow_public_without_authentication auth public_url endpoints min_version head_timeout
             response_timeout idle_timeout keep_alive_timeout queue_timeout queue_size
             drain_timeout control_socket ping_interval max_connections max_header_size
@@ -352,8 +371,8 @@ impl Config {
     /// How many workers to start.
     pub fn worker_count(&self) -> usize {
         // Half of what a request costs is the kernel's work, which runs on the other half.
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.workers.unwrap_or_else(|| cores.div_ceil(2))
+        let half = || std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
+        self.workers.unwrap_or_else(half)
     }
 
     /// Checks every value and their combinations.
@@ -385,29 +404,34 @@ impl Config {
         self.check_policies()?;
         if let Some(auth) = &self.auth {
             auth.validate()?;
-            self.check_owners(auth)?;
         }
         self.check_public_url()?;
         self.check_endpoints()
     }
 
-    /// With proof required, nobody who only has a name gets in.
-    fn check_owners(&self, auth: &Auth) -> Result<(), ConfigError> {
-        for (i, endpoint) in self.endpoints.iter().enumerate() {
-            if auth.required && !endpoint.receivers.is_empty() {
-                return fail(
-                    format!("endpoints[{i}].receivers"),
-                    "a name proves nothing, and auth.required lets nobody in without proof; write \
-                     owner = \"did:…\" or \"token:NAME\"",
-                );
-            }
-            if let Some(Owner::Did(did)) = &endpoint.owner
-                && let Err(error) = did.parse::<anp_auth::Did>()
-            {
-                return fail(format!("endpoints[{i}].owner"), error.to_string());
-            }
+    /// Checks whether an endpoint can have the owners it names: with proof required, nobody who only
+    /// has a name gets in.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(crate) fn check_owner(&self, endpoint: &Endpoint) -> Result<(), ConfigError> {
+        let Some(auth) = &self.auth else {
+            return Ok(());
+        };
+        if auth.required && !endpoint.receivers.is_empty() {
+            return fail(
+                "receivers",
+                "a name proves nothing, and auth.required lets nobody in without proof; write \
+                 owner = \"did:…\" or \"token:NAME\"",
+            );
         }
-        Ok(())
+        match &endpoint.owner {
+            Some(Owner::Did(did)) => match did.parse::<anp_auth::Did>() {
+                Ok(_) => Ok(()),
+                Err(error) => fail("owner", error.to_string()),
+            },
+            _ => Ok(()),
+        }
     }
 
     fn check_public_url(&self) -> Result<(), ConfigError> {
@@ -477,15 +501,7 @@ impl Config {
                 );
             }
         }
-        match self.admin_listen {
-            Some(address) if !address.ip().is_loopback() => fail(
-                "admin_listen",
-                format!(
-                    "{address} is not a loopback address; the admin listener has no authentication"
-                ),
-            ),
-            _ => Ok(()),
-        }
+        self.check_admin()
     }
 
     fn check_numbers(&self) -> Result<(), ConfigError> {
@@ -527,17 +543,21 @@ impl Config {
     }
 
     fn check_endpoints(&self) -> Result<(), ConfigError> {
-        if self.endpoints.is_empty() && !self.is_open() {
+        let may_come = self.admin_listen.is_some() || self.endpoint_store.is_some();
+        if self.endpoints.is_empty() && !self.is_open() && !may_come {
             return fail(
                 "endpoints",
                 "nothing would be served: name at least one endpoint, or set open = true to let any \
-                 receiver serve every path",
+                 receiver serve every path, or admin_listen to add endpoints while it runs",
             );
         }
         let (mut names, mut places) = (HashSet::new(), HashMap::new());
         for (i, endpoint) in self.endpoints.iter().enumerate() {
             let key = |field: &str| format!("endpoints[{i}].{field}");
-            endpoint.validate().map_err(|error| ConfigError {
+            let checked = endpoint
+                .validate()
+                .and_then(|()| self.check_owner(endpoint));
+            checked.map_err(|error| ConfigError {
                 key: key(&error.key),
                 ..error
             })?;
@@ -565,124 +585,6 @@ impl Config {
         }
         Ok(())
     }
-}
-
-impl Endpoint {
-    /// Checks every value by itself.
-    ///
-    /// # Errors
-    /// The first that cannot be.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        if !is_name(&self.name) {
-            return fail("name", "must be 1 to 64 of 0-9 A-Z a-z . _ -");
-        }
-        if let Some(host) = &self.host {
-            check_host("host", host)?;
-        }
-        check_path("path", &self.path)?;
-        if let Some(Owner::Name(name)) = &self.owner {
-            return fail(
-                "owner",
-                format!(
-                    "{name:?} proves nothing: write a DID or \"token:NAME\", or receivers = \
-                     [{name:?}] if that is meant"
-                ),
-            );
-        }
-        if self.receivers.is_empty() && self.owner.is_none() {
-            return fail("receivers", "must name at least one receiver, or set owner");
-        }
-        if let Some(name) = self.receivers.iter().find(|n| !is_name(n)) {
-            return fail(
-                "receivers",
-                format!("{name:?} is not a name: 1 to 64 of 0-9 A-Z a-z . _ -"),
-            );
-        }
-        check_max("max_requests", self.max_requests)?;
-        self.check_policies()
-    }
-
-    fn check_policies(&self) -> Result<(), ConfigError> {
-        policy::check(&self.cors, &self.security_headers)?;
-        policy::check_rates(&[
-            ("client_rate", &self.client_rate),
-            ("endpoint_rate", &self.endpoint_rate),
-        ])?;
-        let sse_keepalive = self.sse_keepalive.as_ref().and_then(Switch::on);
-        for (key, span) in [
-            ("response_timeout", self.response_timeout),
-            ("idle_timeout", self.idle_timeout),
-            ("sse_keepalive", sse_keepalive.copied()),
-        ] {
-            if let Some(span) = span {
-                check_span(key, span)?;
-            }
-        }
-        if self.strip_prefix && self.place().1 == "/" {
-            return fail(
-                "strip_prefix",
-                "path is \"/\", of which nothing can be taken off",
-            );
-        }
-        Ok(())
-    }
-
-    fn place(&self) -> (Option<String>, &str) {
-        let path = self.path.trim_end_matches('/');
-        let host = self.host.as_ref().map(|h| h.to_ascii_lowercase());
-        (host, if path.is_empty() { "/" } else { path })
-    }
-}
-
-fn check_max(key: &str, max: Option<usize>) -> Result<(), ConfigError> {
-    match max {
-        Some(max) if !(1..=1 << 24).contains(&max) => {
-            fail(key, format!("{max} is outside 1 to {}", 1 << 24))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_span(key: &str, span: Span) -> Result<(), ConfigError> {
-    if span.0 < Duration::from_millis(1) || span.0 > Duration::from_secs(86_400) {
-        return fail(key, format!("\"{span}\" is outside \"1ms\" to \"24h\""));
-    }
-    Ok(())
-}
-
-fn check_host(key: &str, host: &str) -> Result<(), ConfigError> {
-    let name = host.strip_prefix("*.").unwrap_or(host);
-    let label = |l: &str| {
-        !l.is_empty()
-            && l.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-    };
-    let literal = name.starts_with('[') && name.ends_with(']');
-    if name.len() > 253 || !(literal || name.split('.').all(label)) {
-        return fail(
-            key,
-            format!("{host:?} is not a host name, or \"*.\" and a host name; it has no port"),
-        );
-    }
-    Ok(())
-}
-
-fn check_path(key: &str, path: &str) -> Result<(), ConfigError> {
-    let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'%' | b'?' | b'#' | b'\\');
-    let dots = |s: &str| matches!(s, "." | "..");
-    if !path.starts_with('/') || !path.bytes().all(plain) {
-        return fail(
-            key,
-            format!("{path:?} is not a path: it begins with \"/\" and has no %, ?, #, \\ or space"),
-        );
-    }
-    if path.len() > MAX_PATH {
-        return fail(key, format!("{path:?} is longer than {MAX_PATH} bytes"));
-    }
-    if path.contains("//") || path.split('/').any(dots) {
-        return fail(key, format!("{path:?} has empty or dot segments"));
-    }
-    Ok(())
 }
 
 fn fail<T>(key: impl Into<String>, expected: impl Into<String>) -> Result<T, ConfigError> {

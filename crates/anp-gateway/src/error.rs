@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use anpx::{OpenError, ResetCode, StreamError};
 
-use crate::{config::ConfigError, policy::Scope};
+use crate::{config::ConfigError, endpoints::StoreError, policy::Scope};
 
 /// Why a gateway did not start or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,9 @@ pub enum GatewayError {
     /// Receivers could not be verified.
     #[error("{0}")]
     Auth(#[from] crate::auth::AuthError),
+    /// The registry of endpoints cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A worker could not be started.
     #[error("starting a worker: {0}")]
     Worker(#[source] io::Error),

@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener as StdListener},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -9,7 +10,6 @@ use std::{
 use anp_tunnel::Tunnel;
 use anpx::CloseCode;
 use arc_swap::ArcSwap;
-use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot, watch},
@@ -17,11 +17,12 @@ use tokio::{
 };
 
 use crate::{
-    admin,
+    admin::{self, Admin},
     admission::Tunnels,
     alive::Alive,
     auth::{self, Auth, permissions},
-    config::Config,
+    config::{Config, Endpoint},
+    endpoints::{Endpoints, Store},
     error::GatewayError,
     inherited::Listeners,
     listener,
@@ -66,6 +67,8 @@ pub struct Bound {
     public: Vec<StdListener>,
     tunnel: StdListener,
     admin: Option<StdListener>,
+    /// The registry's file, and what it held.
+    registry: Option<(Store, Vec<Arc<Endpoint>>)>,
     addresses: Addresses,
     /// Some came from elsewhere: whoever served them before had receivers, which will come.
     inherited: bool,
@@ -98,6 +101,10 @@ impl Gateway {
     pub async fn bind_with(config: Config, mut given: Listeners) -> Result<Bound, GatewayError> {
         config.validate()?;
         let tls = Keeper::new(&config)?.map(Arc::new);
+        let registry = match config.endpoint_store.clone() {
+            Some(path) => Some(load(path).await?),
+            None => None,
+        };
         let inherited = !given.is_empty();
         let opened_at = auth::now();
         let workers = config.worker_count();
@@ -134,12 +141,23 @@ impl Gateway {
             public,
             tunnel,
             admin,
+            registry,
             addresses,
             inherited,
             opened_at,
             reloader: Reloader::default(),
         })
     }
+}
+
+/// Reads the registry's file, off the event loop.
+async fn load(path: PathBuf) -> Result<(Store, Vec<Arc<Endpoint>>), GatewayError> {
+    let read = tokio::task::spawn_blocking(move || {
+        let mut store = Store::new(path);
+        let registered = store.load()?;
+        Ok((store, registered))
+    });
+    read.await.unwrap_or(Err(GatewayError::WorkerLost))
 }
 
 fn open<T>(
@@ -252,6 +270,10 @@ impl Bound {
         let config = self.config;
         let count = config.worker_count();
         let routes = Arc::new(Routes::new(&config));
+        let store = self.registry.map(|(store, registered)| {
+            routes.register(&config, registered);
+            store
+        });
         let registry = Arc::new(Embedded);
         let mut tunnels = Tunnels::new(routes.clone(), registry, count);
         if self.inherited {
@@ -277,12 +299,17 @@ impl Bound {
             routes,
             tls: self.tls,
             auth,
+            endpoints: Endpoints::default(),
             stop: Stop::default(),
             callers: Alive::default(),
             connected: Alive::default(),
             dealt,
-            settings: ArcSwap::from_pointee(Settings::new(config)),
+            settings: ArcSwap::from_pointee(Settings::new(config)?),
         });
+        if let Some(store) = store {
+            let started = shared.endpoints.start(Arc::downgrade(&shared), store);
+            started.map_err(GatewayError::Worker)?;
+        }
         self.reloader.runs(&shared);
         // From here on an error must end the threads that run: dropping `Running` does.
         let mut running = Running {
@@ -316,14 +343,10 @@ impl Bound {
             tokio::spawn(permissions::watch(shared.clone()));
         }
         if let Some(listener) = self.admin {
-            let mut registry = MetricsRegistry::default();
-            if let Some(keeper) = &shared.tls {
-                registry.register_collector(Box::new(TlsMetrics(keeper.clone())));
-            }
             let metrics = Metrics::new(counters, shared.routes.clone(), shared.tunnels.clone());
-            registry.register_collector(Box::new(metrics));
+            let admin = Admin::new(shared, metrics, self.reloader);
             let listener = from_std("admin_listen", listener)?;
-            tokio::spawn(admin::serve(shared, listener, Arc::new(registry)));
+            tokio::spawn(admin::serve(Arc::new(admin), listener));
         }
         Ok(running)
     }

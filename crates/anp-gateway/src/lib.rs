@@ -1,8 +1,8 @@
 //! The public side of an ANP tunnel: takes HTTP/1.1 from callers, finds the endpoint and one of its
 //! tunnels, and streams request and response through it.
 //!
-//! It terminates no TLS, knows no identities and keeps nothing on disk. It never calls an app: what
-//! is behind a tunnel is the receiver's.
+//! It terminates no TLS, knows no identities and keeps nothing on disk but the endpoints it is told
+//! to keep. It never calls an app: what is behind a tunnel is the receiver's.
 //!
 //! It runs in any program with a tokio runtime, several in one, on threads of its own:
 //!
@@ -36,6 +36,7 @@ mod alive;
 mod auth;
 pub mod config;
 mod conn;
+mod endpoints;
 mod error;
 mod gateway;
 mod hello;
@@ -52,6 +53,7 @@ mod registry;
 mod reload;
 mod respond;
 mod route;
+mod secret;
 mod settings;
 mod stop;
 mod tls;
@@ -61,11 +63,13 @@ mod workers;
 
 pub use auth::AuthError;
 pub use config::{Config, ConfigError, Cors, Endpoint, Rate, RateLimit, SecurityHeaders, Switch};
+pub use endpoints::StoreError;
 pub use error::GatewayError;
 pub use gateway::{Bound, Gateway};
 pub use inherited::Listeners;
 pub use owner::{Owner, OwnerError};
 pub use reload::{ReloadError, Reloaded, Reloader};
+pub use secret::Secret;
 pub use stop::Shutdown;
 pub use tls::settings::{AcmeConfig, KeyPair, TlsConfig, TunnelTlsConfig};
 pub use trust::{Network, NetworkError};

@@ -87,8 +87,29 @@ impl WorkerMetrics {
     }
 }
 
+/// Sums over workers and endpoints.
+#[derive(Clone, Debug)]
+pub(crate) struct Totals {
+    /// Callers' connections now.
+    pub(crate) connections: u64,
+    /// Callers' connections refused because there were too many.
+    pub(crate) connections_refused: u64,
+    /// Bytes read from callers, framing included.
+    pub(crate) received: u64,
+    /// Bytes written to callers, framing included.
+    pub(crate) sent: u64,
+    /// Requests under way.
+    pub(crate) in_flight: u64,
+    /// Requests that were sent to a further tunnel.
+    pub(crate) retries: u64,
+    /// Requests that had to wait for a place.
+    pub(crate) queued: u64,
+    /// Requests that are over, by [`CLASSES`], those of endpoints that are gone left out.
+    pub(crate) requests: [u64; CLASSES.len()],
+}
+
 /// Everything that is measured, in the form Prometheus reads.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     workers: Vec<Arc<WorkerMetrics>>,
     routes: Arc<Routes>,
@@ -106,6 +127,29 @@ impl Metrics {
             workers,
             routes,
             tunnels,
+        }
+    }
+
+    /// Sums for those who look at the gateway as a whole.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut requests = [0; CLASSES.len()];
+        for served in self.routes.now().iter() {
+            for (class, sum) in requests.iter_mut().enumerate() {
+                *sum += served.pool.counted(class);
+            }
+        }
+        for (class, sum) in requests.iter_mut().enumerate() {
+            *sum += self.sum(|w| &w.nowhere[class]);
+        }
+        Totals {
+            connections: self.sum(|w| &w.connections),
+            connections_refused: self.sum(|w| &w.connections_refused),
+            received: self.sum(|w| &w.received),
+            sent: self.sum(|w| &w.sent),
+            in_flight: self.sum(|w| &w.in_flight),
+            retries: self.sum(|w| &w.retries),
+            queued: self.sum(|w| &w.queued),
+            requests,
         }
     }
 

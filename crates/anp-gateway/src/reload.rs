@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::{
     config::{Config, ConfigError},
+    endpoints::Change,
     settings::Settings,
     workers::Shared,
 };
@@ -61,6 +62,15 @@ impl Reloader {
         let _ = self.0.gateway.set(Arc::downgrade(shared));
     }
 
+    /// Takes up the endpoints that another process wrote to the registry's file before this one
+    /// came in its place.
+    pub async fn catch_up(&self) {
+        if let Some(shared) = self.0.gateway.get().and_then(Weak::upgrade) {
+            // A gateway without a registry has nothing to catch up with.
+            let _ = shared.endpoints.change(Change::CatchUp).await;
+        }
+    }
+
     /// Reads the configuration again and takes up what can change.
     ///
     /// # Errors
@@ -96,13 +106,15 @@ fn take_up(shared: &Shared, mut config: Config) -> Result<Reloaded, ReloadError>
     // Again: what was kept must fit what is new.
     config.validate()?;
     let changed = config.differences(&before.config);
-    shared.routes.configure(&config);
-    if let Some(auth) = &shared.auth {
-        auth.follow(&config);
-    }
-    let mut settings = Settings::new(config);
+    let mut settings = Settings::new(config)?;
     settings.rates.follow(&before.rates);
-    shared.settings.store(Arc::new(settings));
+    let settings = Arc::new(settings);
+    // First, so that endpoints that come meanwhile are made with it or made anew.
+    shared.settings.store(settings.clone());
+    shared.routes.configure(&settings.config);
+    if let Some(auth) = &shared.auth {
+        auth.follow(&settings.config);
+    }
     shared.tunnels.follow_routes();
     if let Some(keeper) = &shared.tls {
         // Bad files leave the old certificates in place and are in the log and the metrics.

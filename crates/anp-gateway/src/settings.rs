@@ -8,7 +8,14 @@ use anpx::session::{
     config::{V1Config, V2Config},
 };
 
-use crate::{config::Config, conn::Limits, gateway::WRITE_TIMEOUT, policy::Rates, trust::Network};
+use crate::{
+    config::{Config, ConfigError},
+    conn::Limits,
+    gateway::WRITE_TIMEOUT,
+    policy::Rates,
+    secret::Secret,
+    trust::Network,
+};
 
 /// A configuration, and what follows from it.
 #[derive(Debug)]
@@ -23,12 +30,18 @@ pub(crate) struct Settings {
     pub(crate) rates: Rates,
     /// How it has tunnels driven.
     pub(crate) tunnel: TunnelConfig,
+    /// What the admin listener asks for.
+    pub(crate) admin_token: Option<Secret>,
 }
 
 impl Settings {
     /// The settings of a valid configuration.
-    pub(crate) fn new(config: Config) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// A file that it names has changed since.
+    pub(crate) fn new(config: Config) -> Result<Self, ConfigError> {
+        Ok(Self {
+            admin_token: config.admin_token()?,
             limits: Limits::new(&config),
             rates: Rates::new(&config),
             trusted: config.trusted_proxies.clone().into(),
@@ -45,6 +58,6 @@ impl Settings {
                 write_timeout: WRITE_TIMEOUT,
             },
             config,
-        }
+        })
     }
 }

@@ -199,7 +199,7 @@ async fn admit(
     }
     let limit = shared.settings.load().config.max_tunnels;
     let admitted = shared.tunnels.admit(owner.clone(), proven, limit);
-    let admission = admitted.map_err(refused)?;
+    let admission = admitted.map_err(refused)?.called(&hello.name);
     if let Some(Issued { token, expires_in }) = token {
         // Old clients look into a header that no response has.
         let info =
@@ -294,7 +294,7 @@ fn drive<IO: Transport>(
         shared.settings.load().tunnel.clone(),
         observer,
     );
-    admission.attach(&handle);
+    admission.attach(&handle, peer);
     let life = shared.connected.begin(usize::MAX);
     tracing::debug!(tunnel = %admission.id, receiver = %admission.owner, %peer, ?version, "tunnel connected");
     tokio::spawn(async move {

@@ -27,6 +27,7 @@ use crate::{
         http1::{self, Finished},
         http2,
     },
+    endpoints::Endpoints,
     error::GatewayError,
     listener,
     metrics::WorkerMetrics,
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) routes: Arc<Routes>,
     /// How receivers prove who they are, where they can.
     pub(crate) auth: Option<Auth>,
+    pub(crate) endpoints: Endpoints,
     pub(crate) tunnels: Arc<Tunnels>,
     /// TLS of the listeners that speak it.
     pub(crate) tls: Option<Arc<Keeper>>,

@@ -5,7 +5,7 @@ use std::{
     cell::RefCell,
     future::Future,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -115,6 +115,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                     "the peer closed the connection without a Close".into(),
                 ));
             }
+            self.shared.received.fetch_add(n as u64, Relaxed);
             self.wire.keepalive.handle_read(now);
         }
         Ok(true)
@@ -179,6 +180,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 Poll::Ready(n) => {
                     self.stalled = None;
                     self.wire.writer.written(n);
+                    self.shared.sent.fetch_add(n as u64, Relaxed);
                     wrote = true;
                     self.unflushed = true;
                 }
@@ -250,12 +252,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 session.drain();
             }
             (
-                state.close_request,
+                state.close_request.clone(),
                 state.session.as_ref().is_some_and(Session::is_drained),
             )
         });
         if let Some((code, reason)) = close {
-            return Err(Ending::Ours(code, Cow::Borrowed(reason)));
+            return Err(Ending::Ours(code, reason));
         }
         let wrote = self.poll_output(cx, now)?;
         if drained && self.wire.writer.unwritten().is_empty() && !self.unflushed {

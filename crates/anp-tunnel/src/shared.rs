@@ -1,9 +1,10 @@
 //! What the driver and the handles of a tunnel share: the session, and who waits for it.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     task::Waker,
     time::{Duration, Instant},
@@ -25,6 +26,9 @@ pub(crate) struct Shared {
     status: AtomicU8,
     open_streams: AtomicUsize,
     capacity: AtomicUsize,
+    /// Bytes of the connection, WebSocket framing included; only the driver adds to them.
+    pub(crate) received: AtomicU64,
+    pub(crate) sent: AtomicU64,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -38,7 +42,7 @@ pub(crate) struct State {
     pub(crate) driver_waker: Option<Waker>,
     /// The driver was woken and has not run since, or is running: nobody need wake it.
     pub(crate) driver_awake: bool,
-    pub(crate) close_request: Option<(CloseCode, &'static str)>,
+    pub(crate) close_request: Option<(CloseCode, Cow<'static, str>)>,
     pub(crate) drain_requested: bool,
     pub(crate) round_trip: Option<Duration>,
     /// The peer showed that it speaks the protocol.
@@ -86,6 +90,8 @@ impl Shared {
             status: AtomicU8::new(Status::Opening as u8),
             open_streams: AtomicUsize::new(0),
             capacity: AtomicUsize::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             observer,
         }
     }

@@ -1,7 +1,8 @@
 //! A tunnel: one WebSocket and the session on it.
 
 use std::{
-    sync::Arc,
+    borrow::Cow,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -186,6 +187,12 @@ impl Tunnel {
         self.shared.with(|state| state.round_trip)
     }
 
+    /// Bytes read from the connection and written to it, WebSocket framing included.
+    pub fn bytes(&self) -> (u64, u64) {
+        let Shared { received, sent, .. } = &*self.shared;
+        (received.load(Relaxed), sent.load(Relaxed))
+    }
+
     /// Gateway: opens a stream. `body` is at most [`Tunnel::first_capacity`] bytes. With `End::Yes`
     /// the request is whole.
     ///
@@ -245,7 +252,8 @@ impl Tunnel {
     }
 
     /// Closes at once with `code` and a `reason` of at most 123 bytes.
-    pub fn close(&self, code: CloseCode, reason: &'static str) {
+    pub fn close(&self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
+        let reason = reason.into();
         self.shared.with(|state| {
             state.close_request.get_or_insert((code, reason));
         });

@@ -192,3 +192,40 @@ fn an_owner_is_one_that_is_proved() {
     });
     assert!(nobody.starts_with("endpoints[0].receivers: "), "{nobody}");
 }
+
+#[test]
+fn an_admin_listener_for_strangers_needs_a_token() {
+    let public = |c: &mut Config| c.admin_listen = Some("0.0.0.0:9000".parse().unwrap());
+    let text = refused(public);
+    assert!(text.starts_with("admin_listen: "), "{text}");
+    assert!(text.contains("set admin_token_file"), "{text}");
+    let text = refused(|c| {
+        public(c);
+        c.admin_token = Some(Secret::new("too short"));
+    });
+    assert!(text.starts_with("admin_token: "), "{text}");
+    assert!(!text.contains("too short"), "{text}");
+    let mut config = Config {
+        admin_token: Some(Secret::new("0123456789abcdef")),
+        ..Config::default()
+    };
+    public(&mut config);
+    assert_eq!(config.validate(), Ok(()));
+    config.admin_token_file = Some("elsewhere".into());
+    let text = config.validate().unwrap_err().to_string();
+    assert!(text.starts_with("admin_token_file: "), "{text}");
+}
+
+#[test]
+fn endpoints_may_come_later() {
+    let closed = Config {
+        open: Some(false),
+        ..Config::default()
+    };
+    assert!(closed.validate().is_err());
+    let with_store = Config {
+        endpoint_store: Some("endpoints.redb".into()),
+        ..closed
+    };
+    assert_eq!(with_store.validate(), Ok(()));
+}

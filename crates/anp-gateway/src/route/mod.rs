@@ -14,11 +14,11 @@ use std::{convert::Infallible, sync::Arc};
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
-use crate::config::Config;
+use crate::config::{Config, Endpoint};
 
 pub(crate) use path::normalized;
-pub(crate) use served::{HostRule, Place, Served};
-pub(crate) use table::Table;
+pub(crate) use served::{HostRule, Owners, Place, Served, Source};
+pub(crate) use table::{LeftOut, Table, Taken};
 
 /// The endpoints, which come and go while requests are routed: readers take a snapshot without a
 /// lock, changes follow one another.
@@ -39,20 +39,19 @@ impl Routes {
         routes
     }
 
-    /// Replaces the endpoints by those of a valid configuration. One that keeps its name keeps its
-    /// tunnels, and those who wait for them.
+    /// Replaces the endpoints of the configuration by those of another valid one. One that keeps
+    /// its name keeps its tunnels, and those who wait for them.
     pub(crate) fn configure(&self, config: &Config) {
         let _ = self.change(|table| {
-            let before = std::mem::take(table);
-            for mut served in configured(config) {
-                if let Some(same) = before.named(&served.name) {
-                    served.follow(same);
-                }
-                if let Err(taken) = table.insert(Arc::new(served)) {
-                    // Validation found it first.
-                    tracing::error!(%taken, "an endpoint of the configuration is left out");
-                }
-            }
+            *table = arranged(table, config, table.registered());
+            Ok::<(), Infallible>(())
+        });
+    }
+
+    /// Replaces the entries of the registry, as [`Routes::configure`] those of the configuration.
+    pub(crate) fn register(&self, config: &Config, registered: Vec<Arc<Endpoint>>) {
+        let _ = self.change(|table| {
+            *table = arranged(table, config, registered);
             Ok::<(), Infallible>(())
         });
     }
@@ -78,6 +77,32 @@ impl Routes {
     }
 }
 
+/// The endpoints of a valid configuration, and those of the registry that do not collide with them.
+fn arranged(before: &Table, config: &Config, registered: Vec<Arc<Endpoint>>) -> Table {
+    let mut table = Table::default();
+    let put = |mut served: Served, table: &mut Table| {
+        if let Some(same) = before.named(&served.name) {
+            served.follow(same);
+        }
+        table.insert(Arc::new(served))
+    };
+    for served in configured(config) {
+        if let Err(taken) = put(served, &mut table) {
+            // Validation found it first.
+            tracing::error!(%taken, "an endpoint of the configuration is left out");
+        }
+    }
+    for settings in registered {
+        if let Err(taken) = put(Served::registered(&settings, config), &mut table) {
+            if before.left_out(&settings.name).is_none() {
+                tracing::warn!(endpoint = settings.name, %taken, "an endpoint of the registry is left out");
+            }
+            table.leave_out(settings, taken);
+        }
+    }
+    table
+}
+
 /// The endpoints of a valid configuration.
 fn configured(config: &Config) -> impl Iterator<Item = Served> {
     let open = config.is_open().then(|| Served::open(config));
@@ -87,9 +112,8 @@ fn configured(config: &Config) -> impl Iterator<Item = Served> {
 
 #[cfg(test)]
 mod tests {
-    use super::table::Taken;
     use super::*;
-    use crate::{config::Endpoint, owner::Owner};
+    use crate::owner::Owner;
 
     fn routes(rules: &[(&str, Option<&str>, &str)]) -> Routes {
         let endpoints = rules
@@ -235,11 +259,11 @@ mod tests {
         r.change(|table| table.insert(made("a", Some("H.example"), "/a/")))
             .unwrap();
         assert_eq!(find(&r, "h.example", "/a/c"), Ok("a".to_owned()));
-        assert_eq!(served_by(&r, "ab-receiver"), ["ab", "a"]);
+        assert_eq!(served_by(&r, "ab-receiver"), ["a", "ab"]);
         let taken = r.change(|table| table.insert(made("a", None, "/x")));
-        assert_eq!(taken, Err(Taken::Name("a".to_owned())));
+        assert_eq!(taken, Err(Taken::Name("a".to_owned(), Source::Config)));
         let taken = r.change(|table| table.insert(made("b", Some("h.example"), "/a/b/")));
-        assert_eq!(taken, Err(Taken::Place("ab".to_owned())));
+        assert_eq!(taken, Err(Taken::Place("ab".to_owned(), Source::Config)));
         r.change(|table| table.remove("ab").map(drop).ok_or(()))
             .unwrap();
         assert_eq!(find(&r, "h.example", "/a/b"), Ok("a".to_owned()));
@@ -250,6 +274,43 @@ mod tests {
         assert_eq!(r.now().iter().count(), 1);
         // Who looks at a table keeps it.
         assert_eq!(before.find("h.example", "/a/b").unwrap().name, "ab");
+    }
+
+    #[test]
+    fn the_configuration_comes_before_the_registry() {
+        let endpoint = |name: &str, path: &str| Endpoint {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            receivers: vec![format!("{name}-receiver")],
+            ..Endpoint::default()
+        };
+        let config = |endpoints| Config {
+            endpoints,
+            ..Config::default()
+        };
+        let r = Routes::new(&config(vec![endpoint("a", "/a"), endpoint("b", "/b")]));
+        let all = [
+            endpoint("b", "/x"),
+            endpoint("c", "/a/"),
+            endpoint("d", "/d"),
+        ];
+        let all = all.map(Arc::new).to_vec();
+        r.register(&config(vec![endpoint("a", "/a"), endpoint("b", "/b")]), all);
+        assert_eq!(find(&r, "h", "/a"), Ok("a".to_owned()));
+        assert_eq!(find(&r, "h", "/d"), Ok("d".to_owned()));
+        assert_eq!(find(&r, "h", "/x"), Err(404));
+        let why = |name: &str| r.now().left_out(name).map(|l| l.why.clone());
+        assert_eq!(why("b"), Some(Taken::Name("b".to_owned(), Source::Config)));
+        assert_eq!(why("c"), Some(Taken::Place("a".to_owned(), Source::Config)));
+
+        let pool = r.now().named("d").unwrap().pool.clone();
+        r.configure(&config(vec![endpoint("b", "/b")]));
+        assert_eq!(find(&r, "h", "/a"), Ok("c".to_owned()));
+        assert!(Arc::ptr_eq(&pool, &r.now().named("d").unwrap().pool));
+        assert!(why("c").is_none() && why("b").is_some());
+        r.configure(&config(vec![endpoint("z", "/d")]));
+        assert_eq!(find(&r, "h", "/x"), Ok("b".to_owned()));
+        assert_eq!(why("d"), Some(Taken::Place("z".to_owned(), Source::Config)));
     }
 
     #[test]

@@ -17,6 +17,10 @@ use crate::{
 pub(crate) struct Served {
     /// Its name in logs and metrics.
     pub(crate) name: String,
+    /// Where it was written.
+    pub(crate) source: Source,
+    /// As it was written there.
+    pub(crate) settings: Arc<Endpoint>,
     /// Which requests are for it.
     pub(crate) place: Place,
     /// Who may serve it.
@@ -29,6 +33,15 @@ pub(crate) struct Served {
     pub(crate) policy: Option<Arc<Policy>>,
     /// What outlives its settings.
     pub(crate) pool: Arc<Pool>,
+}
+
+/// Where an endpoint was written, and so where it is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The configuration: a reload replaces it.
+    Config,
+    /// The registry: it comes and goes by the admin listener.
+    Registry,
 }
 
 /// Who may serve an endpoint.
@@ -63,12 +76,12 @@ pub(crate) enum HostRule {
 impl Served {
     /// The endpoint that a valid configuration describes, with a pool of its own.
     pub(crate) fn new(endpoint: &Endpoint, config: &Config) -> Self {
-        let named = endpoint.receivers.iter().cloned().map(Owner::Name);
-        let owners = endpoint.owner.iter().cloned().chain(named);
         Self {
             name: endpoint.name.clone(),
+            source: Source::Config,
+            settings: Arc::new(endpoint.clone()),
             place: Place::new(endpoint.host.as_deref(), &endpoint.path),
-            owners: Owners::These(owners.collect()),
+            owners: Owners::These(endpoint.owners().collect()),
             max_body: endpoint
                 .max_body_size
                 .or(config.max_body_size)
@@ -76,6 +89,14 @@ impl Served {
             max_requests: endpoint.max_requests.or(config.max_requests),
             policy: Policy::new(endpoint, config),
             pool: Arc::new(Pool::new(config.worker_count())),
+        }
+    }
+
+    /// The endpoint that a valid entry of the registry describes, with a pool of its own.
+    pub(crate) fn registered(endpoint: &Endpoint, config: &Config) -> Self {
+        Self {
+            source: Source::Registry,
+            ..Self::new(endpoint, config)
         }
     }
 
@@ -109,6 +130,25 @@ impl Served {
                 None => Err(ProxyError::EndpointFull),
             },
         }
+    }
+}
+
+impl Source {
+    /// The word for it in listings.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Registry => "registry",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Config => "configuration",
+            Self::Registry => "registry",
+        })
     }
 }
 

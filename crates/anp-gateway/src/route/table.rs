@@ -1,14 +1,14 @@
 //! The endpoints of one moment, arranged for lookup.
 
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
-use rpds::HashTrieMapSync as Map;
+use rpds::{HashTrieMapSync as Map, RedBlackTreeMapSync as Ordered};
 
 use super::{
     path::{host_of, normalized},
-    served::{HostRule, Owners, Place, Served},
+    served::{HostRule, Owners, Place, Served, Source},
 };
-use crate::{error::ProxyError, owner::Owner};
+use crate::{config::Endpoint, error::ProxyError, owner::Owner};
 
 /// Every endpoint. A clone shares what is not changed, so that a change costs what it changes and
 /// readers keep the table they have.
@@ -18,9 +18,19 @@ pub(crate) struct Table {
     /// By suffix, with the leading dot.
     below: Map<String, Node>,
     any: Node,
-    by_name: Map<String, Arc<Served>>,
-    by_owner: Map<Owner, Vec<Arc<Served>>>,
+    by_name: Ordered<String, Arc<Served>>,
+    by_owner: Map<Owner, Ordered<String, Arc<Served>>>,
     for_anyone: Vec<Arc<Served>>,
+    left_out: Ordered<String, LeftOut>,
+}
+
+/// An entry of the registry that is not served, since the configuration came first.
+#[derive(Clone, Debug)]
+pub(crate) struct LeftOut {
+    /// As it was written.
+    pub(crate) settings: Arc<Endpoint>,
+    /// What it collides with.
+    pub(crate) why: Taken,
 }
 
 /// A segment of paths: the endpoint whose prefix ends here, and what may follow.
@@ -34,11 +44,11 @@ struct Node {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Taken {
     /// Its name is another's.
-    #[error("the name {0:?} is taken")]
-    Name(String),
+    #[error("the name {0:?} is taken by an endpoint of the {1}")]
+    Name(String, Source),
     /// Its host and path are another's.
-    #[error("endpoint {0:?} has this host and path")]
-    Place(String),
+    #[error("endpoint {0:?} of the {1} has this host and path")]
+    Place(String, Source),
 }
 
 impl Table {
@@ -47,11 +57,11 @@ impl Table {
     /// # Errors
     /// Its name or place is another's.
     pub(crate) fn insert(&mut self, served: Arc<Served>) -> Result<(), Taken> {
-        if self.by_name.contains_key(&served.name) {
-            return Err(Taken::Name(served.name.clone()));
+        if let Some(other) = self.named(&served.name) {
+            return Err(Taken::Name(other.name.clone(), other.source));
         }
         if let Some(other) = self.at(&served.place) {
-            return Err(Taken::Place(other.name.clone()));
+            return Err(Taken::Place(other.name.clone(), other.source));
         }
         self.root(&served.place.host)
             .put(segments(&served.place.prefix), served.clone());
@@ -60,7 +70,7 @@ impl Table {
             Owners::These(owners) => {
                 for owner in owners {
                     let mut theirs = self.by_owner.get(owner).cloned().unwrap_or_default();
-                    theirs.push(served.clone());
+                    theirs.insert_mut(served.name.clone(), served.clone());
                     self.by_owner.insert_mut(owner.clone(), theirs);
                 }
             }
@@ -74,13 +84,12 @@ impl Table {
         let served = self.by_name.get(name)?.clone();
         self.by_name.remove_mut(name);
         self.take(&served.place);
-        let is_other = |other: &Arc<Served>| !Arc::ptr_eq(other, &served);
         match &served.owners {
-            Owners::Anyone => self.for_anyone.retain(is_other),
+            Owners::Anyone => self.for_anyone.retain(|other| other.name != name),
             Owners::These(owners) => {
                 for owner in owners {
                     let mut theirs = self.by_owner.get(owner).cloned().unwrap_or_default();
-                    theirs.retain(is_other);
+                    theirs.remove_mut(name);
                     match theirs.is_empty() {
                         true => self.by_owner.remove_mut(owner),
                         false => {
@@ -99,7 +108,7 @@ impl Table {
         self.by_name.get(name)
     }
 
-    /// Every endpoint, in no order.
+    /// Every endpoint, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Served>> {
         self.by_name.values()
     }
@@ -109,9 +118,55 @@ impl Table {
         self.by_owner.get(owner).is_some()
     }
 
+    /// How many endpoints there are, those left out included.
+    pub(crate) fn len(&self) -> usize {
+        self.by_name.size() + self.left_out.size()
+    }
+
+    /// The endpoints whose names are behind `after`, by name.
+    pub(crate) fn after(&self, after: &str) -> impl Iterator<Item = &Arc<Served>> {
+        let names = (Bound::Excluded(after), Bound::Unbounded);
+        self.by_name
+            .range::<str, _>(names)
+            .map(|(_, served)| served)
+    }
+
+    /// Entries of the registry that are not served and whose names are behind `after`, by name.
+    pub(crate) fn left_out_after(&self, after: &str) -> impl Iterator<Item = &LeftOut> {
+        let names = (Bound::Excluded(after), Bound::Unbounded);
+        self.left_out.range::<str, _>(names).map(|(_, entry)| entry)
+    }
+
+    /// The entry of the registry of this name that is not served.
+    pub(crate) fn left_out(&self, name: &str) -> Option<&LeftOut> {
+        self.left_out.get(name)
+    }
+
+    /// Keeps an entry of the registry that is not served.
+    pub(crate) fn leave_out(&mut self, settings: Arc<Endpoint>, why: Taken) {
+        let name = settings.name.clone();
+        self.left_out.insert_mut(name, LeftOut { settings, why });
+    }
+
+    /// Forgets an entry of the registry that is not served. False where there is none.
+    pub(crate) fn forget(&mut self, name: &str) -> bool {
+        self.left_out.remove_mut(name)
+    }
+
+    /// Every entry of the registry, by name, whether it is served or not.
+    pub(crate) fn registered(&self) -> Vec<Arc<Endpoint>> {
+        let served = self.iter().filter(|s| s.source == Source::Registry);
+        let served = served.map(|s| &s.settings);
+        let left_out = self.left_out.values().map(|entry| &entry.settings);
+        let mut all: Vec<_> = served.chain(left_out).cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
     /// The endpoints that `owner` serves.
     pub(crate) fn served_by(&self, owner: &Owner) -> impl Iterator<Item = &Arc<Served>> {
-        let theirs = self.by_owner.get(owner).into_iter().flatten();
+        let theirs = self.by_owner.get(owner).into_iter();
+        let theirs = theirs.flat_map(|theirs| theirs.values());
         theirs.chain(&self.for_anyone)
     }
 

@@ -9,7 +9,7 @@ async fn ask(address: std::net::SocketAddr, path: &str) -> String {
     let mut caller = Caller::connect(address).await;
     caller
         .send(format!(
-            "GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
         ))
         .await;
     caller.rest().await

@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod admin;
+mod api;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod limits;
 mod policy;
 #[cfg(test)]
 mod rates;
+mod registry;
 #[cfg(test)]
 mod retry;
 #[cfg(test)]

@@ -1,0 +1,116 @@
+//! The registry at its size.
+
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::{
+    admission::Tunnels,
+    config::{Config, Endpoint},
+    endpoints::{Change, Endpoints, Store},
+    owner::Owner,
+    registry::Embedded,
+    route::Routes,
+    settings::Settings,
+    stop::Stop,
+};
+
+const COUNT: usize = 10_000;
+
+fn shared(config: Config) -> Arc<Shared> {
+    let routes = Arc::new(Routes::new(&config));
+    Arc::new(Shared {
+        tunnels: Arc::new(Tunnels::new(routes.clone(), Arc::new(Embedded), 1)),
+        routes,
+        endpoints: Endpoints::default(),
+        auth: None,
+        tls: None,
+        stop: Stop::default(),
+        callers: Alive::default(),
+        connected: Alive::default(),
+        dealt: Vec::new(),
+        settings: Arc::new(Settings::new(config).unwrap()).into(),
+    })
+}
+
+fn endpoint(i: usize) -> Arc<Endpoint> {
+    Arc::new(Endpoint {
+        name: format!("e{i:05}"),
+        host: i.is_multiple_of(3).then(|| format!("h{i}.example")),
+        path: format!("/{i}"),
+        receivers: vec![["a", "b"][i % 2].to_owned()],
+        ..Endpoint::default()
+    })
+}
+
+async fn page(admin: &Admin, query: String) -> Value {
+    let asked = Asked {
+        name: String::new(),
+        query,
+        body: Bytes::new(),
+    };
+    let reply = admin.endpoints(&asked).unwrap();
+    let body = reply.into_body().collect().await.unwrap().to_bytes();
+    serde_json::from_slice(&body).unwrap()
+}
+
+#[tokio::test]
+async fn thousands_are_added_and_listed_by_pages() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("endpoints.redb");
+    let shared = shared(Config {
+        open: Some(false),
+        workers: Some(1),
+        ..Config::default()
+    });
+    let store = Store::new(path.clone());
+    shared
+        .endpoints
+        .start(Arc::downgrade(&shared), store)
+        .unwrap();
+    let mut changes = JoinSet::new();
+    for i in 0..COUNT {
+        let shared = shared.clone();
+        changes.spawn(async move { shared.endpoints.change(Change::Add(endpoint(i))).await });
+    }
+    assert!(
+        changes
+            .join_all()
+            .await
+            .into_iter()
+            .all(|added| added.is_ok())
+    );
+
+    let metrics = Metrics::new(Vec::new(), shared.routes.clone(), shared.tunnels.clone());
+    let admin = Admin::new(shared.clone(), metrics, Reloader::default());
+    for limit in [100, 999] {
+        let (mut names, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = page(&admin, format!("after={after}&limit={limit}")).await;
+            assert_eq!(page["total"], COUNT);
+            let all = page["endpoints"].as_array().unwrap();
+            names.extend(all.iter().map(|e| e["name"].as_str().unwrap().to_owned()));
+            match page["next"].as_str() {
+                Some(next) => after = next.to_owned(),
+                None => break,
+            }
+            assert_eq!(all.len(), limit);
+        }
+        let expected: Vec<_> = (0..COUNT).map(|i| endpoint(i).name.clone()).collect();
+        assert_eq!(names, expected);
+    }
+
+    let table = shared.routes.now();
+    for i in [0, 1, 4_999, COUNT - 1] {
+        let endpoint = endpoint(i);
+        let host = endpoint.host.as_deref().unwrap_or("any.example");
+        assert_eq!(
+            table.find(host, &format!("/{i}/x")).unwrap().name,
+            endpoint.name
+        );
+    }
+    let a = Owner::Name("a".to_owned());
+    assert_eq!(table.served_by(&a).count(), COUNT / 2);
+    assert_eq!(Store::new(path).load().unwrap().len(), COUNT);
+}

@@ -1,0 +1,305 @@
+//! The registry's file: one table of redb, an endpoint a row, as the JSON of its settings.
+//!
+//! Processes share it, so that a gateway and the one that replaces it have it open at once.
+
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use redb::{
+    Builder, ConcurrencyMode, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition,
+    TableError,
+};
+
+use crate::config::Endpoint;
+
+const ENDPOINTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("endpoints");
+const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
+
+/// What the rows look like. A file with a higher number is of a later version of this program.
+const FORMAT: u64 = 1;
+
+/// Memory for pages of the file: what it holds is held by the routes as well.
+const CACHE: usize = 1 << 20;
+
+/// The registry's file cannot be used. Names the file.
+#[derive(Debug, thiserror::Error)]
+#[error("endpoint_store {}: {kind}", path.display())]
+pub struct StoreError {
+    path: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Kind {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Redb(Box<redb::Error>),
+    #[error("it was written by a later version of this program (format {0})")]
+    Later(u64),
+    #[error("an endpoint could not be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Each step of redb fails in a type of its own.
+macro_rules! from_redb {
+    ($($error:ident)*) => {$(
+        impl From<redb::$error> for Kind {
+            fn from(error: redb::$error) -> Self {
+                Self::Redb(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+from_redb!(DatabaseError TransactionError TableError StorageError CommitError);
+
+/// A row to write.
+#[derive(Debug)]
+pub(super) enum Edit {
+    Put(Arc<Endpoint>),
+    Remove(String),
+}
+
+/// The registry's file. Calls block.
+#[derive(Debug)]
+pub(crate) struct Store {
+    path: PathBuf,
+    database: Option<Database>,
+}
+
+impl Store {
+    /// The file at `path`, which the first write makes.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            database: None,
+        }
+    }
+
+    /// Every endpoint of the file, by name. A row that this version cannot use stays as it is and is
+    /// left out with a warning.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is none of ours.
+    pub(crate) fn load(&mut self) -> Result<Vec<Arc<Endpoint>>, StoreError> {
+        let loaded = self.read();
+        loaded.map_err(|kind| self.error(kind))
+    }
+
+    /// Writes all of `edits` or none. They are on the disk when this returns.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub(super) fn commit(&mut self, edits: &[Edit]) -> Result<(), StoreError> {
+        let written = self.write(edits);
+        written.map_err(|kind| self.error(kind))
+    }
+
+    fn error(&self, kind: Kind) -> StoreError {
+        let path = self.path.clone();
+        StoreError { path, kind }
+    }
+
+    fn read(&mut self) -> Result<Vec<Arc<Endpoint>>, Kind> {
+        if self.database.is_none() && !self.path.try_exists()? {
+            return Ok(Vec::new());
+        }
+        let transaction = self.database()?.begin_read()?;
+        match transaction.open_table(ABOUT) {
+            Ok(about) => {
+                let format = about.get("format")?.map_or(FORMAT, |format| format.value());
+                if format > FORMAT {
+                    return Err(Kind::Later(format));
+                }
+            }
+            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        }
+        let mut endpoints = Vec::new();
+        for row in transaction.open_table(ENDPOINTS)?.iter()? {
+            let (name, json) = row?;
+            match endpoint(name.value(), json.value()) {
+                Ok(endpoint) => endpoints.push(Arc::new(endpoint)),
+                Err(why) => {
+                    tracing::warn!(
+                        endpoint = name.value(),
+                        why,
+                        "an endpoint of the registry cannot be used"
+                    );
+                }
+            }
+        }
+        Ok(endpoints)
+    }
+
+    fn write(&mut self, edits: &[Edit]) -> Result<(), Kind> {
+        let transaction = self.database()?.begin_write()?;
+        {
+            transaction.open_table(ABOUT)?.insert("format", FORMAT)?;
+            let mut table = transaction.open_table(ENDPOINTS)?;
+            for edit in edits {
+                match edit {
+                    Edit::Put(endpoint) => {
+                        let json = serde_json::to_vec(&**endpoint)?;
+                        table.insert(endpoint.name.as_str(), json.as_slice())?;
+                    }
+                    Edit::Remove(name) => {
+                        table.remove(name.as_str())?;
+                    }
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// The open file, which is made where there is none.
+    fn database(&mut self) -> Result<&Database, Kind> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => {
+                make(&self.path)?;
+                Builder::new()
+                    .set_cache_size(CACHE)
+                    .set_concurrency_mode(ConcurrencyMode::MultiWriter)
+                    .create(&self.path)?
+            }
+        };
+        Ok(self.database.insert(database))
+    }
+}
+
+/// Makes an empty file that only its owner reads, and its directory, where there are none.
+fn make(path: &Path) -> io::Result<()> {
+    if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(directory)?;
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+/// The endpoint of a row.
+fn endpoint(name: &str, json: &[u8]) -> Result<Endpoint, String> {
+    let endpoint: Endpoint = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    endpoint.validate().map_err(|error| error.to_string())?;
+    if endpoint.name != name {
+        return Err(format!("it says that its name is {:?}", endpoint.name));
+    }
+    Ok(endpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Arc<Endpoint> {
+        Arc::new(Endpoint {
+            name: name.to_owned(),
+            path: format!("/{name}"),
+            receivers: vec!["r".to_owned()],
+            ..Endpoint::default()
+        })
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deeper/endpoints.redb");
+        let mut store = Store::new(path.clone());
+        assert_eq!(store.load().unwrap(), []);
+        assert!(!path.exists());
+        let (a, b) = (named("a"), named("b"));
+        store
+            .commit(&[Edit::Put(b.clone()), Edit::Put(a.clone())])
+            .unwrap();
+        assert_eq!(store.load().unwrap(), [a, b.clone()]);
+        store.commit(&[Edit::Remove("a".to_owned())]).unwrap();
+        drop(store);
+        assert_eq!(Store::new(path.clone()).load().unwrap(), [b]);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(
+                fs::metadata(path).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
+        }
+    }
+
+    #[test]
+    fn two_have_it_open_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("endpoints.redb");
+        let (mut one, mut other) = (Store::new(path.clone()), Store::new(path));
+        one.commit(&[Edit::Put(named("a"))]).unwrap();
+        assert_eq!(other.load().unwrap(), [named("a")]);
+        other.commit(&[Edit::Put(named("b"))]).unwrap();
+        assert_eq!(one.load().unwrap(), [named("a"), named("b")]);
+    }
+
+    #[test]
+    fn rows_that_cannot_be_used_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("endpoints.redb");
+        let mut store = Store::new(path.clone());
+        store.commit(&[Edit::Put(named("a"))]).unwrap();
+        let put = |name: &str, json: &[u8]| {
+            let database = Builder::new()
+                .set_concurrency_mode(ConcurrencyMode::MultiWriter)
+                .create(&path)
+                .unwrap();
+            let transaction = database.begin_write().unwrap();
+            let mut table = transaction.open_table(ENDPOINTS).unwrap();
+            table.insert(name, json).unwrap();
+            drop(table);
+            transaction.commit().unwrap();
+        };
+        put("b", b"{\"name\": \"b\", \"of_a_later_version\": true}");
+        put("c", &serde_json::to_vec(&*named("other")).unwrap());
+        put("d", b"{\"name\": \"d\", \"receivers\": []}");
+        assert_eq!(store.load().unwrap(), [named("a")]);
+        let database = store.database().unwrap();
+        let rows = database
+            .begin_read()
+            .unwrap()
+            .open_table(ENDPOINTS)
+            .unwrap();
+        assert_eq!(rows.iter().unwrap().count(), 4);
+    }
+
+    #[test]
+    fn other_files_are_refused_with_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("other");
+        fs::write(&path, b"something else entirely").unwrap();
+        let error = Store::new(path).load().unwrap_err().to_string();
+        assert!(
+            error.starts_with("endpoint_store ") && error.contains("other: "),
+            "{error}"
+        );
+
+        let path = directory.path().join("later.redb");
+        let database = Database::create(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction
+            .open_table(ABOUT)
+            .unwrap()
+            .insert("format", 2)
+            .unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        let error = Store::new(path).load().unwrap_err().to_string();
+        assert!(error.contains("a later version"), "{error}");
+    }
+}
