@@ -71,6 +71,10 @@ pub struct Config {
     /// File of the endpoints that come and go by the admin listener. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint_store: Option<PathBuf>,
+    /// A path of the public listener, on every host, that answers for the gateway itself: 200, or 503
+    /// during a stop. It is hidden from the app. Default none; `/-/healthz` is customary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_path: Option<String>,
     /// Threads that serve callers and tunnels, each with an event loop of its own. More of them serve
     /// more callers at once and batch less. Default: half the processors.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -278,6 +282,7 @@ impl Default for Config {
             admin_token_file: None,
             admin_hosts: Vec::new(),
             endpoint_store: None,
+            health_path: None,
             workers: None,
             open: None,
             allow_public_without_authentication: false,
@@ -357,7 +362,7 @@ impl Config {
         }
         different!(
             listen tunnel_listen tunnel_path admin_listen admin_token admin_token_file
-            admin_hosts endpoint_store workers open
+            admin_hosts endpoint_store health_path workers open
             allow_public_without_authentication auth public_url endpoints min_version head_timeout
             response_timeout idle_timeout keep_alive_timeout queue_timeout queue_size
             drain_timeout control_socket ping_interval max_connections max_header_size
@@ -391,6 +396,12 @@ impl Config {
                     "tunnel_path",
                     "must not be \"/\", which would hide every app",
                 );
+            }
+        }
+        if let Some(path) = &self.health_path {
+            check_path("health_path", path)?;
+            if path == "/" || self.tunnel_path.as_ref() == Some(path) {
+                return fail("health_path", "must be neither \"/\" nor tunnel_path");
             }
         }
         if self.proxy_protocol && self.trusted_proxies.is_empty() {

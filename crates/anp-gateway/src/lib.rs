@@ -39,6 +39,7 @@ mod conn;
 mod endpoints;
 mod error;
 mod gateway;
+mod health;
 mod hello;
 mod inherited;
 mod listener;

@@ -97,3 +97,57 @@ async fn what_cannot_be_is_said_before_anything_opens() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn the_public_health_path_is_the_gateways_own() {
+    let gateway = start(Config {
+        health_path: Some("/-/healthz".to_owned()),
+        drain_timeout: Span::from_secs(20),
+        ..config()
+    })
+    .await;
+    let receiver = gateway.receiver().await;
+    let mut caller = gateway.caller().await;
+    caller.get("/-/healthz?x").await;
+    let ready = caller.until("\r\n\r\nready\n").await;
+    assert!(ready.starts_with("HTTP/1.1 200 "), "{ready}");
+    caller
+        .send("HEAD /-/healthz HTTP/1.1\r\nhost: any.example\r\n\r\n")
+        .await;
+    let head = caller.head().await;
+    assert!(
+        head.starts_with("HTTP/1.1 200 ") && head.contains("content-length: 6"),
+        "{head}"
+    );
+    caller
+        .send("POST /-/healthz HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nhi")
+        .await;
+    assert!(
+        caller
+            .until("GET and HEAD\n")
+            .await
+            .starts_with("HTTP/1.1 405 ")
+    );
+    // Nothing else is hidden from the app.
+    for path in ["/-/healthz/", "/-/healthzz", "/-/"] {
+        caller.get(path).await;
+        answer(&mut receiver.accept().await, 200, "app");
+        caller.until("\r\n\r\napp").await;
+    }
+
+    caller.get("/held").await;
+    let mut held = receiver.accept().await;
+    let mut other = gateway.caller().await;
+    other.get("/-/healthz").await;
+    other.until("ready\n").await;
+    gateway.shutdown.send_replace(Shutdown::Graceful);
+    while !ask(gateway.admin, "/readyz").await.contains(" 503 ") {}
+    other.get("/-/healthz").await;
+    let last = other.rest().await;
+    assert!(
+        last.starts_with("HTTP/1.1 503 ") && last.ends_with("stopping\n"),
+        "{last}"
+    );
+    answer(&mut held, 200, "late");
+    caller.until("late").await;
+}

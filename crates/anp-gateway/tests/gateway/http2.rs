@@ -70,6 +70,22 @@ async fn requests_share_a_connection_and_are_answered_in_any_order() {
 }
 
 #[tokio::test]
+async fn the_health_path_is_the_gateways_own() {
+    let gateway = start(anp_gateway::Config {
+        health_path: Some("/-/healthz".to_owned()),
+        ..config()
+    })
+    .await;
+    let mut caller = connect(&gateway).await;
+    let (response, _) = caller
+        .send_request(request("GET", "/-/healthz"), true)
+        .unwrap();
+    let response = soon(response).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(text(response).await.unwrap().0, "ready\n");
+}
+
+#[tokio::test]
 async fn bodies_trailers_and_informational_heads_pass_both_ways() {
     let gateway = start(config()).await;
     let receiver = gateway.receiver().await;

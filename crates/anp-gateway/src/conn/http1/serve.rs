@@ -22,6 +22,7 @@ use super::{
 use crate::{
     conn::{Deadline, Metered, http2::PREFACE},
     error::ProxyError,
+    health,
     hello::Hello,
     proxy::{
         Answer, Exchange, Failure, Outcome, Upload, forward,
@@ -145,6 +146,8 @@ enum Taken {
     Request(Received),
     /// A receiver's handshake, and whether the connection stays after a refusal.
     Handshake(Box<Result<Hello, tunnels::Refusal>>, bool),
+    /// Answered by the gateway itself; whether it is HEAD, and whether the connection stays.
+    Health(Response<Bytes>, bool, bool),
 }
 
 /// A request whose head was read.
@@ -208,6 +211,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         let settings = shared.settings.load();
         let parsed = head::parse(bytes, &settings.config.upgrades, |head| {
             (body, is_old) = (head.body.clone(), head.is_old);
+            let method = head.method.as_bytes();
+            if let Some(response) = health::answer(caller, &settings.config, method, head.target) {
+                return Taken::Health(response, head.method == "HEAD", head.keep_alive);
+            }
             match tunnels::is_for_us(caller, head.target) {
                 true => {
                     let hello = Hello::read(head, &settings.config);
@@ -221,6 +228,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         (self.body, self.is_old) = (body, is_old);
         match parsed {
             Ok(Taken::Request(received)) => self.answer(caller, received).await,
+            Ok(Taken::Health(response, is_head, keep_alive)) => {
+                let close = !keep_alive || shared.stop.is(Step::Draining) || !self.discard_body();
+                self.put_whole(&response, is_head, self.persistence(close));
+                self.flushed(close).await
+            }
             Ok(Taken::Handshake(hello, keep_alive)) => {
                 match tunnels::handshake(caller, *hello).await {
                     (response, Some(becomes)) => {

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     conn::{Deadline, LINGER, Metered, Moved},
+    health,
     proxy::{
         Exchange, Failure, Outcome, Upload, forward,
         response::{Follows, judge},
@@ -155,11 +156,14 @@ async fn one(
     let worker = &caller.worker;
     let target = parts.uri.path_and_query().map_or("", |p| p.as_str());
     let method = parts.method.as_str().as_bytes();
-    let mut exchange = Exchange::begin(&caller, method, target.as_bytes());
     let is_head = method == b"HEAD";
     let whole = body.is_end_stream();
     let settings = worker.shared.settings.load_full();
     let mut down = Http2::new(body, respond, settings.limits, longest);
+    if let Some(response) = health::answer(&caller, &settings.config, method, target) {
+        return down.answer(response, is_head).await;
+    }
+    let mut exchange = Exchange::begin(&caller, method, target.as_bytes());
 
     let connect = Connect::of(&parts, &settings.config.upgrades);
     let mapped = connect.and_then(|connect| {
