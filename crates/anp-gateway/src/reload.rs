@@ -11,6 +11,7 @@ use crate::{
     config::{Config, ConfigError},
     endpoints::Change,
     settings::Settings,
+    stop::Step,
     workers::Shared,
 };
 
@@ -60,6 +61,13 @@ impl Reloader {
 
     pub(crate) fn runs(&self, shared: &Arc<Shared>) {
         let _ = self.0.gateway.set(Arc::downgrade(shared));
+    }
+
+    /// Ready once the gateway drains, and so changes no endpoint any more; at once where none runs.
+    pub async fn draining(&self) {
+        if let Some(shared) = self.0.gateway.get().and_then(Weak::upgrade) {
+            shared.stop.reached(Step::Draining).await;
+        }
     }
 
     /// Takes up the endpoints that another process wrote to the registry's file before this one

@@ -29,7 +29,7 @@ impl Secret {
     ///
     /// # Errors
     /// Why it cannot be read or used, and what to do: others may read it, too.
-    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+    pub fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();
         let cannot = |error: std::io::Error| format!("cannot read {shown}: {error}");
         let file = File::open(path).map_err(cannot)?;
@@ -48,6 +48,11 @@ impl Secret {
             .read_to_string(&mut text)
             .map_err(cannot)?;
         Ok(Self::new(text.trim()))
+    }
+
+    /// The secret itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
     }
 
     /// True where it is long enough not to be guessed and can stand in a header.

@@ -5,6 +5,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    admin::{AdminArgs, EndpointArgs},
     config::{File, Node, Origin, Sources, Value},
     did::DidCommand,
     logging::Format,
@@ -17,6 +18,8 @@ Examples:
   anp-proxy gateway                               the public side
   anp-proxy receiver --gateway ws://127.0.0.1:8765 --to http://127.0.0.1:8000
                                                   the private side, beside the app
+  anp-proxy endpoint add lab --host lab.example.com --receiver lab-1
+                                                  serve more without a restart
   anp-proxy config check --config anp.toml        is this configuration valid?
 
 Settings, weakest first: defaults, the --config file, environment variables such as
@@ -73,6 +76,7 @@ pub(crate) enum Command {
 Examples:
   anp-proxy gateway
   anp-proxy gateway --listen 127.0.0.1:9000 --tunnel-listen 127.0.0.1:9001
+  anp-proxy gateway --admin-listen 127.0.0.1:9000      for anp-proxy admin and endpoint
   anp-proxy gateway --config gateway.toml
   anp-proxy gateway --config gateway.toml --replace    in place of the one that runs")]
     Gateway(GatewayArgs),
@@ -95,6 +99,29 @@ Example:
 Example:
   anp-proxy demo        prints what to try")]
     Demo(DemoArgs),
+    /// List, add, change and remove the endpoints of a running gateway
+    ///
+    /// Speaks to its admin listener. Needs a gateway that runs with --admin-listen. Exit code 1 if
+    /// it cannot be asked, or refuses.
+    #[command(after_help = "\
+Examples:
+  anp-proxy endpoint add lab --host lab.example.com --receiver lab-1
+  anp-proxy endpoint add docs --path /docs --receiver docs-1 --receiver docs-2
+  anp-proxy endpoint change lab --max-requests 100 --unset host
+  anp-proxy endpoint list --json
+  anp-proxy endpoint remove lab")]
+    Endpoint(EndpointArgs),
+    /// Look at a running gateway: sums, tunnels, settings; close a tunnel, reload
+    ///
+    /// Speaks to its admin listener. Needs a gateway that runs with --admin-listen. Exit code 1 if
+    /// it cannot be asked, or refuses.
+    #[command(after_help = "\
+Examples:
+  anp-proxy admin stats
+  anp-proxy admin tunnels --json
+  anp-proxy admin close t12
+  anp-proxy admin reload --admin http://10.0.0.1:9000 --admin-token-file admin.token")]
+    Admin(AdminArgs),
     /// Print ANPX frames readably and say what is wrong with a bad one
     ///
     /// Takes frames back to back, or hex of them: plain digits, xxd, hexdump -C. Exit code 1 if any
@@ -124,6 +151,10 @@ pub(crate) struct GatewayArgs {
     /// Where receivers connect [default: 127.0.0.1:8765]
     #[arg(long, value_name = "ADDR")]
     pub(crate) tunnel_listen: Option<String>,
+    /// Where health, metrics and the admin API are served, for anp-proxy admin and endpoint
+    /// [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin_listen: Option<String>,
     /// Take over the listeners of the gateway that runs on this address, which then drains and ends
     #[arg(long)]
     pub(crate) replace: bool,
@@ -281,6 +312,7 @@ impl Cli {
                     "--tunnel-listen",
                     &args.tunnel_listen,
                 );
+                flag("gateway.admin_listen", "--admin-listen", &args.admin_listen);
             }
             Command::Receiver(args) => {
                 flag("receiver.name", "--name", &args.name);
@@ -306,7 +338,12 @@ impl Cli {
                 flag("gateway.listen", "--listen", &args.listen);
                 implied = one_process("demo");
             }
-            Command::Inspect(_) | Command::Config(_) | Command::Did(_) | Command::Token(_) => {}
+            Command::Admin(_)
+            | Command::Endpoint(_)
+            | Command::Inspect(_)
+            | Command::Config(_)
+            | Command::Did(_)
+            | Command::Token(_) => {}
         }
         Sources {
             implied,

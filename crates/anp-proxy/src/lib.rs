@@ -14,6 +14,7 @@
 #[cfg(feature = "app")]
 mod app;
 
+mod admin;
 mod cli;
 mod config;
 mod demo;
@@ -97,7 +98,9 @@ fn execute(cli: &Cli) -> Result<Outcome, Failure> {
             token::new(name)?;
             SUCCESS
         }
-        Command::Gateway(args) => run::gateway(&loaded()?, args.replace)?,
+        Command::Gateway(args) => run::gateway(loaded()?, args.replace)?,
+        Command::Admin(args) => admin::admin(args, &loaded()?)?,
+        Command::Endpoint(args) => admin::endpoint(args, &loaded()?)?,
         Command::Receiver(_) => run::receiver(&loaded()?)?,
         Command::Dev(_) => run::dev(loaded()?)?,
         Command::Demo(_) => run::demo(loaded()?)?,

@@ -26,7 +26,7 @@ impl Config {
     ///
     /// # Errors
     /// It cannot be read, or is none.
-    pub(crate) fn admin_token(&self) -> Result<Option<Secret>, ConfigError> {
+    pub fn admin_token(&self) -> Result<Option<Secret>, ConfigError> {
         let (key, token) = match (&self.admin_token, &self.admin_token_file) {
             (None, None) => return Ok(None),
             (Some(token), None) => ("admin_token", token.clone()),

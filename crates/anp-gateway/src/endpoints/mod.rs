@@ -8,6 +8,7 @@ mod store;
 
 use std::{
     collections::HashSet,
+    convert::Infallible,
     iter,
     sync::{Arc, OnceLock, Weak, mpsc},
     thread,
@@ -18,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::{
     config::{Config, Endpoint},
     owner::Owner,
-    route::{Served, Source, Table, Taken},
+    route::{self, Served, Source, Table, Taken},
     stop::Step,
     workers::Shared,
 };
@@ -124,9 +125,6 @@ fn run(gateway: &Weak<Shared>, mut store: Store, orders: &mpsc::Receiver<Order>)
 
 /// Makes changes in their order; an answer for each.
 fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Result<(), ChangeError>> {
-    if shared.stop.is(Step::Draining) {
-        return vec![Err(ChangeError::Stopping); changes.len()];
-    }
     if changes.iter().any(|c| matches!(c, Change::CatchUp)) {
         catch_up(shared, store);
     }
@@ -140,17 +138,26 @@ fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Result<
             let answer = apply(change, table, &settings.config, &mut owners);
             answers.push(answer.map(|edit| edits.extend(edit)));
         }
-        match edits.is_empty() {
-            true => Ok(()),
-            false => store.commit(&edits),
+        if edits.is_empty() {
+            return Ok(());
+        }
+        // Once it drains another process may serve: that one catches up with what was written
+        // before, and would miss what is written from then on.
+        let serves = || !shared.stop.is(Step::Draining);
+        match store.commit(&edits, serves) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ChangeError::Stopping),
+            Err(error) => {
+                tracing::error!(%error, "the registry of endpoints could not be written");
+                Err(ChangeError::Store(error.to_string()))
+            }
         }
     });
     match written {
         Ok(()) => shared.tunnels.follow_routes_of(&owners),
         Err(error) => {
-            tracing::error!(%error, "the registry of endpoints could not be written");
             for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
-                *answer = Err(ChangeError::Store(error.to_string()));
+                *answer = Err(error.clone());
             }
         }
     }
@@ -158,12 +165,15 @@ fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Result<
 }
 
 fn catch_up(shared: &Shared, store: &mut Store) {
-    match store.load() {
+    match store.load_behind_others() {
         Ok(registered) => {
-            shared
-                .routes
-                .register(&shared.settings.load().config, registered);
+            let _ = shared.routes.change(|table| {
+                let settings = shared.settings.load();
+                *table = route::arranged(table, &settings.config, registered);
+                Ok::<(), Infallible>(())
+            });
             shared.tunnels.follow_routes();
+            tracing::info!("the registry of endpoints was read again");
         }
         Err(error) => tracing::error!(%error, "the registry of endpoints could not be read again"),
     }

@@ -90,13 +90,30 @@ impl Store {
         loaded.map_err(|kind| self.error(kind))
     }
 
-    /// Writes all of `edits` or none. They are on the disk when this returns.
+    /// Writes all of `edits`, or none where `may` says so once no other process writes. They are on
+    /// the disk when this returns true.
     ///
     /// # Errors
     /// Nothing was written.
-    pub(super) fn commit(&mut self, edits: &[Edit]) -> Result<(), StoreError> {
-        let written = self.write(edits);
+    pub(super) fn commit(
+        &mut self,
+        edits: &[Edit],
+        may: impl FnOnce() -> bool,
+    ) -> Result<bool, StoreError> {
+        let written = self.write(edits, may);
         written.map_err(|kind| self.error(kind))
+    }
+
+    /// As [`Store::load`], behind what other processes are writing.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub(super) fn load_behind_others(&mut self) -> Result<Vec<Arc<Endpoint>>, StoreError> {
+        if self.database.is_some() || self.path.exists() {
+            let behind = self.write(&[], || false);
+            behind.map_err(|kind| self.error(kind))?;
+        }
+        self.load()
     }
 
     fn error(&self, kind: Kind) -> StoreError {
@@ -136,8 +153,12 @@ impl Store {
         Ok(endpoints)
     }
 
-    fn write(&mut self, edits: &[Edit]) -> Result<(), Kind> {
+    fn write(&mut self, edits: &[Edit], may: impl FnOnce() -> bool) -> Result<bool, Kind> {
         let transaction = self.database()?.begin_write()?;
+        if !may() {
+            transaction.abort()?;
+            return Ok(false);
+        }
         {
             transaction.open_table(ABOUT)?.insert("format", FORMAT)?;
             let mut table = transaction.open_table(ENDPOINTS)?;
@@ -154,7 +175,7 @@ impl Store {
             }
         }
         transaction.commit()?;
-        Ok(())
+        Ok(true)
     }
 
     /// The open file, which is made where there is none.
@@ -220,11 +241,17 @@ mod tests {
         assert_eq!(store.load().unwrap(), []);
         assert!(!path.exists());
         let (a, b) = (named("a"), named("b"));
-        store
-            .commit(&[Edit::Put(b.clone()), Edit::Put(a.clone())])
-            .unwrap();
+        assert!(
+            store
+                .commit(&[Edit::Put(b.clone()), Edit::Put(a.clone())], || true)
+                .unwrap()
+        );
         assert_eq!(store.load().unwrap(), [a, b.clone()]);
-        store.commit(&[Edit::Remove("a".to_owned())]).unwrap();
+        assert!(
+            store
+                .commit(&[Edit::Remove("a".to_owned())], || true)
+                .unwrap()
+        );
         drop(store);
         assert_eq!(Store::new(path.clone()).load().unwrap(), [b]);
         #[cfg(unix)]
@@ -242,10 +269,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("endpoints.redb");
         let (mut one, mut other) = (Store::new(path.clone()), Store::new(path));
-        one.commit(&[Edit::Put(named("a"))]).unwrap();
+        assert!(one.commit(&[Edit::Put(named("a"))], || true).unwrap());
         assert_eq!(other.load().unwrap(), [named("a")]);
-        other.commit(&[Edit::Put(named("b"))]).unwrap();
+        assert!(other.commit(&[Edit::Put(named("b"))], || true).unwrap());
         assert_eq!(one.load().unwrap(), [named("a"), named("b")]);
+        assert!(!one.commit(&[Edit::Put(named("c"))], || false).unwrap());
+        let all = other.load_behind_others().unwrap();
+        assert_eq!(all, [named("a"), named("b")]);
     }
 
     #[test]
@@ -253,7 +283,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("endpoints.redb");
         let mut store = Store::new(path.clone());
-        store.commit(&[Edit::Put(named("a"))]).unwrap();
+        assert!(store.commit(&[Edit::Put(named("a"))], || true).unwrap());
         let put = |name: &str, json: &[u8]| {
             let database = Builder::new()
                 .set_concurrency_mode(ConcurrencyMode::MultiWriter)

@@ -78,7 +78,7 @@ impl Routes {
 }
 
 /// The endpoints of a valid configuration, and those of the registry that do not collide with them.
-fn arranged(before: &Table, config: &Config, registered: Vec<Arc<Endpoint>>) -> Table {
+pub(crate) fn arranged(before: &Table, config: &Config, registered: Vec<Arc<Endpoint>>) -> Table {
     let mut table = Table::default();
     let put = |mut served: Served, table: &mut Table| {
         if let Some(same) = before.named(&served.name) {

@@ -10,7 +10,7 @@ use super::{
 /// What every variable of ours begins with.
 const PREFIX: &str = "ANP_";
 /// Variables with a meaning of their own; `ANP_LOG` stands for `log.level`.
-const OWN: [&str; 2] = ["ANP_CONFIG", "ANP_LOG"];
+const OWN: [&str; 4] = ["ANP_CONFIG", "ANP_LOG", "ANP_ADMIN", "ANP_ADMIN_TOKEN_FILE"];
 /// The sections, for a hint to who wrote one underscore where two belong.
 const SECTIONS: [&str; 3] = ["GATEWAY", "RECEIVER", "LOG"];
 

@@ -11,6 +11,7 @@ use crate::{config::Loaded, exit::Failure};
 pub(super) fn gateway(error: GatewayError, loaded: &Loaded) -> Failure {
     match error {
         GatewayError::Config(error) => Failure::usage(format!("gateway.{error}")),
+        GatewayError::Store(error) => Failure::runtime(format!("gateway.{error}")),
         GatewayError::Listen {
             key,
             address,

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use anp_gateway::Listeners;
+use anp_gateway::{Listeners, Reloader};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
@@ -98,9 +98,15 @@ pub(super) async fn gateway(
         None => None,
     };
     say_address(&bound);
+    let reloader = bound.reloader();
+    let ours = bound.reloader();
     let serving = move || {
         if let Some(running) = running {
-            tokio::spawn(running.send_away());
+            tokio::spawn(async move {
+                running.send_away().await;
+                // What the one before wrote between our start and its drain.
+                reloader.catch_up().await;
+            });
         }
     };
     let stopping = signals::reached(stop.clone(), Stop::Graceful);
@@ -115,7 +121,7 @@ pub(super) async fn gateway(
             } = control;
             let handing = tokio::spawn(async move {
                 tokio::select! {
-                    () = hand_over(listener, listeners, tell) => {}
+                    () = hand_over(listener, listeners, tell, ours) => {}
                     // A handle kept would keep the port open although nobody accepts.
                     () = stopping => {}
                 }
@@ -185,7 +191,12 @@ impl Drop for Place {
 }
 
 /// Hands the listeners to whoever may have them, until one of them serves.
-async fn hand_over(listener: UnixListener, listeners: Listeners, tell: watch::Sender<Stop>) {
+async fn hand_over(
+    listener: UnixListener,
+    listeners: Listeners,
+    tell: watch::Sender<Stop>,
+    reloader: Reloader,
+) {
     loop {
         let mut next = match listener.accept().await {
             Ok((next, _)) => next,
@@ -199,6 +210,8 @@ async fn hand_over(listener: UnixListener, listeners: Listeners, tell: watch::Se
                 tracing::info!("another gateway took over the listeners");
                 // A stop that was asked for already is not taken back.
                 tell.send_modify(|stop| *stop = (*stop).max(Stop::Replaced));
+                // The next one reads the endpoints again then.
+                reloader.draining().await;
                 let _ = timeout(PATIENCE, next.write_all(b"draining\n")).await;
                 return;
             }

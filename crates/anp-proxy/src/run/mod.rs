@@ -10,7 +10,7 @@ mod together;
 
 use std::future::Future;
 
-use anp_gateway::{Bound, Gateway, Listeners};
+use anp_gateway::{Bound, Config, Gateway, Listeners};
 use anp_receiver::{Event, Receiver};
 use tokio::sync::watch;
 
@@ -30,7 +30,9 @@ pub(crate) use together::{demo, dev};
 ///
 /// # Errors
 /// A setting is wrong, an address cannot be listened on, or the gateway failed.
-pub(crate) fn gateway(loaded: &Loaded, replace: bool) -> Result<u8, Failure> {
+pub(crate) fn gateway(mut loaded: Loaded, replace: bool) -> Result<u8, Failure> {
+    keep_endpoints(&mut loaded.config.gateway);
+    let loaded = &loaded;
     loaded.check_gateway()?;
     start_log(loaded)?;
     // Before any thread runs: it takes variables out of the environment.
@@ -50,6 +52,16 @@ pub(crate) fn gateway(loaded: &Loaded, replace: bool) -> Result<u8, Failure> {
             run_gateway(bound, stop, || {}).await
         }
     })
+}
+
+/// Where the registry of endpoints is kept unless configured: in the state directory, where the
+/// admin listener may add some, or some were added before.
+fn keep_endpoints(config: &mut Config) {
+    if config.endpoint_store.is_none() && config.listen.port() != 0 {
+        let name = format!("endpoints-{}.redb", config.listen.port());
+        let file = state::directory().map(|directory| directory.join(name));
+        config.endpoint_store = file.filter(|file| config.admin_listen.is_some() || file.exists());
+    }
 }
 
 /// Says where callers and receivers connect.
@@ -96,7 +108,7 @@ pub(crate) fn start_log(loaded: &Loaded) -> Result<(), Failure> {
 }
 
 /// Runs `work` on an event loop of this thread. Workers have threads of their own.
-fn serve(work: impl Future<Output = Result<(), Failure>>) -> Result<u8, Failure> {
+pub(crate) fn serve(work: impl Future<Output = Result<(), Failure>>) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -134,7 +146,11 @@ fn keeping_state(mut config: anp_gateway::Config) -> anp_gateway::Config {
 fn reloading(bound: Bound, loaded: &Loaded) -> Result<Bound, Failure> {
     let loaded = loaded.clone();
     let bound = bound.reads(move || {
-        let again = loaded.again().map_err(|problems| problems.to_string())?;
+        let mut again = loaded.again().map_err(|problems| problems.to_string())?;
+        let running = &loaded.config.gateway;
+        if again.origin("gateway", "endpoint_store").is_none() {
+            again.config.gateway.endpoint_store = running.endpoint_store.clone();
+        }
         again
             .check_gateway()
             .map_err(|problem| problem.to_string())?;

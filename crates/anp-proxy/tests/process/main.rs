@@ -1,6 +1,8 @@
 //! The binary as users meet it: exit codes, messages, signals.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod child;
 #[cfg(test)]
 mod reload;

@@ -248,7 +248,9 @@ fn help_shows_examples_and_exit_codes() {
     for text in ["anp-proxy demo", "Exit codes:", "--config", "--set"] {
         assert!(out.contains(text), "{text}");
     }
-    for command in ["gateway", "receiver", "dev", "demo", "inspect"] {
+    for command in [
+        "gateway", "receiver", "dev", "demo", "inspect", "endpoint", "admin",
+    ] {
         let (code, out, _) = run(&[command, "--help"]);
         assert_eq!(code, 0);
         assert!(out.contains("Example"), "{command}");
