@@ -14,6 +14,7 @@ use super::{
 use crate::{
     config::Endpoint,
     endpoints::{Change, ChangeError},
+    owner::is_name,
     route::{LeftOut, Owners, Served, Source, Table},
 };
 
@@ -36,7 +37,12 @@ impl Admin {
     /// its name, both are on the same page.
     pub(super) fn endpoints(&self, asked: &Asked) -> Result<Reply, Problem> {
         let [after, most] = values(&asked.query, ["after", "limit"])?;
-        let (after, most) = (after.as_deref().unwrap_or(""), limit(most.as_deref())?);
+        let after = match after.as_deref() {
+            None => "",
+            Some(name) if is_name(name) => name,
+            Some(other) => return Err(bad(format!("after: {other:?} names no endpoint"))),
+        };
+        let most = limit(most.as_deref())?;
         let table = self.shared.routes.now();
         let mut served = table.after(after).peekable();
         let mut left_out = table.left_out_after(after).peekable();
@@ -162,17 +168,31 @@ fn read(body: &[u8], named: Option<&str>) -> Result<Arc<Endpoint>, Problem> {
     if let Some(name) = named {
         let given = fields.entry("name").or_insert_with(|| name.into());
         if *given != *name {
-            return Err(invalid(format!(
-                "name: this is endpoint {name:?}; to rename it, add another and remove this one"
-            )));
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                format!(
+                    "name: this is endpoint {name:?}; to rename it, add another and remove this one"
+                ),
+            ));
         }
     }
+    fields.values_mut().for_each(whole);
     let settings: Endpoint =
         serde_json::from_value(fields.into()).map_err(|error| invalid(error.to_string()))?;
     settings
         .validate()
         .map_err(|error| invalid(error.to_string()))?;
     Ok(Arc::new(settings))
+}
+
+/// Makes of `1.0` what it is: to JSON a whole number.
+fn whole(value: &mut Value) {
+    if let Some(number) = value.as_f64().filter(|_| value.is_f64())
+        && let Ok(whole) = format!("{number:.0}").parse::<u64>()
+        && number.fract() == 0.0
+    {
+        *value = whole.into();
+    }
 }
 
 fn invalid(detail: impl Into<String>) -> Problem {

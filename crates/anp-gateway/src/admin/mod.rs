@@ -87,9 +87,10 @@ impl Admin {
         let found = routes::find(request.method(), request.uri().path());
         // Whoever may not ask learns nothing but whether the gateway is well.
         if !matches!(&found, Ok((action, _)) if action.is_for_all()) {
-            guard::check(&request, &self.shared.settings.load())?;
+            guard::check_caller(&request, &self.shared.settings.load())?;
         }
         let (action, name) = found?;
+        guard::check_change(&request)?;
         let query = request.uri().query().unwrap_or_default().to_owned();
         let asked = Asked {
             name: name.to_owned(),

@@ -1,5 +1,7 @@
 //! The tunnels: which there are, and the end of one.
 
+use std::borrow::Cow;
+
 use anp_tunnel::{Status, Version};
 use anpx::CloseCode;
 use http::StatusCode;
@@ -52,24 +54,31 @@ impl Admin {
     /// Drains a tunnel, or closes it at once. Its receiver may come back.
     pub(super) fn close_tunnel(&self, asked: &Asked) -> Result<Reply, Problem> {
         let [mode, reason] = values(&asked.query, ["mode", "reason"])?;
-        if reason.as_ref().is_some_and(|r| r.len() > MAX_REASON) {
-            return Err(bad(format!("reason: at most {MAX_REASON} bytes")));
+        let fits = |r: &str| r.len() <= MAX_REASON && r.bytes().all(|b| matches!(b, b' '..=b'~'));
+        if !reason.as_deref().is_none_or(fits) {
+            return Err(bad(format!(
+                "reason: at most {MAX_REASON} characters of printable ASCII"
+            )));
         }
         let seen = self.seen(&asked.name)?;
         let mode = mode.as_deref().unwrap_or("drain");
-        match mode {
-            "drain" if reason.is_some() => {
-                return Err(bad("reason: only with mode=close; a drain has none"));
-            }
-            "drain" => seen.tunnel.drain(),
-            "close" => {
-                let reason =
-                    reason.map_or("closed by the operator".into(), |r| r.into_owned().into());
-                close(&seen, reason);
-            }
-            other => return Err(bad(format!("mode: {other:?} is neither drain nor close"))),
+        if !matches!(mode, "drain" | "close") {
+            return Err(bad(format!("mode: {mode:?} is neither drain nor close")));
         }
-        tracing::info!(tunnel = %seen.id, owner = %seen.owner, mode, "tunnel ended by the operator");
+        let reason = reason.map_or(Cow::Borrowed("closed by the operator"), |r| {
+            Cow::Owned(r.into_owned())
+        });
+        tracing::info!(
+            tunnel = %seen.id,
+            owner = %seen.owner,
+            mode,
+            reason = &*reason,
+            "a tunnel is to end"
+        );
+        match mode {
+            "close" => seen.tunnel.close(CloseCode::GOING_AWAY, reason),
+            _ => seen.tunnel.drain(),
+        }
         let done = json!({ "id": seen.id.to_string(), "mode": mode });
         Ok(answer(StatusCode::ACCEPTED, &done))
     }
@@ -120,10 +129,6 @@ impl Admin {
             "endpoint_count": table.served_by(owner).count(),
         })
     }
-}
-
-fn close(seen: &Seen, reason: std::borrow::Cow<'static, str>) {
-    seen.tunnel.close(CloseCode::GOING_AWAY, reason);
 }
 
 /// The number in a tunnel's name.

@@ -125,7 +125,7 @@ async fn tunnels_are_seen_and_ended() {
         ("/tunnels/t9", 404),
         ("/tunnels/9", 404),
         ("/tunnels/t1?mode=x", 400),
-        ("/tunnels/t1?reason=x", 400),
+        ("/tunnels/t1?reason=%0a", 400),
         ("/tunnels?after=1", 400),
     ] {
         let method = if target.contains("after") {

@@ -60,7 +60,7 @@ async fn endpoints_come_change_and_go_at_once_and_outlive_the_gateway() {
     assert_eq!(admin.get("/endpoints/a").await["tunnels"], 1);
 
     // Its tunnels stay; requests follow the new place.
-    let changed = json!({"path": "/b", "receivers": ["r"], "max_body_size": "1KiB"});
+    let changed = json!({"path": "/b", "receivers": ["r"], "max_body_size": 1024.0});
     let (code, _, body) = admin.ask("PUT", "/endpoints/a", &changed.to_string()).await;
     assert_eq!(
         (code, &body["settings"]["max_body_size"]),
@@ -191,7 +191,7 @@ async fn what_collides_or_cannot_be_is_refused() {
             404,
             "no endpoint \"b\"",
         ),
-        ("PUT", "/endpoints/a", valid("b", "/b"), 422, "to rename it"),
+        ("PUT", "/endpoints/a", valid("b", "/b"), 409, "to rename it"),
         (
             "POST",
             "/endpoints",
@@ -229,6 +229,7 @@ async fn what_collides_or_cannot_be_is_refused() {
             400,
             "takes no query",
         ),
+        ("GET", "/endpoints?after=%20", json!(null), 400, "after: "),
         ("GET", "/endpoints?limit=0", json!(null), 400, "limit: "),
         (
             "POST",

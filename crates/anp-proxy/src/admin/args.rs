@@ -54,8 +54,8 @@ pub(crate) struct CloseArgs {
     /// Break off what is under way
     #[arg(long)]
     pub(crate) now: bool,
-    /// What the receiver is told
-    #[arg(long, value_name = "TEXT", requires = "now")]
+    /// What the log says and, with --now, the receiver is told
+    #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }
 

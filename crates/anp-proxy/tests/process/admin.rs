@@ -114,7 +114,7 @@ fn endpoints_by_the_command_line() {
         "endpoint add x --receiver r --setting y",
         "endpoint change lab --unset max_requests",
         "endpoint show a/b",
-        "admin close t1 --reason x",
+        "admin close t/1",
     ] {
         let (code, _, err) = ask(&url, line);
         assert_eq!(code, 2, "{line}: {err}");

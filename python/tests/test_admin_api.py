@@ -1,0 +1,64 @@
+"""The admin API is what docs/admin-api.yaml says, for requests made from it, good and bad."""
+
+import asyncio
+import pathlib
+import sys
+
+import pytest
+
+import binary
+from binary import soon
+
+pytestmark = pytest.mark.asyncio
+SCHEMATHESIS = pathlib.Path(sys.executable).with_name("schemathesis")
+TOKEN = "a-token-of-this-test"
+RUN = 300.0
+"""Seconds that the whole run may take on a busy machine."""
+
+
+def gateway(tmp_path, *more):
+    """A gateway with an admin listener and a registry of its own."""
+    store = f"gateway.endpoint_store={tmp_path / 'endpoints.redb'}"
+    return binary.gateway("--admin-listen", "127.0.0.1:0", "--set", store, *more)
+
+
+async def hold_against(admin, *more):
+    """Exit code and report of a run over every operation, the same with every run of the test."""
+    process = await asyncio.create_subprocess_exec(
+        str(SCHEMATHESIS), "run", str(binary.ROOT / "docs/admin-api.yaml"), "--url", f"http://{admin}",
+        "--max-examples", "15", "--seed", "1", "--generation-deterministic", "--no-color", "--warnings", "off",
+        "--continue-on-failure", *more,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )
+    report, _ = await asyncio.wait_for(process.communicate(), RUN)
+    return process.returncode, report.decode()
+
+
+async def test_the_api_is_as_described(tmp_path):
+    token = tmp_path / "token"
+    token.touch(mode=0o600)
+    token.write_text(TOKEN)
+    async with gateway(tmp_path, "--set", f"gateway.admin_token_file={token}") as front:
+        tunnel, admin = await front.address("tunnel"), await front.address("admin")
+        # So that there are tunnels to look at. Nothing calls its app.
+        async with binary.receiver(f"ws://{tunnel}", "http://127.0.0.1:9", "--name", "r") as behind:
+            await behind.ready()
+            code, report = await hold_against(admin, "--header", f"Authorization: Bearer {TOKEN}")
+        assert code == 0, report
+        assert "Selected: 14/14" in report, report
+        assert not any(TOKEN in str(line) for line in front.lines)
+        front.stop()
+        assert await front.exit() == 0
+
+
+async def test_without_the_token_nothing_is_answered(tmp_path):
+    async with gateway(tmp_path, "--set", f"gateway.admin_token={TOKEN}") as front:
+        admin = await front.address("admin")
+        code, report = await hold_against(admin, "--phases", "coverage", "--checks", "status_code_conformance")
+        assert code == 0, report
+        reader, writer = await asyncio.open_connection(*admin.split(":"))
+        writer.write(b"GET /endpoints HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = await soon(reader.read())
+        assert answer.startswith(b"HTTP/1.1 401 "), answer
+        writer.close()
+        assert TOKEN.encode() not in answer
