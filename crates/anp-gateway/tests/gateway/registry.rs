@@ -6,6 +6,8 @@ use std::{
 };
 
 use anp_gateway::{Config, Endpoint, Gateway, Shutdown};
+use anp_tunnel::TunnelConfig;
+use anpx::session::Role;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -66,6 +68,8 @@ async fn endpoints_come_change_and_go_at_once_and_outlive_the_gateway() {
         (code, &body["settings"]["max_body_size"]),
         (200, &json!("1KiB"))
     );
+    // The exchange above counts a moment after its answer.
+    while admin.get("/endpoints/a").await["requests"]["2xx"] != 1 {}
     assert_eq!(status(&gateway, "/a").await, "404");
     caller.get("/b").await;
     answer(&mut receiver.accept().await, 200, "ok");
@@ -93,6 +97,16 @@ async fn endpoints_come_change_and_go_at_once_and_outlive_the_gateway() {
     );
     assert_eq!(page["endpoints"][1]["owners"], json!(["did:wba:a.example"]));
     let receiver = gateway.receiver().await;
+
+    // Another owner: the one before has nothing left, the new one may come.
+    let changed = r#"{"path": "/b", "receivers": ["s"]}"#;
+    assert_eq!(admin.ask("PUT", "/endpoints/a", changed).await.0, 200);
+    let closed = soon(receiver.driver).await.unwrap();
+    assert_eq!(closed.code.map(|c| c.0), Some(4004));
+    let receiver = gateway
+        .receiver_with("s", TunnelConfig::new(Role::Receiver))
+        .await;
+    assert_eq!(admin.get("/endpoints/a").await["tunnels"], 1);
 
     let (code, _, _) = admin.ask("DELETE", "/endpoints/a", "").await;
     assert_eq!(code, 204);
