@@ -32,7 +32,7 @@ use crate::{
     route::Routes,
     settings::Settings,
     stop::{Shutdown, Step, Stop},
-    tls::{Keeper, TlsMetrics, acme},
+    tls::{Keeper, acme},
     tunnels,
     workers::{self, Shared, Worker},
 };

@@ -313,6 +313,7 @@ fn a_configuration_that_would_be_unsafe_is_refused_with_the_way_out() {
     let alice = Tenant::new("alice");
     let mut good = config(&[("alice", &alice)]);
     good.tunnel_listen = SocketAddr::from(([0, 0, 0, 0], 8765));
+    good.plain_tunnels = true;
     assert_eq!(good.validate(), Ok(()));
     let refused = |spoil: &dyn Fn(&mut Config)| {
         let mut config = good.clone();
