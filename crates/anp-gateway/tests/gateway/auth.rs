@@ -82,8 +82,10 @@ fn config(tenants: &[(&str, &Tenant)]) -> Config {
         .iter()
         .map(|(name, tenant)| endpoint(name, tenant.owner()))
         .collect();
-    let mut auth = Auth::default();
-    auth.public_names = vec!["gw.example".parse().unwrap()];
+    let mut auth = Auth {
+        public_names: vec!["gw.example".parse().unwrap()],
+        ..Auth::default()
+    };
     auth.resolver.documents = tenants
         .iter()
         .map(|(_, tenant)| tenant.dir.path().join("did.json"))

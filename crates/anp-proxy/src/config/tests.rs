@@ -109,7 +109,7 @@ fn mistakes_name_their_place_and_what_was_expected() {
         ),
         (
             "[[gateway.endpoints]]\nname = \"a\"\nreceivers = [\"r\"]\n[[gateway.endpoints]]\nname = \"b\"\n",
-            "4:1: gateway.endpoints[1]: \"receivers\" is missing",
+            "4:1: gateway.endpoints[1].receivers: must name at least one receiver, or set owner",
         ),
         (
             "[[gateway.endpoints]]\nname = \"a\"\nrecievers = [\"r\"]\n",
