@@ -294,6 +294,11 @@ fn explain(error: &rustls::Error, host: &str) -> String {
         E::AlertReceived(AlertDescription::NoApplicationProtocol) => {
             "it speaks TLS but not HTTP/1.1: is this the right address?".into()
         }
+        E::AlertReceived(
+            alert @ (AlertDescription::AccessDenied
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::UnrecognisedName),
+        ) => format!("it has no certificate to show for \"{host}\" ({alert:?})"),
         E::InvalidMessage(_) => {
             "it does not answer in TLS: use ws:// or http://, or another port".into()
         }

@@ -8,13 +8,15 @@ from .column import NAMES
 @dataclass
 class Case:
     """`caller` and `app` are the versions it can be told in, None where both; `tunnel` is False where
-    it is about a plain origin only, True where about the tunnel only."""
+    it is about a plain origin only, True where about the tunnel only. With `half_close` the caller
+    ends one direction of its connection, unless that is HTTP/2."""
 
     run: object
     name: str
     caller: int | None = None
     app: int | None = None
     tunnel: bool | None = None
+    half_close: bool = False
     because: str = ""
 
     def columns(self):
@@ -22,7 +24,8 @@ class Case:
         for name in NAMES:
             way, caller, app = name.split("-")
             if (self.caller in (None, int(caller[1])) and self.app in (None, int(app[1]))
-                    and self.tunnel in (None, way == "tunnel")):
+                    and self.tunnel in (None, way != "direct")
+                    and not (self.half_close and (way, caller) == ("tls", "h1"))):
                 yield name
 
 

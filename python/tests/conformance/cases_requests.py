@@ -156,7 +156,7 @@ async def strangers_do_not_say_who_calls(c):
               ("x-request-id", "mine"), ("anp-caller-did", "did:wba:evil.example")]
     _, seen = await c.call("GET", "/", fields, authority="app.example:81")
     assert seen.values("x-forwarded-for") == [b"127.0.0.1"]
-    assert seen.values("x-forwarded-proto") == [b"http"]
+    assert seen.values("x-forwarded-proto") == [b"https" if c.tls else b"http"]
     assert seen.values("x-forwarded-host") == [b"app.example:81"]
     assert len(seen.values("forwarded")) == 1 and b"6.6.6.6" not in seen.value("forwarded")
     assert len(seen.values("x-request-id")) == 1 and seen.value("x-request-id") != b"mine"

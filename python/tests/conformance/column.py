@@ -2,6 +2,10 @@
 
 import asyncio
 import contextlib
+import pathlib
+import ssl
+import subprocess
+import tempfile
 
 import binary
 from binary import soon
@@ -19,15 +23,17 @@ async def echo(exchange):
 
 
 class Column:
-    """`caller` is 1 or 2, the version the caller speaks; `app` the one the app is spoken to in."""
+    """`caller` is 1 or 2, the version the caller speaks; `app` the one the app is spoken to in; `tls`
+    whom callers over TLS trust."""
 
-    def __init__(self, origin, address, caller, app, tunnel):
+    def __init__(self, origin, address, caller, app, tunnel, tls=None):
         self.origin, self.address = origin, address
-        self.caller, self.app, self.tunnel = caller, app, tunnel
+        self.caller, self.app, self.tunnel, self.tls = caller, app, tunnel, tls
 
     def connect(self):
         """A connection to use for several exchanges: `async with`."""
-        return (http1 if self.caller == 1 else http2).Connection(self.address)
+        tls = self.tls and tls_client(self.tls, self.caller)
+        return (http1 if self.caller == 1 else http2).Connection(self.address, tls)
 
     @contextlib.asynccontextmanager
     async def begin(self, app, method="GET", target="/", fields=(), body=None, connection=None, **more):
@@ -57,12 +63,32 @@ class Column:
             return answer, await call.part.exchange
 
     def __str__(self):
-        way = "tunnel" if self.tunnel else "direct"
+        way = "tls" if self.tls else "tunnel" if self.tunnel else "direct"
         return f"{way}-h{self.caller}-h{self.app}"
 
 
-NAMES = ["direct-h1-h1", "direct-h2-h2", "tunnel-h1-h1", "tunnel-h2-h1", "tunnel-h1-h2", "tunnel-h2-h2"]
-"""Columns as pytest shows them: the way, what the caller speaks, what the app is spoken to in."""
+NAMES = ["direct-h1-h1", "direct-h2-h2", "tunnel-h1-h1", "tunnel-h2-h1", "tunnel-h1-h2", "tunnel-h2-h2",
+         "tls-h1-h1", "tls-h2-h1"]
+"""Columns as pytest shows them: the way, what the caller speaks, what the app is spoken to in. On the
+way `tls` callers speak HTTPS and the tunnel is `wss://`."""
+
+
+def certificate(directory):
+    """Makes a certificate for 127.0.0.1 with its key: their paths."""
+    cert, key = directory / "cert.pem", directory / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
+         "-keyout", key, "-out", cert],
+        check=True, capture_output=True)
+    return cert, key
+
+
+def tls_client(cert, version):
+    """A caller's side of TLS, for one version of HTTP."""
+    context = ssl.create_default_context(cafile=cert)
+    context.set_alpn_protocols(["http/1.1" if version == 1 else "h2"])
+    return context
 
 
 class Table:
@@ -84,14 +110,22 @@ class Table:
         caller, app = int(caller[1]), int(app[1])
         if way == "direct":
             return Column(self.origin, self.origin.address, caller, app, False)
-        if app not in self._public:
-            self._public[app] = await self._tunnel({1: "http", 2: "h2c"}[app])
-        return Column(self.origin, self._public[app], caller, app, True)
+        if (way, app) not in self._public:
+            self._public[way, app] = await self._tunnel({1: "http", 2: "h2c"}[app], way == "tls")
+        public, tls = self._public[way, app]
+        return Column(self.origin, public, caller, app, True, tls)
 
-    async def _tunnel(self, scheme):
+    async def _tunnel(self, scheme, tls):
         enter = self._stack.enter_async_context
-        gateway = await enter(binary.gateway("--set", f"gateway.upgrades={UPGRADES}"))
+        more, trust = [], []
+        if tls:
+            directory = self._stack.enter_context(tempfile.TemporaryDirectory())
+            cert, key = certificate(pathlib.Path(directory))
+            more = ["--set", f"gateway.tls.cert={cert}", "--set", f"gateway.tls.key={key}"]
+            trust = ["--set", f"receiver.ca_file={cert}"]
+        gateway = await enter(binary.gateway("--set", f"gateway.upgrades={UPGRADES}", *more))
         public, inner = await gateway.address("public"), await gateway.address("tunnel")
-        receiver = await enter(binary.receiver(f"ws://{inner}", f"{scheme}://{self.origin.address}"))
+        inner = f"wss://{inner}" if tls else f"ws://{inner}"
+        receiver = await enter(binary.receiver(inner, f"{scheme}://{self.origin.address}", *trust))
         await receiver.ready()
-        return public
+        return public, cert if tls else None

@@ -215,12 +215,12 @@ class Call(Side):
 class Connection:
     """A caller's connection."""
 
-    def __init__(self, address):
-        self.address = address
+    def __init__(self, address, tls=None):
+        self.address, self.tls = address, tls
 
     async def __aenter__(self):
         host, port = self.address.rsplit(":", 1)
-        self.wire = Wire(*await asyncio.open_connection(host, int(port), limit=1 << 20))
+        self.wire = Wire(*await asyncio.open_connection(host, int(port), limit=1 << 20, ssl=self.tls))
         return self
 
     async def __aexit__(self, *_):

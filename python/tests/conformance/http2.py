@@ -270,14 +270,14 @@ class Call(Side):
 
 
 class Connection:
-    """A caller's connection, with prior knowledge (RFC 9113, 3.3)."""
+    """A caller's connection, with prior knowledge (RFC 9113, 3.3) or over TLS."""
 
-    def __init__(self, address):
-        self.address = address
+    def __init__(self, address, tls=None):
+        self.address, self.tls = address, tls
 
     async def __aenter__(self):
         host, port = self.address.rsplit(":", 1)
-        self.peer = Peer(*await asyncio.open_connection(host, int(port)), client=True)
+        self.peer = Peer(*await asyncio.open_connection(host, int(port), ssl=self.tls), client=True)
         self.peer.start()
         return self
 
@@ -291,7 +291,7 @@ class Connection:
         await peer.settled.wait()
         if peer.ended:
             raise peer.ended
-        pseudo = [(":method", "CONNECT" if upgrade else method), (":scheme", "http"),
+        pseudo = [(":method", "CONNECT" if upgrade else method), (":scheme", "https" if self.tls else "http"),
                   (":authority", authority or self.address), (":path", target)]
         if upgrade:
             pseudo.insert(1, (":protocol", upgrade))
