@@ -52,7 +52,7 @@ test-python: build .venv/installed
 	rm -rf $(TEST_WHEELS)
 	.venv/bin/maturin build --profile dev --locked --manifest-path python/Cargo.toml --out $(TEST_WHEELS)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall $(TEST_WHEELS)/*.whl
-	ANP_PROXY_BIN="$(abspath $(BINARY))" ANP_WHEELS="$(abspath $(TEST_WHEELS))" .venv/bin/python -m pytest python/tests vectors
+	ANP_PROXY_BIN="$(abspath $(BINARY))" TEST_WHEELS="$(abspath $(TEST_WHEELS))" .venv/bin/python -m pytest python/tests vectors
 
 .venv/installed: python/requirements-test.txt
 	$(PYTHON) -m venv .venv

@@ -1,6 +1,6 @@
 //! Header fields between the wire and Python.
 
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::hash::{BuildHasher as _, RandomState};
 
 use anpx::{
     Fields, FieldsError,
@@ -22,7 +22,7 @@ const KEPT: usize = 256;
 /// was there goes.
 pub(crate) struct FieldCache {
     slots: Vec<Option<Kept>>,
-    hasher: std::hash::RandomState,
+    hasher: RandomState,
 }
 
 struct Kept {
@@ -35,7 +35,7 @@ impl FieldCache {
     pub(crate) fn new() -> Self {
         Self {
             slots: (0..SLOTS).map(|_| None).collect(),
-            hasher: std::hash::RandomState::new(),
+            hasher: RandomState::new(),
         }
     }
 
@@ -49,9 +49,8 @@ impl FieldCache {
         if name.len() + value.len() > KEPT || is_once(name) {
             return tuple(py, name, value);
         }
-        let mut hasher = self.hasher.build_hasher();
-        (name, value).hash(&mut hasher);
-        let slot = usize::try_from(hasher.finish() % SLOTS as u64).unwrap_or(0);
+        let hash = self.hasher.hash_one((name, value));
+        let slot = usize::try_from(hash % SLOTS as u64).unwrap_or(0);
         let Some(slot) = self.slots.get_mut(slot) else {
             return tuple(py, name, value);
         };

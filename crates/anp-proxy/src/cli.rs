@@ -222,16 +222,16 @@ pub(crate) struct AppArgs {
     #[arg(long, value_name = "MODULE:ATTR", conflicts_with = "to")]
     pub(crate) app: Option<String>,
     /// What --app names is called without arguments, and gives the app
-    #[arg(long, requires = "app")]
+    #[arg(long, requires = "app", conflicts_with = "to")]
     pub(crate) factory: bool,
     /// Where modules are looked for first [default: the current directory]
-    #[arg(long, value_name = "DIR", requires = "app")]
+    #[arg(long, value_name = "DIR", requires = "app", conflicts_with = "to")]
     pub(crate) app_dir: Option<PathBuf>,
     /// What --app names is a WSGI app; it is called in threads
-    #[arg(long, requires = "app")]
+    #[arg(long, requires = "app", conflicts_with = "to")]
     pub(crate) wsgi: bool,
     /// Path that the app is told it is mounted at (ASGI root_path, WSGI SCRIPT_NAME)
-    #[arg(long, value_name = "PATH", requires = "app")]
+    #[arg(long, value_name = "PATH", requires = "app", conflicts_with = "to")]
     pub(crate) root_path: Option<String>,
 }
 

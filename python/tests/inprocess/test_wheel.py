@@ -14,7 +14,7 @@ import pytest
 from binary import ROOT, soon
 from http11 import Caller, read_body, read_head
 
-WHEELS = sorted((Path(os.environ.get("ANP_WHEELS") or ROOT / "python/dist")).glob("anp_proxy-*.whl"), key=os.path.getmtime)
+WHEELS = sorted((Path(os.environ.get("TEST_WHEELS") or ROOT / "python/dist")).glob("anp_proxy-*.whl"), key=os.path.getmtime)
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not WHEELS, reason="no wheel was built: make wheel")]
 
@@ -122,7 +122,8 @@ async def test_receiver_serves_an_app_from_another_folder(fresh, apps):
         (["--app", "raw:nothing"], 2, "no 'nothing'"),
         (["--app", "raw"], 2, "MODULE:ATTR"),
         (["--app", "raw:app", "--to", "http://127.0.0.1:1"], 2, "cannot be used with"),
-        (["--wsgi", "--to", "http://127.0.0.1:1"], 2, "--app"),
+        (["--wsgi"], 2, "--app"),
+        (["--wsgi", "--to", "http://127.0.0.1:1"], 2, "cannot be used with"),
         (["--app", "raw:broken"], 1, "error: no database"),
     ],
 )
@@ -134,7 +135,8 @@ async def test_a_mistake_is_one_line_and_an_exit_code(fresh, apps, flags, code, 
 
 async def test_the_other_commands_are_those_of_the_binary(fresh, apps):
     for args, code, said in ((["--version"], 0, "anp-proxy 0."), (["config", "check"], 0, "valid"), (["gatway"], 2, "gateway")):
-        done = subprocess.run([fresh / "anp-proxy", *args], capture_output=True, text=True, cwd=apps)
+        env = {k: v for k, v in os.environ.items() if not k.startswith("ANP_")}
+        done = subprocess.run([fresh / "anp-proxy", *args], capture_output=True, text=True, cwd=apps, env=env)
         assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done
 
 
