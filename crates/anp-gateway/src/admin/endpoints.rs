@@ -176,23 +176,12 @@ fn read(body: &[u8], named: Option<&str>) -> Result<Arc<Endpoint>, Problem> {
             ));
         }
     }
-    fields.values_mut().for_each(whole);
     let settings: Endpoint =
         serde_json::from_value(fields.into()).map_err(|error| invalid(error.to_string()))?;
     settings
         .validate()
         .map_err(|error| invalid(error.to_string()))?;
     Ok(Arc::new(settings))
-}
-
-/// Makes of `1.0` what it is: to JSON a whole number.
-fn whole(value: &mut Value) {
-    if let Some(number) = value.as_f64().filter(|_| value.is_f64())
-        && let Ok(whole) = format!("{number:.0}").parse::<u64>()
-        && number.fract() == 0.0
-    {
-        *value = whole.into();
-    }
 }
 
 fn invalid(detail: impl Into<String>) -> Problem {

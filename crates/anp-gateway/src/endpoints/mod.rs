@@ -204,7 +204,7 @@ fn apply(
             match before {
                 Before::Served(before) => {
                     concerned.extend(before.settings.owners());
-                    served.pool = before.pool.clone();
+                    served.follow(&before);
                 }
                 Before::LeftOut => {}
             }

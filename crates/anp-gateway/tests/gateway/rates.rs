@@ -94,7 +94,7 @@ async fn one_address_uses_up_its_own_limit() {
 
     let mut admin = Caller::connect(gateway.admin).await;
     admin
-        .send("GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .send("GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         .await;
     let metrics = admin.rest().await;
     assert!(

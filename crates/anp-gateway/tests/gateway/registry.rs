@@ -62,7 +62,7 @@ async fn endpoints_come_change_and_go_at_once_and_outlive_the_gateway() {
     assert_eq!(admin.get("/endpoints/a").await["tunnels"], 1);
 
     // Its tunnels stay; requests follow the new place.
-    let changed = json!({"path": "/b", "receivers": ["r"], "max_body_size": 1024.0});
+    let changed = json!({"path": "/b", "receivers": ["r"], "max_body_size": 1024});
     let (code, _, body) = admin.ask("PUT", "/endpoints/a", &changed.to_string()).await;
     assert_eq!(
         (code, &body["settings"]["max_body_size"]),
@@ -387,4 +387,57 @@ async fn a_reload_replaces_what_is_configured_and_nothing_else() {
     assert!(detail.contains("anp.toml:3:1: what is wrong"), "{detail}");
     assert_eq!(admin.get("/endpoints").await["total"], 3);
     running.abort();
+}
+
+#[tokio::test]
+async fn an_endpoint_that_changes_keeps_what_was_used_of_its_limits() {
+    let (_directory, path) = scratch();
+    let gateway = start(registry(&path)).await;
+    let mut admin = Admin::connect(gateway.admin).await;
+    let mut settings = json!({
+        "name": "a", "receivers": ["r"], "endpoint_rate": {"requests": "1/h"}
+    });
+    admin.add(&settings).await;
+    let receiver = gateway.receiver().await;
+    let mut caller = gateway.caller().await;
+    caller.get("/").await;
+    answer(&mut receiver.accept().await, 200, "ok");
+    caller.until("\r\n\r\nok").await;
+    settings["max_body_size"] = json!("1KiB");
+    let (code, _, body) = admin
+        .ask("PUT", "/endpoints/a", &settings.to_string())
+        .await;
+    assert_eq!(code, 200, "{body}");
+    assert_eq!(status(&gateway, "/").await, "429");
+}
+
+#[tokio::test]
+async fn with_proof_required_only_those_who_can_prove_may_be_named() {
+    let (_directory, path) = scratch();
+    let auth = json!({"public_names": ["gw.example"]});
+    let gateway = start(Config {
+        auth: Some(serde_json::from_value(auth).unwrap()),
+        ..registry(&path)
+    })
+    .await;
+    let mut admin = Admin::connect(gateway.admin).await;
+    for (owner, text) in [
+        (
+            json!({"receivers": ["r"]}),
+            "receivers: a name proves nothing",
+        ),
+        (json!({"owner": "did:wba:127.0.0.1"}), "owner: "),
+    ] {
+        let mut settings = owner;
+        settings["name"] = json!("a");
+        let (code, detail) = admin.problem("POST", "/endpoints", &settings).await;
+        assert_eq!(code, 422, "{detail}");
+        assert!(detail.starts_with(text), "{detail}");
+    }
+    admin
+        .add(&json!({"name": "a", "owner": "did:wba:a.example:alice"}))
+        .await;
+    admin
+        .add(&json!({"name": "b", "path": "/b", "owner": "token:lab"}))
+        .await;
 }

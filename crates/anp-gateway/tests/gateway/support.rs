@@ -103,7 +103,7 @@ impl Running {
     /// What `/metrics` says.
     pub(crate) async fn metrics(&self) -> String {
         let mut caller = Caller::connect(self.admin).await;
-        let request = "GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         caller.send(request).await;
         caller.rest().await
     }

@@ -117,6 +117,9 @@ pub(crate) struct SettingsArgs {
     /// Requests to it at once
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_requests: Option<u64>,
+    /// The app gets targets without the path prefix
+    #[arg(long)]
+    pub(crate) strip_prefix: bool,
     /// Any other setting of an endpoint, its value as JSON or text. Repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) setting: Vec<String>,

@@ -82,6 +82,9 @@ fn put(settings: &mut Map<String, Value>, args: &SettingsArgs) -> Result<(), Fai
     if let Some(max) = args.max_requests {
         settings.insert("max_requests".to_owned(), max.into());
     }
+    if args.strip_prefix {
+        settings.insert("strip_prefix".to_owned(), true.into());
+    }
     for setting in &args.setting {
         let Some((key, value)) = setting.split_once('=') else {
             return Err(Failure::usage(format!(

@@ -44,7 +44,7 @@ fn endpoints_by_the_command_line() {
     let (gateway, url) = start(directory.path(), &["--admin-listen", "127.0.0.1:0"]);
     let out = said(
         &url,
-        "endpoint add lab --path /lab --receiver r --max-requests 9",
+        "endpoint add lab --path /lab --receiver r --max-requests 9 --strip-prefix",
     );
     assert_eq!(out, "lab: */lab → r\n");
     said(
