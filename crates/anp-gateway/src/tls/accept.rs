@@ -93,20 +93,19 @@ impl Tls {
             }
             () = stop.reached(ends) => return None,
         };
-        let (outcome, error) = match found {
+        let error = match found {
             Ok(Found::Tls(stream)) => {
                 self.outcomes.complete.fetch_add(1, Relaxed);
                 // The handshake was all that an authority wanted to see.
                 return Some(*stream).filter(|stream| stream.alpn() != Some(ACME_TLS));
             }
             Ok(Found::Nothing) => return None,
-            Ok(Found::Plain) => (
-                &self.outcomes.plain,
-                "the peer does not speak TLS".to_owned(),
-            ),
-            Err(error) => (&self.outcomes.failed, error.to_string()),
+            Ok(Found::Plain) => "the peer does not speak TLS".to_owned(),
+            Err(error) => {
+                self.outcomes.failed.fetch_add(1, Relaxed);
+                error.to_string()
+            }
         };
-        outcome.fetch_add(1, Relaxed);
         tracing::debug!(
             ?peer,
             listener = self.listener.name(),
@@ -121,12 +120,13 @@ impl Tls {
         if socket.peek(&mut first).await? == 0 {
             return Ok(Found::Nothing);
         }
-        if first[0].is_ascii_alphabetic() {
-            return refuse_plain(socket, self.listener)
-                .await
-                .map(|()| Found::Plain);
-        }
         if first[0] != HANDSHAKE {
+            // Before the peer can see that it was refused.
+            self.outcomes.plain.fetch_add(1, Relaxed);
+            if first[0].is_ascii_alphabetic() {
+                // A sender that is gone already needs no answer.
+                let _ = refuse_plain(socket, self.listener).await;
+            }
             return Ok(Found::Plain);
         }
         let stream = TlsStream::accept(self.config.load_full(), socket).await?;
