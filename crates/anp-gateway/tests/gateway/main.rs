@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod admin;
+#[cfg(test)]
 mod api;
 #[cfg(test)]
 mod auth;
@@ -22,6 +23,7 @@ mod limits;
 mod policy;
 #[cfg(test)]
 mod rates;
+#[cfg(test)]
 mod registry;
 #[cfg(test)]
 mod retry;
