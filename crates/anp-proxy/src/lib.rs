@@ -1,7 +1,7 @@
 //! `anp-proxy`: gateway, receiver and tools of the ANP reverse tunnel behind one command line.
 //!
 //! The binary is [`main_with`] and nothing else. The Python package calls it, too, with the feature
-//! `app`: flags that name an app of the calling program ([`Outcome::App`]).
+//! `app`: flags that name an app of the calling program (`Outcome::App`).
 //!
 //! ```
 //! use anp_proxy::{Outcome, main_with};

@@ -186,8 +186,11 @@ impl RateLimit {
                 "is of requests, which are not limited",
             );
         }
-        if self.burst == Some(0) {
-            return fail(format!("{key}.burst"), "must be 1 at least");
+        if self
+            .burst
+            .is_some_and(|burst| !(1..=MAX_BURST).contains(&burst))
+        {
+            return fail(format!("{key}.burst"), format!("must be 1 to {MAX_BURST}"));
         }
         if self.bytes.is_some_and(|bytes| bytes.0 < 1 << 10) {
             return fail(format!("{key}.bytes"), "must be 1KiB a second at least");
@@ -195,6 +198,10 @@ impl RateLimit {
         Ok(())
     }
 }
+
+/// Most requests that may be saved up: at one an hour they take a hundred years, which still fits
+/// what the limiter counts time in.
+const MAX_BURST: u32 = 1_000_000;
 
 /// A number in a time, written `10/s`, `600/m` or `1000/h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -137,6 +137,7 @@ fn rates_and_other_policies_are_checked() {
     assert!(rate(r#"{"bytes": 5}"#).starts_with("tenant_rate.bytes: "));
     assert!(rate(r#"{"bytes": "1MiB", "burst": 5}"#).starts_with("tenant_rate.burst: "));
     assert!(rate(r#"{"requests": "1/s", "burst": 0}"#).starts_with("tenant_rate.burst: "));
+    assert!(rate(r#"{"requests": "1/h", "burst": 1000001}"#).starts_with("tenant_rate.burst: "));
     for text in ["10", "10/d", "0/s", "-1/s", "1.5/s", "/s", "99999999/s"] {
         let error = text.parse::<Rate>().unwrap_err();
         assert!(error.contains("is not a rate"), "{error}");

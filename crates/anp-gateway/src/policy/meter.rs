@@ -282,6 +282,13 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_wait_that_may_be_configured_can_be_counted() {
+        let meter = Meter::new(Some(&limit(r#"{"requests": "1/h", "burst": 1000000}"#)));
+        let left = meter.request(Scope::Client).unwrap().unwrap();
+        assert_eq!((left.remaining, left.window), (999_999, 3_600_000_000));
+    }
+
+    #[test]
     fn what_is_not_limited_is_not_told() {
         let meter = Meter::new(Some(&limit(r#"{"bytes": "1KiB"}"#)));
         assert_eq!(meter.request(Scope::Tenant), Ok(None));
