@@ -88,12 +88,13 @@ class Receiver:
         self._ready: asyncio.Future[None] | None = None
         self._ended: asyncio.Future[None] | None = None
         self._tunnels: set[tuple[str, int]] = set()
+        self._urls: dict[str, list[str]] = {}
         self._unwatch: Callable[[], None] = lambda: None
 
     @property
     def urls(self) -> list[str]:
         """The public URLs that gateways granted this receiver; empty where they do not tell."""
-        return []
+        return [url for urls in self._urls.values() for url in urls]
 
     def stats(self) -> Stats:
         """What it did so far."""
@@ -190,6 +191,10 @@ class Receiver:
             log.info("tunnel %d to %s is ready", tunnel, gateway)
             if self._ready is not None and not self._ready.done():
                 self._ready.set_result(None)
+        elif kind == "granted":
+            gateway, urls = news
+            self._urls[gateway] = urls
+            log.info("%s is reached at %s", gateway, ", ".join(urls))
         elif kind == "lost":
             gateway, tunnel, reason = news
             self._tunnels.discard((gateway, tunnel))

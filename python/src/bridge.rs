@@ -38,6 +38,13 @@ pub(crate) enum Notice {
         /// Which of its tunnels.
         tunnel: u16,
     },
+    /// A gateway said where callers reach the receiver.
+    Granted {
+        /// The gateway's address.
+        gateway: String,
+        /// The URLs.
+        urls: Vec<String>,
+    },
     /// There is no tunnel in a place for now.
     Lost {
         /// The gateway's address.

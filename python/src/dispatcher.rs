@@ -138,6 +138,9 @@ impl Dispatcher {
             Notice::Ready { gateway, tunnel } => {
                 self.notify.call1(py, ("ready", gateway, tunnel))?
             }
+            Notice::Granted { gateway, urls } => {
+                self.notify.call1(py, ("granted", gateway, urls))?
+            }
             Notice::Lost {
                 gateway,
                 tunnel,

@@ -101,6 +101,10 @@ fn tell(bridge: &Bridge, event: &Event<'_>) {
             gateway: (*gateway).to_owned(),
             tunnel: *tunnel,
         }),
+        Event::Granted { gateway, urls } => bridge.tell(Notice::Granted {
+            gateway: (*gateway).to_owned(),
+            urls: urls.to_vec(),
+        }),
         Event::Lost {
             gateway,
             tunnel,

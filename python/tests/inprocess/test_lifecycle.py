@@ -212,3 +212,13 @@ async def test_a_wsgi_app_that_fails_is_500(serve):
 
     served = await serve(anp_proxy.WSGI(app))
     assert (await served.get())[0] == 500
+
+
+async def test_the_urls_that_a_gateway_grants_are_told():
+    async def app(scope, receive, send):
+        raise AssertionError("nobody asks")
+
+    settings = {"listen": "127.0.0.1:0", "tunnel_listen": "127.0.0.1:0", "public_url": "https://gate.example"}
+    async with anp_proxy.Gateway(**settings) as gateway:
+        async with anp_proxy.Receiver(app, gateway.tunnel_url) as receiver:
+            assert receiver.urls == ["https://gate.example/"]
