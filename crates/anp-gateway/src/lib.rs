@@ -1,8 +1,9 @@
-//! The public side of an ANP tunnel: takes HTTP/1.1 from callers, finds the endpoint and one of its
-//! tunnels, and streams request and response through it.
+//! The public side of an ANP tunnel: takes HTTP/1.1 and HTTP/2 from callers, over TLS where
+//! configured, finds the endpoint and one of its tunnels, and streams request and response through
+//! it. Receivers prove who they are where `auth` asks them to ([`anp_auth`] judges the proofs).
 //!
-//! It terminates no TLS, knows no identities and keeps nothing on disk but the endpoints it is told
-//! to keep. It never calls an app: what is behind a tunnel is the receiver's.
+//! It keeps nothing on disk but the endpoints it is told to keep, used nonces, token keys and
+//! certificates. It never calls an app: what is behind a tunnel is the receiver's.
 //!
 //! It runs in any program with a tokio runtime, several in one, on threads of its own:
 //!
