@@ -35,7 +35,7 @@ pebble:
 test-rust: pebble
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  set -ex; \
-	  $(CARGO) nextest run --workspace --locked; \
+	  $(CARGO) nextest run --workspace --locked --no-fail-fast; \
 	  $(CARGO) test --workspace --locked --doc; \
 	else \
 	  set -ex; \

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anp_gateway::{Config, Secret};
 use serde_json::{Value, json};
 
-use crate::support::{Caller, config, soon, start};
+use crate::support::{Caller, answer, config, soon, start};
 
 /// An exchange with the admin listener: status, headers, and the body as JSON where it is some.
 pub(crate) struct Admin {
@@ -93,7 +93,7 @@ async fn tunnels_are_seen_and_ended() {
         .await;
     let mut caller = gateway.caller().await;
     caller.get("/").await;
-    let busy = tokio::select! {
+    let mut busy = tokio::select! {
         request = first.accept() => request,
         request = second.accept() => request,
     };
@@ -119,7 +119,8 @@ async fn tunnels_are_seen_and_ended() {
             .sum::<u64>()
     };
     assert_eq!(streams(&mut admin).await, 1);
-    drop(busy);
+    answer(&mut busy, 200, "");
+    caller.head().await;
 
     for (target, code) in [
         ("/tunnels/t9", 404),
