@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tokio::{io::AsyncWriteExt as _, sync::Notify, sync::watch, time::timeout};
 use tracing::{info, warn};
 
-use crate::{address::AppUrl, answer::read_head, app::Socket, config::Config, tls::Tls};
+use crate::{address::AppUrl, app::Socket, config::Config, connect::read_head, tls::Tls};
 
 /// How apps are checked.
 #[derive(Clone, Debug)]

@@ -57,7 +57,6 @@
 
 mod address;
 mod addresses;
-mod answer;
 mod app;
 mod coding;
 mod config;

@@ -6,7 +6,7 @@ use anp_tunnel::{Version, handshake};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::connect::ConnectError;
+use super::ConnectError;
 
 /// Most bytes of a response head that is read before giving up.
 pub(crate) const MAX_HEAD: usize = 16 << 10;
