@@ -14,8 +14,14 @@ pub(crate) trait Candidate {
 /// it has this many streams fewer than half of the best at home.
 const CROSSING: usize = 8;
 
+/// Of so many tunnels that take one more the best is good enough. More are looked at only where
+/// none of them is the worker's own, and these at most.
+const ENOUGH: usize = 8;
+const MOST: usize = 4 * ENOUGH;
+
 /// The tunnel with the fewest open streams of those that take one more and satisfy `allowed`,
-/// `worker`'s own before others'. `turn` decides between equals.
+/// `worker`'s own before others'. `turn` decides between equals, and among which of very many the
+/// choice is: a thousand tunnels cost no more than a few.
 pub(crate) fn pick<T: Candidate>(
     tunnels: &[T],
     worker: usize,
@@ -23,12 +29,18 @@ pub(crate) fn pick<T: Candidate>(
     allowed: impl Fn(&T) -> bool,
 ) -> Option<&T> {
     let (mut home, mut away) = (None, None);
+    let (mut fit, mut looks) = (0, 0);
     let start = turn % tunnels.len().max(1);
     let (tail, head) = tunnels.split_at_checked(start)?;
     for tunnel in head.iter().chain(tail) {
+        looks += 1;
+        if fit >= ENOUGH && (home.is_some() || looks > MOST) {
+            break;
+        }
         if tunnel.capacity() == 0 || !allowed(tunnel) {
             continue;
         }
+        fit += 1;
         let best = if tunnel.worker() == worker {
             &mut home
         } else {
@@ -78,6 +90,26 @@ mod tests {
         assert_eq!(choose(&[], 5), None);
         assert_eq!(choose(&[Fake(3, 0, 0)], 1), None);
         assert!(pick(&[Fake(0, 1, 0)], 0, 0, |_| false).is_none());
+    }
+
+    #[test]
+    fn a_thousand_cost_no_more_than_a_few() {
+        let looked = |tunnels: &[Fake]| {
+            let looked = std::cell::Cell::new(0);
+            let chosen = pick(tunnels, 0, 900, |_| {
+                looked.set(looked.get() + 1);
+                true
+            });
+            (looked.get(), chosen.map(|t| (t.0, t.2)))
+        };
+        let many = |worker| (0..1000).map(move |i| Fake(1000 - i, 9, worker));
+        let home: Vec<_> = many(0).collect();
+        assert_eq!(looked(&home), (ENOUGH, Some((93, 0))));
+        let away: Vec<_> = many(1).collect();
+        assert_eq!(looked(&away), (MOST, Some((69, 1))));
+        // One that takes more is found wherever it is.
+        let full = (0..1000).map(|i| Fake(i, usize::from(i == 7), 0));
+        assert_eq!(looked(&full.collect::<Vec<_>>()), (1, Some((7, 0))));
     }
 
     #[test]

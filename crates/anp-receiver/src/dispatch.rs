@@ -21,7 +21,8 @@ pub(crate) async fn dispatch(tunnel: &Tunnel, app: &App) {
         match app {
             App::Http(apps, suspicion) => {
                 let answering = answer(Rc::clone(apps), Rc::clone(suspicion), incoming);
-                tokio::task::spawn_local(answering);
+                // A task moves what it runs several times: this is large, a box is not.
+                tokio::task::spawn_local(Box::pin(answering));
             }
             App::Service(service) => service.serve(incoming),
             App::Streams(taker) => taker.take(incoming),
@@ -47,7 +48,9 @@ async fn call(apps: &Apps, incoming: &mut Incoming) -> Result<(), AppError> {
         let _in_flight = app.enter();
         if app.url().is_http2() {
             let config = apps.config();
-            match h2::exchange(app.http2(), app.url(), config, incoming, codings).await {
+            // Boxed, as all that few requests need: it would make room in every request's task.
+            let exchange = h2::exchange(app.http2(), app.url(), config, incoming, codings);
+            match Box::pin(exchange).await {
                 Err(error) if error.is_unreachable() => {
                     unreachable = Some(error);
                     continue;
@@ -71,7 +74,8 @@ async fn call(apps: &Apps, incoming: &mut Incoming) -> Result<(), AppError> {
                 Err(error) => return Err(error),
             }
         }
-        let mut conn = match or_gone(incoming, apps.fresh(app)).await {
+        let fresh = Box::pin(or_gone(incoming, apps.fresh(app)));
+        let mut conn = match fresh.await {
             Ok(conn) => conn,
             Err(gone @ AppError::Gone(_)) => return Err(gone),
             Err(error) => {
@@ -85,7 +89,7 @@ async fn call(apps: &Apps, incoming: &mut Incoming) -> Result<(), AppError> {
                 Ok(())
             }
             Ended::Spent => Ok(()),
-            Ended::Switched => splice(conn, incoming).await,
+            Ended::Switched => Box::pin(splice(conn, incoming)).await,
         };
     }
     Err(unreachable.unwrap_or(AppError::NoApp))

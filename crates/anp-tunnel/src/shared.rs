@@ -124,7 +124,11 @@ impl Shared {
     pub(crate) fn with<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
         let result = call(&mut state);
-        let notices = state.deliver();
+        let notices = match state.has_news() {
+            true => state.deliver(),
+            // As after most calls.
+            false => Notices::default(),
+        };
         if let Some(session) = &state.session {
             self.open_streams
                 .store(session.open_streams(), Ordering::Relaxed);
@@ -184,6 +188,10 @@ struct Notices {
 }
 
 impl State {
+    fn has_news(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::has_events)
+    }
+
     /// Wakes whom the session's events concern.
     fn deliver(&mut self) -> Notices {
         let mut notices = Notices::default();

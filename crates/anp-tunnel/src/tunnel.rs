@@ -106,7 +106,7 @@ impl Status {
 pub trait Observer: Send + Sync {
     /// The status changed.
     fn status(&self, status: Status);
-    /// A place for a stream became free, or the peer's `accepting` changed.
+    /// There are places for streams where there were none, or the peer's `accepting` changed.
     fn capacity(&self);
 }
 

@@ -62,7 +62,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod error;
+pub mod classes;
+mod error;
 pub mod fields;
 pub mod frame;
 pub mod head;

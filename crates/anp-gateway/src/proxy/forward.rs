@@ -242,6 +242,12 @@ async fn wait_open<D: Downstream>(
             if let Err(ProxyError::Overloaded(_)) = opened {
                 worker.metrics.overloaded.fetch_add(1, Relaxed);
             }
+            // Of places that became free together the queue is told once.
+            if let Ok((member, _)) = &opened
+                && member.tunnel.capacity() > 0
+            {
+                pool.queue.wake_one();
+            }
             Poll::Ready(opened.map_err(Failure::from))
         }
         Poll::Pending => down.poll_gone(cx).map(|()| Err(Failure::Gone)),

@@ -46,7 +46,7 @@ pub enum Event {
     Readable(StreamId),
     /// [`Session::send_capacity`] may have grown, or the stream was reset.
     Writable(StreamId),
-    /// Gateway: [`Session::capacity`] may have changed.
+    /// Gateway: [`Session::capacity`] may have changed. Not told of where it grew and was not 0.
     Capacity,
     /// The peer will take (gateway) or open (receiver) no more streams: open another tunnel.
     Draining,
@@ -165,6 +165,11 @@ impl Session {
     /// False where [`Session::poll_transmit`] would surely give nothing.
     pub fn wants_transmit(&self) -> bool {
         delegate!(self, s => s.wants_transmit())
+    }
+
+    /// Whether [`Session::poll_event`] has something to tell.
+    pub fn has_events(&self) -> bool {
+        delegate!(self, s => s.has_events())
     }
 
     /// The next thing the owner should know.

@@ -12,6 +12,7 @@ use super::{
     target,
 };
 use crate::{
+    classes,
     fields::{Fields, FieldsBuilder, FieldsError},
     head::{RequestHead, ResponseHead},
     limits::{MAX_HEAD_REST, MAX_TARGET},
@@ -104,7 +105,7 @@ pub fn write_request(head: &RequestHead, length: Option<u64>, losses: &mut Losse
 /// What is wrong with the meta. White space around a value is no error; it is removed.
 pub fn read_request(meta: &[u8], request_id: Bytes, length: u64) -> Result<RequestHead, MetaError> {
     let meta: RequestMeta = parse(meta)?;
-    if !is_token(meta.method.as_bytes()) {
+    if !classes::is_token(meta.method.as_bytes()) {
         return Err(MetaError::Method);
     }
     let mut map = fields::read(&meta.headers, Role::Receiver)?;
@@ -218,10 +219,4 @@ fn with_length(mut fields: FieldsBuilder, length: Option<u64>) -> Result<Fields,
             .map_err(|_| MetaError::TooLarge)?;
     }
     Ok(fields.build())
-}
-
-/// RFC 9110 section 5.6.2.
-pub(crate) fn is_token(text: &[u8]) -> bool {
-    let is_token_byte = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-    !text.is_empty() && text.iter().all(is_token_byte)
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Frame, Kind, Payload, Settings, tags::Tags};
 use crate::{
-    Fields, FieldsError, RequestHead, ResetCode, ResponseHead,
+    Fields, FieldsError, RequestHead, ResetCode, ResponseHead, classes,
     header::{FLAG_END_STREAM, FLAG_INFORMATIONAL, FLAG_UPGRADE, Header, HeaderError},
     limits::{MAX_HEAD_REST, MAX_INFORMATIONAL_HEAD, MAX_TARGET},
     tlv,
@@ -243,26 +243,24 @@ fn request(header: &Header, tags: &mut Tags) -> Result<Payload, StreamFault> {
 
 /// The rules of a request head (ANPX 3.3, section 4), for readers and writers alike.
 pub(crate) fn check_request(head: &RequestHead) -> Result<(), StreamFault> {
-    if !is_token(&head.method) {
+    if !classes::is_token(&head.method) {
         return Err(StreamFault::Method);
     }
     if head.target.len() > MAX_TARGET {
         return Err(StreamFault::TooLarge);
     }
-    let visible = |b: &u8| *b > 0x20 && *b != 0x7f;
-    let origin_form = head.target.starts_with(b"/") && head.target.iter().all(visible);
+    let origin_form = head.target.starts_with(b"/") && classes::all(&head.target, classes::VISIBLE);
     if !origin_form && head.target != b"*"[..] {
         return Err(StreamFault::Target);
     }
     if !matches!(&head.scheme[..], b"http" | b"https") {
         return Err(StreamFault::Scheme);
     }
-    let host_byte = |b: &u8| visible(b) && !matches!(b, b'/' | b'@' | b'?' | b'#' | b'\\' | b',');
-    if !head.authority.iter().all(host_byte) {
+    if !classes::all(&head.authority, classes::HOST) {
         return Err(StreamFault::Authority);
     }
-    let id_byte = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    if !(1..=64).contains(&head.request_id.len()) || !head.request_id.iter().all(id_byte) {
+    let id = &head.request_id;
+    if !(1..=64).contains(&id.len()) || !classes::all(id, classes::ID) {
         return Err(StreamFault::RequestId);
     }
     let addr = |addr: &Bytes| {
@@ -273,7 +271,7 @@ pub(crate) fn check_request(head: &RequestHead) -> Result<(), StreamFault> {
     }
     // A WebSocket handshake is a GET (RFC 6455 section 4.1).
     let upgrades = |protocol: &Bytes| {
-        is_token(protocol)
+        classes::is_token(protocol)
             && (head.method == b"GET"[..] || !protocol.eq_ignore_ascii_case(b"websocket"))
     };
     if !head.protocol.as_ref().is_none_or(upgrades) {
@@ -285,10 +283,4 @@ pub(crate) fn check_request(head: &RequestHead) -> Result<(), StreamFault> {
         return Err(StreamFault::TooLarge);
     }
     Ok(())
-}
-
-/// True for a token (RFC 9110 section 5.6.2), either case.
-fn is_token(bytes: &[u8]) -> bool {
-    let token_byte = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-    !bytes.is_empty() && bytes.iter().all(token_byte)
 }

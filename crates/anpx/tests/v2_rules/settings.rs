@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anpx::{
     CloseCode, OpenError,
-    session::{End, Event, Role, config::V2Config},
+    session::{End, Event, Role, StreamId, config::V2Config},
     tlv,
     v2::{Payload, Settings, encode},
 };
@@ -173,7 +173,13 @@ fn the_gateway_opens_at_most_the_smaller_number_of_streams() {
         gateway.opens(&head("GET"), b"", End::Yes);
         gateway.opens(&head("GET"), b"", End::Yes);
         assert_eq!(gateway.session.capacity(), 0);
+        gateway.events();
         gateway.session.release(ONE);
         assert_eq!(gateway.session.capacity(), 1);
+        assert!(gateway.events().contains(&Event::Capacity));
+        // Whoever waited for a place has heard of it.
+        gateway.session.release(StreamId(2));
+        assert_eq!(gateway.session.capacity(), 2);
+        assert!(!gateway.events().contains(&Event::Capacity));
     }
 }

@@ -48,6 +48,10 @@ impl Events {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// The next event; those of streams that are gone or released are left out.
     pub(super) fn pop(&mut self, streams: &mut HashMap<StreamId, Stream>) -> Option<Event> {
         loop {

@@ -7,14 +7,11 @@ use uuid::Uuid;
 
 use super::{Session, outgoing::Outgoing, stream::Stream};
 use crate::{
-    OpenError, ResetCode, SessionError, StreamError,
+    OpenError, ResetCode, SessionError, StreamError, classes,
     head::RequestHead,
     limits::{MAX_HEAD_REST, MAX_TARGET},
     session::{End, Role, StreamId},
-    v1::{
-        codec::{Decoded, Kind, MAX_REQUEST_ID},
-        message,
-    },
+    v1::codec::{Decoded, Kind, MAX_REQUEST_ID},
 };
 
 /// How long the place of a cancelled request waits for its answer. Receivers in the field ignore
@@ -44,7 +41,7 @@ impl Session {
         {
             return Err(OpenError::TooLarge);
         }
-        if !message::is_token(&head.method) || !head.authority.iter().all(u8::is_ascii_graphic) {
+        if !classes::is_token(&head.method) || !head.authority.iter().all(u8::is_ascii_graphic) {
             return Err(OpenError::Invalid);
         }
         if self.capacity() == 0 {

@@ -258,6 +258,11 @@ impl Session {
         !self.over && (self.pong.is_some() || self.ping || !self.turns.is_empty())
     }
 
+    /// See [`super::Session::has_events`].
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The next thing the owner should know. Version 1 has no word for [`Event::Draining`].
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop(&mut self.streams)

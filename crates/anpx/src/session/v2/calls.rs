@@ -61,7 +61,7 @@ impl Session {
         stream.recv.bodyless = head.method == b"HEAD"[..];
         stream.send.head = HeadState::Queued(encode::request(id.0, head, body, end.is_end()));
         stream.send.ended = end.is_end();
-        self.streams.insert(id, stream);
+        self.streams.insert(id, Box::new(stream));
         self.order.heads.push_back(id);
         self.allowance.stream_opened();
         if self.next_id >= LAST_ID {
@@ -309,6 +309,7 @@ impl Session {
     fn stream(&mut self, id: StreamId) -> Result<&mut Stream, StreamError> {
         self.streams
             .get_mut(&id)
+            .map(AsMut::as_mut)
             .ok_or(StreamError::SessionEnded { written: true })
     }
 

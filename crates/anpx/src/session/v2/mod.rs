@@ -33,7 +33,8 @@ pub struct Session {
     /// The peer's limits, once its SETTINGS was read.
     peer: Option<Peer>,
     settings_deadline: Instant,
-    streams: HashMap<StreamId, Stream>,
+    /// Boxed: the table moves what it holds.
+    streams: HashMap<StreamId, Box<Stream>>,
     /// Gateway: the id of the next stream.
     next_id: u32,
     /// The highest id whose REQUEST was written (gateway) or read (receiver).
@@ -135,6 +136,11 @@ impl Session {
         self.peer.is_none().then_some(self.settings_deadline)
     }
 
+    /// See [`super::Session::has_events`].
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// See [`super::Session::poll_event`].
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
@@ -176,7 +182,7 @@ impl Session {
         self.drain.begun_here
             && self.drain.written
             && last_seen
-            && self.streams.values().all(Stream::is_closed)
+            && self.streams.values().all(|stream| stream.is_closed())
             && self.order.resets.is_empty()
     }
 
@@ -274,11 +280,15 @@ impl Session {
 
     /// Forgets a stream of which nothing is left.
     fn reap(&mut self, id: StreamId) {
-        if self.streams.get(&id).is_some_and(Stream::is_gone)
+        // Where there were places, nobody waits for one.
+        let was_full = self.capacity() == 0;
+        if self.streams.get(&id).is_some_and(|stream| stream.is_gone())
             && let Some(mut stream) = self.streams.remove(&id)
         {
             self.growth.refund(&mut stream.recv.flow);
-            self.queue_capacity();
+            if was_full {
+                self.queue_capacity();
+            }
         }
     }
 }

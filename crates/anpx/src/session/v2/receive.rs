@@ -159,7 +159,7 @@ impl Session {
             self.on_late(body)?;
             return Ok(None);
         }
-        Ok(self.streams.get_mut(&id))
+        Ok(self.streams.get_mut(&id).map(AsMut::as_mut))
     }
 
     fn check_frame_body(&self, body: &Bytes) -> Result<(), SessionError> {
@@ -220,7 +220,7 @@ impl Session {
         }
         stream.upgrade = head.protocol.is_some();
         stream.recv.request = Some(head);
-        self.streams.insert(id, stream);
+        self.streams.insert(id, Box::new(stream));
         self.incoming.push_back(id);
         self.events.push_back(Event::Incoming);
         Ok(())
@@ -238,7 +238,8 @@ impl Session {
             stream.error.is_some() || !stream.is_closed() || !stream.recv.body.is_empty()
         };
         let max = self.max_streams();
-        self.streams.len() >= max && self.streams.values().filter(holds_place).count() >= max
+        let streams = self.streams.values().map(AsRef::as_ref);
+        self.streams.len() >= max && streams.filter(holds_place).count() >= max
     }
 
     /// Answers a REQUEST with a RESET, without keeping its stream; `end`: nothing follows it.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Session, order::Turn, stream::Stream};
+use super::{Session, order::Turn};
 use crate::{
     ResetCode,
     frame::Frame,
@@ -163,7 +163,7 @@ impl Session {
 
     /// Gives a stream with DATA or TRAILERS its place in the order.
     pub(super) fn queue_turn(&mut self, id: StreamId) {
-        let Some(Stream { send, .. }) = self.streams.get_mut(&id) else {
+        let Some(send) = self.streams.get_mut(&id).map(|stream| &mut stream.send) else {
             return;
         };
         if send.turn == Turn::None && !send.has_head() {
