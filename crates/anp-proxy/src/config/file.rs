@@ -11,10 +11,7 @@ use super::{
 
 /// Reads TOML `text`; `file` is its name in messages.
 pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Problem> {
-    let places = Places {
-        file: file.into(),
-        text,
-    };
+    let places = Places::new(file, text);
     let document = Document::parse(text).map_err(|error| Problem {
         origin: places.origin(error.span()),
         message: one_line(error.message()),
@@ -27,10 +24,7 @@ pub(crate) fn parse_value(text: &str, origin: &Origin) -> Result<Node, String> {
     let value: Toml = text
         .parse()
         .map_err(|error: toml_edit::TomlError| one_line(error.message()))?;
-    let places = Places {
-        file: "".into(),
-        text,
-    };
+    let places = Places::new("", text);
     let mut node = places.value(&value, origin);
     replace_origin(&mut node, origin);
     Ok(node)
@@ -63,19 +57,33 @@ fn replace_origin(node: &mut Node, origin: &Origin) {
 struct Places<'a> {
     file: Arc<str>,
     text: &'a str,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
-impl Places<'_> {
+impl<'a> Places<'a> {
+    fn new(file: &str, text: &'a str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            file: file.into(),
+            text,
+            lines: std::iter::once(0).chain(ends).collect(),
+        }
+    }
+
     fn origin(&self, span: Option<Range<usize>>) -> Origin {
-        let before = span.and_then(|span| self.text.get(..span.start.min(self.text.len())));
-        let Some(before) = before else {
+        let Some(at) = span.map(|span| span.start.min(self.text.len())) else {
             return Origin::Unknown;
         };
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = self.lines.partition_point(|start| *start <= at);
+        let start = line.checked_sub(1).and_then(|i| self.lines.get(i));
+        let Some(before) = start.and_then(|start| self.text.get(*start..at)) else {
+            return Origin::Unknown;
+        };
         Origin::File {
             file: self.file.clone(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
+            line,
+            column: before.chars().count() + 1,
         }
     }
 
