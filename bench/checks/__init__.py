@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import bodies, cancels, crashes, floods, neighbours, network, overload, restarts, scale
+from . import bodies, cancels, crashes, floods, neighbours, network, overload, restarts, scale, slow
 from .setup import Promise
 
 PROMISES: list[Promise] = [
@@ -15,4 +15,5 @@ PROMISES: list[Promise] = [
     *overload.PROMISES,
     *restarts.PROMISES,
     *scale.PROMISES,
+    *slow.PROMISES,
 ]

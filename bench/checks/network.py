@@ -101,14 +101,14 @@ def _rate(address: client.Address, settle: float, seconds: float) -> float:
         return total / (now - start)
 
 
-def _road(bench: Bench, rate: float) -> tuple[float, float]:
+def road(bench: Bench, rate: float, round_trip: float = _ROUND_TRIP) -> tuple[float, float]:
     """A plain TCP connection to the app and one through the tunnel, over the same road: bytes a second."""
     owner, binary = bench.owner, bench.binary
     origin = subjects.start_sink(owner)
-    plain = Relay(origin, _ROUND_TRIP / 2, rate)
+    plain = Relay(origin, round_trip / 2, rate)
     alone = _rate(("127.0.0.1", plain.port), 1, 4)
     _, public, tunnel = subjects.start_gateway(owner, binary, gateway_args())
-    relay = Relay(tunnel, _ROUND_TRIP / 2, rate)
+    relay = Relay(tunnel, round_trip / 2, rate)
     subjects.start_receiver(owner, binary, relay.port, origin, receiver_args())
     through = _rate(("127.0.0.1", public), 6, 4)
     for road in (plain, relay):
@@ -119,7 +119,7 @@ def _road(bench: Bench, rate: float) -> tuple[float, float]:
 def _long_road(bench: Bench) -> Finding:
     figures, worst = [], 1.0
     for rate in (125e6, 1e6):
-        alone, through = _road(bench, rate)
+        alone, through = road(bench, rate)
         worst = min(worst, through / alone)
         figures.append(f"{through / 1e6:.1f} of {alone / 1e6:.1f} MB/s")
     return Finding(f"{worst:.0%}: {', '.join(figures)}", "90%", worst >= 0.9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,13 +27,15 @@ class Head:
 class Call:
     """One request on a connection of its own, and the answer to it as it arrives."""
 
-    def __init__(self, address: Address, receive_buffer: int | None = None) -> None:
+    def __init__(self, address: Address, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(wire.IDLE_SECONDS)
         self.socket.connect(address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=address[0])
         self._authority = f"{address[0]}:{address[1]}"
         self._reader = wire.Reader(self.socket)
 
@@ -81,18 +84,18 @@ class Call:
         return b"".join(bytes(piece) for piece in self.read_body(head))
 
 
-def fetch(address: Address, target: str) -> tuple[Head, bytes]:
+def fetch(address: Address, target: str, tls: ssl.SSLContext | None = None) -> tuple[Head, bytes]:
     """GETs a small thing whole."""
-    with Call(address) as call:
+    with Call(address, tls=tls) as call:
         call.send_head("GET", target)
         head = call.read_head()
         return head, call.read_whole(head)
 
 
-def is_answering(address: Address, target: str, body: bytes) -> bool:
+def is_answering(address: Address, target: str, body: bytes, tls: ssl.SSLContext | None = None) -> bool:
     """Whether a GET is answered 200 with this body now."""
     try:
-        head, found = fetch(address, target)
+        head, found = fetch(address, target, tls)
     except (OSError, Broken):
         return False
     return head.status == 200 and found == body

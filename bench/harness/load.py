@@ -68,7 +68,7 @@ class Wrk:
 
     def measure(self, running: Running, connections: int, seconds: int) -> Small:
         """Measures, and checks every status and the number of bytes that came back."""
-        head, body = client.fetch(running.address, "/")
+        head, body = client.fetch(running.address, "/", running.tls)
         before = sum(server.cpu_seconds() for server in running.between)
         result = self._run(self._measure, running, connections, seconds)
         spent = sum(server.cpu_seconds() for server in running.between) - before
@@ -89,7 +89,8 @@ class Wrk:
     def _run(self, script: Path, running: Running, connections: int, seconds: int) -> list[int]:
         host, port = running.address
         command = [self._path, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
-        done = subprocess.run([*command, f"http://{host}:{port}/"], capture_output=True, text=True, check=False)
+        scheme = "http" if running.tls is None else "https"
+        done = subprocess.run([*command, f"{scheme}://{host}:{port}/"], capture_output=True, text=True, check=False)
         for line in done.stdout.splitlines():
             if line.startswith("RESULT "):
                 return [int(word) for word in line.split()[1:]]

@@ -39,35 +39,34 @@ def markdown(facts: dict[str, str], results: Results) -> str:
     parts = [_facts(facts)]
     for connections in CONNECTIONS:
         parts.append(f"### 12-byte answers, {connections} connection{'s' if connections > 1 else ''}")
-        parts.append(_table(["", "RPS", "p50", "p99", "CPU a request"], _small_rows(results, connections)))
+        parts.append(table(["", "RPS", "p50", "p99", "CPU a request"], _small_rows(results, connections)))
     parts.append("### 100 MB bodies and memory")
     parts.append(
-        _table(["", "download", "upload", "peak memory, small requests", "peak memory, bulk"], _bulk_rows(results))
+        table(["", "download", "upload", "peak memory, small requests", "peak memory, bulk"], _bulk_rows(results))
     )
     if "us" in results and len(results) > 1:
         parts.append("### anp-proxy as a ratio to each")
         parts.append(
             "RPS and MB/s: above 1 is faster than the peer. p50, CPU and memory: below 1 is less than the peer."
         )
-        parts.append(_table(["anp-proxy to", *(name for name, _ in _RATIOS)], _ratio_rows(results)))
-        goals = _goal_rows(results)
-        if goals:
-            parts.append("### Goals")
-            parts.append(_table(["goal", "figure", ""], goals))
+        parts.append(table(["anp-proxy to", *(name for name, _ in _RATIOS)], _ratio_rows(results)))
     return "\n\n".join(parts) + "\n"
 
 
-def write_json(path: Path, facts: dict[str, str], results: Results) -> None:
+def write_json(
+    path: Path, facts: dict[str, str], results: Results, pairs: dict[str, list[tuple[float, float]]]
+) -> None:
     """Every sample, for machines."""
     subjects = {key: asdict(result) for key, result in results.items()}
-    path.write_text(json.dumps({"machine": facts, "subjects": subjects}, indent=2) + "\n")
+    path.write_text(json.dumps({"machine": facts, "subjects": subjects, "pairs": pairs}, indent=2) + "\n")
 
 
 def _facts(facts: dict[str, str]) -> str:
     return "\n".join(f"- {name}: {value}" for name, value in facts.items())
 
 
-def _table(header: Row, rows: list[Row]) -> str:
+def table(header: Row, rows: list[Row]) -> str:
+    """A Markdown table, its figures to the right."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
@@ -132,31 +131,4 @@ def _ratio_rows(results: Results) -> list[Row]:
                 ours, theirs = figure(results["us"]), figure(result)
                 cells.append(f"{ours / theirs:.2f}" if ours and theirs else "")
             rows.append([result.label, *cells])
-    return rows
-
-
-def _goal_rows(results: Results) -> list[Row]:
-    """The goals of the tunnel at 32 and 128 connections and on downloads, for the peers that ran."""
-    us = results["us"]
-    rows: list[Row] = []
-
-    def goal(text: str, ratio: float, holds: bool) -> None:
-        rows.append([text, f"{ratio:.2f}", "met" if holds else "MISSED"])
-
-    for count in CONNECTIONS[1:]:
-        ours = us.middle(count)
-        if "sketch" in results:
-            ratio = ours.rps / results["sketch"].middle(count).rps
-            goal(f"RPS at {count} connections at least 0.9 × the sketch", ratio, ratio >= 0.9)
-        if "nginx" in results:
-            ratio = ours.rps / results["nginx"].middle(count).rps
-            goal(f"RPS at {count} connections above nginx → nginx", ratio, ratio > 1)
-        if "rathole" in results:
-            theirs = results["rathole"].middle(count).cpu
-            if ours.cpu and theirs:
-                ratio = ours.cpu / theirs
-                goal(f"CPU a request at {count} connections not above rathole", ratio, ratio <= 1)
-    if "rathole" in results:
-        ratio = statistics.median(us.download) / statistics.median(results["rathole"].download)
-        goal("100 MB download faster than rathole", ratio, ratio > 1)
     return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import ssl
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,11 @@ from pathlib import Path
 from . import app, client
 from .processes import BenchError, Server, Servers, free_port
 
-#: The large file the origin serves, in bytes.
+#: The large files the origin serves, in bytes: at /bulk, and at /gibibyte.
 BULK_BYTES = 100_000_000
+GIBIBYTE = 1 << 30
+#: Where the greeting is.
+GREETING_PATH = "/"
 
 _NGINX = """\
 daemon off;
@@ -46,6 +50,7 @@ _ORIGIN = """\
         listen 127.0.0.1:{port};
         location = / {{ default_type text/plain; return 200 "{greeting}"; }}
         location = /bulk {{ root {directory}; open_file_cache max=4; }}
+        location = /gibibyte {{ root {directory}; open_file_cache max=4; }}
     }}
 """
 
@@ -83,6 +88,8 @@ class Running:
 
     address: client.Address
     between: list[Server] = field(default_factory=list)
+    #: What its certificate is trusted by, where callers speak HTTPS.
+    tls: ssl.SSLContext | None = None
 
 
 class Direct:
@@ -193,11 +200,12 @@ def start_nginx(owner: Servers, tools: Tools, name: str, port: int, servers: str
 
 
 def start_origin(owner: Servers, tools: Tools) -> int:
-    """The nginx origin: the greeting at /, `BULK_BYTES` at /bulk. Returns its port."""
+    """The nginx origin: the greeting at /, the large files at their paths. Returns its port."""
     port = free_port()
-    with (owner.directory / "bulk").open("wb") as file:
-        for block in app.pattern(BULK_BYTES):
-            file.write(block)
+    for name, length in (("bulk", BULK_BYTES), ("gibibyte", GIBIBYTE)):
+        with (owner.directory / name).open("wb") as file:
+            for block in app.pattern(length):
+                file.write(block)
     servers = _ORIGIN.format(port=port, greeting=app.GREETING.decode(), directory=owner.directory)
     start_nginx(owner, tools, "nginx origin", port, servers)
     return port
@@ -220,9 +228,17 @@ def start_gateway(
     return server, public_port, _listener_port(server, "tunnel")
 
 
-def start_receiver(owner: Servers, binary: str, tunnel: int, origin: int, args: list[str]) -> Server:
+def start_receiver(
+    owner: Servers,
+    binary: str,
+    tunnel: int,
+    origin: int,
+    args: list[str],
+    scheme: str = "ws",
+    host: str = "127.0.0.1",
+) -> Server:
     """Starts our receiver and waits until its first tunnel is ready."""
-    roads = ["--gateway", f"ws://127.0.0.1:{tunnel}", "--to", f"http://127.0.0.1:{origin}"]
+    roads = ["--gateway", f"{scheme}://{host}:{tunnel}", "--to", f"http://127.0.0.1:{origin}"]
     server = owner.start("receiver", [binary, "receiver", *roads, "--log-format", "json", *args])
     server.wait_until("a ready tunnel", lambda: _log_line(server, {"message": "tunnel ready"}))
     return server
@@ -259,7 +275,8 @@ def check_answering(running: Running) -> None:
     """Waits until the greeting comes back through the subject."""
     if running.between:
         running.between[-1].wait_until(
-            "the right answer to GET /", lambda: client.is_answering(running.address, "/", app.GREETING)
+            "the right answer to GET /",
+            lambda: client.is_answering(running.address, GREETING_PATH, app.GREETING, running.tls),
         )
-    elif not client.is_answering(running.address, "/", app.GREETING):
+    elif not client.is_answering(running.address, GREETING_PATH, app.GREETING, running.tls):
         raise BenchError("the origin does not answer GET / as it should")

@@ -1,0 +1,231 @@
+"""Figures that are one measurement beside another: under TLS, beside bulk, among thousands, and of a gibibyte.
+
+Each is taken in turns with what it is compared to, once a round.
+"""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import app, client
+from .load import Wrk
+from .processes import BenchError, Server, Servers, free_port
+from .subjects import (
+    GIBIBYTE,
+    GREETING_PATH,
+    Rathole,
+    Running,
+    Tools,
+    Us,
+    check_answering,
+    start_gateway,
+    start_nginx,
+    start_receiver,
+)
+
+#: By name, a pair a round: the figure, and what it is compared to.
+Pairs = dict[str, list[tuple[float, float]]]
+
+#: Endpoints of the crowded gateway, and tunnels of another receiver on it.
+_ENDPOINTS = 10_000
+_TUNNELS = 1_000
+#: Downloads beside which small requests are measured, and connections of those.
+_BULK = 4
+_BESIDE_CONNECTIONS = 8
+
+_TLS_HOP = """\
+    upstream next_{port} {{ server 127.0.0.1:{to}; keepalive 512; keepalive_requests 1000000000; }}
+    server {{
+        listen 127.0.0.1:{port}{ssl};
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
+        ssl_session_cache shared:tls:1m;
+        location / {{
+            proxy_pass {scheme}://next_{port};
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_request_buffering off;
+            proxy_max_temp_file_size 0;
+        }}
+    }}
+"""
+
+
+class Round:
+    """The measurements of one round."""
+
+    def __init__(self, owner: Servers, tools: Tools, runner: Wrk, origin: int, sink: int, seconds: int) -> None:
+        self._owner, self._tools, self._runner = owner, tools, runner
+        self._origin, self._sink, self._seconds = origin, sink, seconds
+
+    def run(self, into: Pairs) -> None:
+        """Adds a pair to each figure whose peer is there."""
+        measures = {"beside bulk": self._beside_bulk, "among thousands": self._crowd, "TLS": self._tls}
+        for name, measure in measures.items():
+            into.setdefault(name, []).append(measure())
+        if self._tools.rathole:
+            into.setdefault("1 GiB download", []).append(self._gibibyte(self._origin, self._download))
+            into.setdefault("1 GiB upload", []).append(self._gibibyte(self._sink, self._upload))
+
+    def _beside_bulk(self) -> tuple[float, float]:
+        """p99 of small requests in µs: while downloads run on the same tunnels, and alone."""
+        place = self._start(Us(), self._origin)
+        alone = self._runner.measure(place, _BESIDE_CONNECTIONS, self._seconds).p99
+        with _downloads(place):
+            beside = self._runner.measure(place, _BESIDE_CONNECTIONS, self._seconds).p99
+        self._owner.stop(place.between)
+        return beside, alone
+
+    def _crowd(self) -> tuple[float, float]:
+        """CPU a request in µs at 32 connections: at one of thousands of endpoints, among tunnels, and at the only one."""
+        figures = []
+        crowded = among(self._owner, self._us(), self._origin, _ENDPOINTS, _TUNNELS)
+        for place, idle in (crowded, (self._start(Us(), self._origin), [])):
+            self._runner.verify(place, 32)
+            cpu = self._runner.measure(place, 32, self._seconds).cpu
+            if cpu is None:
+                raise BenchError("there is no process to count")
+            figures.append(cpu)
+            self._owner.stop([*idle, *place.between])
+        return figures[0], figures[1]
+
+    def _tls(self) -> tuple[float, float]:
+        """Requests a second at 32 connections with TLS on both hops: ours, and nginx → nginx."""
+        owner, tools = self._owner, self._tools
+        certificate, key = _certificate(owner.directory)
+        binary = self._us()
+        files = f'{{cert="{certificate}",key="{key}"}}'
+        gateway, public, tunnel = start_gateway(owner, binary, ["--set", f"gateway.tls={files}"])
+        trust = ["--set", f"receiver.ca_file={certificate}"]
+        receiver = start_receiver(owner, binary, tunnel, self._origin, trust, scheme="wss", host="localhost")
+        trusted = ssl.create_default_context(cafile=str(certificate))
+        ours = Running(("localhost", public), [gateway, receiver], trusted)
+        inner_port, outer_port = free_port(), free_port()
+        paths = {"certificate": certificate, "key": key, "ssl": " ssl"}
+        hops = [(inner_port, self._origin, "http"), (outer_port, inner_port, "https")]
+        hops = [
+            start_nginx(owner, tools, f"nginx {port}", port, _TLS_HOP.format(port=port, to=to, scheme=scheme, **paths))
+            for port, to, scheme in hops
+        ]
+        theirs = Running(("localhost", outer_port), hops, trusted)
+        rates = []
+        for place in (ours, theirs):
+            check_answering(place)
+            self._runner.verify(place, 32)
+            rates.append(self._runner.measure(place, 32, self._seconds).rps)
+            owner.stop(place.between)
+        return rates[0], rates[1]
+
+    def _gibibyte(self, origin: int, transfer: Callable[[Running], float]) -> tuple[float, float]:
+        """MB a second of one body of 1 GiB: ours, and rathole's."""
+        rates = []
+        for subject in (Us(), Rathole()):
+            place = self._start(subject, origin)
+            rates.append(GIBIBYTE / transfer(place) / 1e6)
+            self._owner.stop(place.between)
+        return rates[0], rates[1]
+
+    @staticmethod
+    def _download(place: Running) -> float:
+        seconds, total, _ = client.download(place.address, "/gibibyte", digest=False)
+        if total != GIBIBYTE:
+            raise BenchError(f"a download brought {total} bytes instead of {GIBIBYTE}")
+        return seconds
+
+    @staticmethod
+    def _upload(place: Running) -> float:
+        seconds, answer = client.upload(place.address, "/count", app.pattern(GIBIBYTE), GIBIBYTE)
+        if answer != str(GIBIBYTE).encode():
+            raise BenchError(f"an upload's answer was {answer!r} instead of its length")
+        return seconds
+
+    def _start(self, subject: Us | Rathole, origin: int) -> Running:
+        place = subject.start(self._owner, self._tools, origin)
+        check_answering(place)
+        return place
+
+    def _us(self) -> str:
+        if self._tools.us is None:
+            raise BenchError("anp-proxy is not among the subjects")
+        return self._tools.us
+
+
+def among(owner: Servers, binary: str, origin: int, endpoints: int, tunnels: int) -> tuple[Running, list[Server]]:
+    """A gateway with so many endpoints and idle tunnels, and a receiver for the first endpoint; and who holds the
+    idle tunnels. Ten endpoints are that receiver's, ten are theirs, the others are of receivers that are away."""
+    lines = ["[gateway]", f"max_tunnels = {2 * max(tunnels, 10)}"]
+    for number in range(endpoints):
+        who = {0: "measured", 1: "crowd"}.get(number // 10, f"away-{number // 10}")
+        path = GREETING_PATH if number == 0 else f"/endpoint/{number}"
+        lines += ["[[gateway.endpoints]]", f'name = "e{number}"', f'path = "{path}"', f'receivers = ["{who}"]']
+    config = owner.directory / f"crowd-{free_port()}.toml"
+    config.write_text("\n".join(lines))
+    gateway, public, tunnel = start_gateway(owner, binary, ["--config", str(config)])
+    roads = [f"ws://127.0.0.1:{tunnel}/{number}" for number in range(tunnels // 2)]
+    settings = owner.directory / f"crowd-receiver-{tunnel}.toml"
+    quoted = ", ".join(f'"{road}"' for road in roads)
+    settings.write_text(f'[receiver]\nname = "crowd"\ngateways = [{quoted}]\n')
+    args = ["receiver", "--config", str(settings), "--to", f"http://127.0.0.1:{origin}"]
+    crowd = owner.start("crowd", [binary, *args, "--log-format", "json"])
+    crowd.wait_until(
+        f"{tunnels} tunnels", lambda: crowd.log.read_text(errors="replace").count("tunnel ready") >= tunnels
+    )
+    receiver = start_receiver(owner, binary, tunnel, origin, ["--name", "measured"])
+    place = Running(("127.0.0.1", public), [gateway, receiver])
+    check_answering(place)
+    return place, [crowd]
+
+
+@contextmanager
+def _downloads(place: Running) -> Iterator[None]:
+    """Keeps so many large downloads under way."""
+    over = threading.Event()
+    broken: list[Exception] = []
+
+    def load() -> None:
+        while not over.is_set():
+            with client.Call(place.address) as call:
+                call.send_head("GET", "/gibibyte")
+                for _ in call.read_body(call.read_head()):
+                    if over.is_set():
+                        return
+
+    def caller() -> None:
+        try:
+            load()
+        except Exception as error:
+            broken.append(error)
+
+    callers = [threading.Thread(target=caller) for _ in range(_BULK)]
+    for thread in callers:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in callers:
+            thread.join()
+    if broken:
+        raise BenchError(f"a download beside small requests broke: {broken[0]}")
+
+
+def _certificate(directory: Path) -> tuple[Path, Path]:
+    """A certificate for localhost that is its own authority, made once."""
+    certificate, key = directory / "tls.pem", directory / "tls.key"
+    if not certificate.exists():
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+        command += ["-keyout", str(key), "-out", str(certificate)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise BenchError(f"openssl is needed for the figures under TLS: {error}") from error
+        key.chmod(0o600)
+    return certificate, key
