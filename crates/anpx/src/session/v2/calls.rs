@@ -51,7 +51,7 @@ impl Session {
         if upgrade && (end.is_end() || !body.is_empty()) {
             return Err(OpenError::Invalid);
         }
-        let mut stream = Stream::new(self.config.initial_window, peer.initial_window);
+        let mut stream = Box::new(Stream::new(self.config.initial_window, peer.initial_window));
         if body.len() > self.first_capacity() || !stream.send.window.consume(body.len()) {
             return Err(OpenError::TooLarge);
         }
@@ -61,7 +61,7 @@ impl Session {
         stream.recv.bodyless = head.method == b"HEAD"[..];
         stream.send.head = HeadState::Queued(encode::request(id.0, head, body, end.is_end()));
         stream.send.ended = end.is_end();
-        self.streams.insert(id, Box::new(stream));
+        self.streams.insert(id, stream);
         self.order.heads.push_back(id);
         self.allowance.stream_opened();
         if self.next_id >= LAST_ID {

@@ -208,7 +208,7 @@ impl Session {
         let Some(peer) = &self.peer else {
             return Ok(());
         };
-        let mut stream = Stream::new(self.config.initial_window, peer.initial_window);
+        let mut stream = Box::new(Stream::new(self.config.initial_window, peer.initial_window));
         if !stream.recv.flow.received(now, body.len()) {
             return Err(SessionError::protocol("a stream's window was overrun"));
         }
@@ -220,7 +220,7 @@ impl Session {
         }
         stream.upgrade = head.protocol.is_some();
         stream.recv.request = Some(head);
-        self.streams.insert(id, Box::new(stream));
+        self.streams.insert(id, stream);
         self.incoming.push_back(id);
         self.events.push_back(Event::Incoming);
         Ok(())
