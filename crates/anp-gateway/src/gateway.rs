@@ -27,6 +27,7 @@ use crate::{
     inherited::Listeners,
     listener,
     metrics::{Metrics, WorkerMetrics},
+    places::Places,
     registry::Embedded,
     reload::{Reloader, Source},
     route::Routes,
@@ -279,6 +280,7 @@ impl Bound {
         if self.inherited {
             tunnels = tunnels.expecting(Instant::now() + RECEIVERS_COME);
         }
+        let places = Arc::new(Places::new(routes.clone(), &config));
         let auth = match &config.auth {
             Some(settings) => {
                 // What another process took until now is not known to a new store.
@@ -287,7 +289,8 @@ impl Bound {
                     false => self.opened_at,
                 };
                 let ports = [self.addresses.tunnel.port(), self.addresses.public.port()];
-                Some(Auth::new(settings, &routes, ports, self.inherited, since)?)
+                let known = (routes.clone(), places.clone());
+                Some(Auth::new(settings, known, ports, self.inherited, since)?)
             }
             None => None,
         };
@@ -299,6 +302,7 @@ impl Bound {
             routes,
             tls: self.tls,
             auth,
+            places,
             endpoints: Endpoints::default(),
             stop: Stop::default(),
             callers: Alive::default(),

@@ -47,6 +47,7 @@ mod listener;
 mod metrics;
 mod owner;
 mod pick;
+mod places;
 mod policy;
 mod proxy;
 mod proxy_protocol;

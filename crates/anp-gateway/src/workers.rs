@@ -31,6 +31,7 @@ use crate::{
     error::GatewayError,
     listener,
     metrics::WorkerMetrics,
+    places::Places,
     proxy::Origin,
     proxy_protocol::{self, Complaint},
     route::Routes,
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) routes: Arc<Routes>,
     /// How receivers prove who they are, where they can.
     pub(crate) auth: Option<Auth>,
+    /// Endpoints that DIDs have by their names.
+    pub(crate) places: Arc<Places>,
     pub(crate) endpoints: Endpoints,
     pub(crate) tunnels: Arc<Tunnels>,
     /// TLS of the listeners that speak it.

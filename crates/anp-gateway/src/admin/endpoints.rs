@@ -2,6 +2,7 @@
 
 use std::{iter, sync::Arc};
 
+use anp_auth::Did;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -21,9 +22,10 @@ use crate::{
 impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         let status = match error {
-            ChangeError::Taken(_) | ChangeError::Configured(_) | ChangeError::NoStore => {
-                StatusCode::CONFLICT
-            }
+            ChangeError::Taken(_)
+            | ChangeError::Configured(_)
+            | ChangeError::OfDid(_)
+            | ChangeError::NoStore => StatusCode::CONFLICT,
             ChangeError::Unknown(_) => StatusCode::NOT_FOUND,
             ChangeError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             ChangeError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -39,7 +41,7 @@ impl Admin {
         let [after, most] = values(&asked.query, ["after", "limit"])?;
         let after = match after.as_deref() {
             None => "",
-            Some(name) if is_name(name) => name,
+            Some(name) if is_name(name) || name.parse::<Did>().is_ok() => name,
             Some(other) => return Err(bad(format!("after: {other:?} names no endpoint"))),
         };
         let most = limit(most.as_deref())?;

@@ -10,6 +10,7 @@ use crate::{
     config::{Config, Endpoint},
     endpoints::{Change, Endpoints, Store},
     owner::Owner,
+    places::Places,
     registry::Embedded,
     route::Routes,
     settings::Settings,
@@ -22,6 +23,7 @@ fn shared(config: Config) -> Arc<Shared> {
     let routes = Arc::new(Routes::new(&config));
     Arc::new(Shared {
         tunnels: Arc::new(Tunnels::new(routes.clone(), Arc::new(Embedded), 1)),
+        places: Arc::new(Places::new(routes.clone(), &config)),
         routes,
         endpoints: Endpoints::default(),
         auth: None,

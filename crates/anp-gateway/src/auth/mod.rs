@@ -4,7 +4,7 @@ pub(crate) mod permissions;
 mod replay;
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -23,6 +23,7 @@ use self::replay::LateReplay;
 use crate::{
     config::{Auth as Settings, Config},
     owner::Owner,
+    places::Places,
     route::Routes,
 };
 
@@ -109,7 +110,7 @@ pub(crate) enum TurnedAway {
 }
 
 impl Auth {
-    /// What `settings` say. Receivers may write one of `ports` behind a public name that has none.
+    /// What `settings` say, for those who own endpoints or get them by their names. Receivers may write one of `ports` behind a public name that has none.
     /// Where `late`, another process may still have the file of nonces. A store of nonces that is
     /// new knows those since `since`, in seconds since 1970.
     ///
@@ -117,7 +118,7 @@ impl Auth {
     /// [`AuthError`].
     pub(crate) fn new(
         settings: &Settings,
-        routes: &Arc<Routes>,
+        (owners, places): (Arc<Routes>, Arc<Places>),
         ports: [u16; 2],
         late: bool,
         since: i64,
@@ -143,9 +144,8 @@ impl Auth {
             Some(late) => late.clone(),
             None => Arc::new(MemoryReplay::new(since)),
         };
-        let owners = routes.clone();
         let policy = Policy::new(settings.allow.clone()).or(Arc::new(move |did: &Did| {
-            owners.now().is_owner(&Owner::Did(did.to_string()))
+            owners.now().is_owner(&Owner::Did(did.to_string())) || places.allow(did)
         }));
         let preshared = PresharedTokens::default();
         // Validated with the configuration.
@@ -242,7 +242,7 @@ impl Auth {
     }
 
     /// Tells the log why a handshake was refused. Strangers can cause this as often as they like.
-    pub(crate) fn tell(&self, peer: &[u8], refusal: &Refusal) {
+    pub(crate) fn tell(&self, peer: &[u8], refusal: &dyn fmt::Display) {
         let peer = String::from_utf8_lossy(peer);
         let mut told = self.told.lock();
         let now = Instant::now();

@@ -18,6 +18,9 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
             _ = tick.tick() => {}
             () = shared.stop.reached(Step::Now) => return,
         }
+        shared
+            .places
+            .sweep(|holder| shared.tunnels.each_owner(holder));
         let looking = shared.clone();
         // It reads from the disk whether the key of tokens was replaced.
         let looked = tokio::task::spawn_blocking(move || {

@@ -10,7 +10,7 @@ use anp_auth::{PresharedTokens, PublicName, Rule, TokenHash, resolver::Place};
 use anp_tunnel::units::Span;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, fail};
+use super::{ConfigError, DidEndpoints, fail};
 use crate::trust::Network;
 
 /// How receivers prove who they are.
@@ -26,6 +26,9 @@ pub struct Auth {
     /// DIDs that may come besides those that own an endpoint: `did:wba:…`, `domain:example.com`,
     /// `*.example.com`. Nothing is fetched for others. Default none.
     pub allow: Vec<Rule>,
+    /// Gives DIDs of one domain endpoints by their names, and lets them come. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub did_endpoints: Option<DidEndpoints>,
     /// Tokens of those without an identity. Default none.
     pub tokens: Vec<PresharedToken>,
     /// How long a token is good that is given for a signature. Default 1 h.
@@ -77,6 +80,7 @@ impl Default for Auth {
             public_names: Vec::new(),
             required: true,
             allow: Vec::new(),
+            did_endpoints: None,
             tokens: Vec::new(),
             token_lifetime: Span::from_secs(3600),
             token_key: None,
@@ -125,6 +129,9 @@ impl Auth {
         if self.public_names.len() > 32 {
             return fail("auth.public_names", "expected at most 32");
         }
+        if let Some(rule) = &self.did_endpoints {
+            rule.validate()?;
+        }
         PresharedTokens::new(self.preshared())
             .or_else(|error| fail("auth.tokens", error.to_string()))?;
         for (key, span, least, most) in [
@@ -153,6 +160,7 @@ pub(super) fn keep_fixed(new: &mut Option<Auth>, running: &Option<Auth>) -> bool
         required: auth.required,
         allow: auth.allow.clone(),
         tokens: auth.tokens.clone(),
+        did_endpoints: auth.did_endpoints.clone(),
         ..running.clone()
     };
     let same = *auth == fixed;

@@ -43,6 +43,9 @@ pub(crate) enum ChangeError {
     /// It is not the registry's.
     #[error("endpoint {0:?} is of the configuration: change it there, then reload")]
     Configured(String),
+    /// A DID has it by its name.
+    #[error("endpoint {0:?} is its DID's by name: it comes and goes with that DID's tunnels")]
+    OfDid(String),
     /// This gateway has no registry.
     #[error("this gateway keeps no endpoints: set gateway.endpoint_store to a file for them")]
     NoStore,
@@ -192,7 +195,12 @@ fn apply(
                 let name = settings.name.clone();
                 return Err(Taken::Name(name, Source::Registry).into());
             }
-            table.insert(Arc::new(Served::registered(settings, config)))?;
+            let served = Served::registered(settings, config);
+            let mut next = table.clone();
+            let moved = next.make_room(&served.place);
+            next.insert(Arc::new(served))?;
+            *table = next;
+            owners.extend(moved.iter().flat_map(|moved| moved.settings.owners()));
             owners.extend(settings.owners());
             Ok(Some(Edit::Put(settings.clone())))
         }
@@ -208,6 +216,8 @@ fn apply(
                 }
                 Before::LeftOut => {}
             }
+            let moved = next.make_room(&served.place);
+            concerned.extend(moved.iter().flat_map(|moved| moved.settings.owners()));
             next.insert(Arc::new(served))?;
             *table = next;
             owners.extend(concerned);
@@ -238,6 +248,7 @@ fn take(table: &mut Table, name: &str) -> Result<Before, ChangeError> {
     match table.named(name).map(|served| served.source) {
         None => Err(ChangeError::Unknown(name.to_owned())),
         Some(Source::Config) => Err(ChangeError::Configured(name.to_owned())),
+        Some(Source::Did) => Err(ChangeError::OfDid(name.to_owned())),
         Some(Source::Registry) => match table.remove(name) {
             Some(served) => Ok(Before::Served(served)),
             None => Err(ChangeError::Unknown(name.to_owned())),

@@ -18,7 +18,11 @@ mod faults;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod places;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
