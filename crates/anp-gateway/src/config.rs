@@ -23,8 +23,8 @@ mod endpoint;
 mod policy;
 
 pub use auth::{Auth, AuthResolver, PresharedToken};
-pub(crate) use did_endpoints::NoPlace;
 pub use did_endpoints::{DidEndpoints, PlaceMode};
+pub(crate) use did_endpoints::{NoPlace, is_of};
 use endpoint::{check_max, check_path, check_span};
 pub use policy::{Cors, Rate, RateLimit, SecurityHeaders, Switch};
 
@@ -425,6 +425,14 @@ impl Config {
         self.check_policies()?;
         if let Some(auth) = &self.auth {
             auth.validate()?;
+            let kept = self.admin_listen.is_some() || self.endpoint_store.is_some();
+            if auth.hosted_domain.is_some() && !kept {
+                return fail(
+                    "auth.hosted_domain",
+                    "documents come by the admin listener and are kept with its endpoints; set \
+                     admin_listen",
+                );
+            }
         }
         self.check_public_url()?;
         self.check_endpoints()

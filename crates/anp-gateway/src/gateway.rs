@@ -21,8 +21,9 @@ use crate::{
     admission::Tunnels,
     alive::Alive,
     auth::{self, Auth, permissions},
-    config::{Config, Endpoint},
-    endpoints::{Endpoints, Store},
+    config::Config,
+    documents::Documents,
+    endpoints::{Endpoints, Kept, Store},
     error::GatewayError,
     inherited::Listeners,
     listener,
@@ -69,7 +70,7 @@ pub struct Bound {
     tunnel: StdListener,
     admin: Option<StdListener>,
     /// The registry's file, and what it held.
-    registry: Option<(Store, Vec<Arc<Endpoint>>)>,
+    registry: Option<(Store, Kept)>,
     addresses: Addresses,
     /// Some came from elsewhere: whoever served them before had receivers, which will come.
     inherited: bool,
@@ -152,11 +153,11 @@ impl Gateway {
 }
 
 /// Reads the registry's file, off the event loop.
-async fn load(path: PathBuf) -> Result<(Store, Vec<Arc<Endpoint>>), GatewayError> {
+async fn load(path: PathBuf) -> Result<(Store, Kept), GatewayError> {
     let read = tokio::task::spawn_blocking(move || {
         let mut store = Store::new(path);
-        let registered = store.load()?;
-        Ok((store, registered))
+        let kept = store.load()?;
+        Ok((store, kept))
     });
     read.await.unwrap_or(Err(GatewayError::WorkerLost))
 }
@@ -271,8 +272,11 @@ impl Bound {
         let config = self.config;
         let count = config.worker_count();
         let routes = Arc::new(Routes::new(&config));
-        let store = self.registry.map(|(store, registered)| {
-            routes.register(&config, registered);
+        let hosted = config.auth.as_ref().and_then(|a| a.hosted_domain.clone());
+        let documents = Arc::new(Documents::new(hosted));
+        let store = self.registry.map(|(store, kept)| {
+            routes.register(&config, kept.endpoints);
+            documents.load(kept.documents);
             store
         });
         let registry = Arc::new(Embedded);
@@ -289,7 +293,7 @@ impl Bound {
                     false => self.opened_at,
                 };
                 let ports = [self.addresses.tunnel.port(), self.addresses.public.port()];
-                let known = (routes.clone(), places.clone());
+                let known = (routes.clone(), places.clone(), documents.clone());
                 Some(Auth::new(settings, known, ports, self.inherited, since)?)
             }
             None => None,
@@ -302,6 +306,7 @@ impl Bound {
             routes,
             tls: self.tls,
             auth,
+            documents,
             places,
             endpoints: Endpoints::default(),
             stop: Stop::default(),

@@ -37,6 +37,7 @@ mod alive;
 mod auth;
 pub mod config;
 mod conn;
+mod documents;
 mod endpoints;
 mod error;
 mod gateway;

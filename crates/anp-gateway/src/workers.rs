@@ -27,6 +27,7 @@ use crate::{
         http1::{self, Finished},
         http2,
     },
+    documents::Documents,
     endpoints::Endpoints,
     error::GatewayError,
     listener,
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) routes: Arc<Routes>,
     /// How receivers prove who they are, where they can.
     pub(crate) auth: Option<Auth>,
+    /// DID documents that are served here.
+    pub(crate) documents: Arc<Documents>,
     /// Endpoints that DIDs have by their names.
     pub(crate) places: Arc<Places>,
     pub(crate) endpoints: Endpoints,

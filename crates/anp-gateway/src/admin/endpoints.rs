@@ -26,7 +26,8 @@ impl From<ChangeError> for Problem {
             | ChangeError::Configured(_)
             | ChangeError::OfDid(_)
             | ChangeError::NoStore => StatusCode::CONFLICT,
-            ChangeError::Unknown(_) => StatusCode::NOT_FOUND,
+            ChangeError::Document(error) => return error.into(),
+            ChangeError::Unknown(_) | ChangeError::NotHosted(_) => StatusCode::NOT_FOUND,
             ChangeError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             ChangeError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };

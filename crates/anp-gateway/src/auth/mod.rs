@@ -22,6 +22,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use self::replay::LateReplay;
 use crate::{
     config::{Auth as Settings, Config},
+    documents::{Documents, Hosting},
     owner::Owner,
     places::Places,
     route::Routes,
@@ -110,7 +111,8 @@ pub(crate) enum TurnedAway {
 }
 
 impl Auth {
-    /// What `settings` say, for those who own endpoints or get them by their names. Receivers may write one of `ports` behind a public name that has none.
+    /// What `settings` say, for those who own endpoints or get them by their names, and whose
+    /// documents are hosted here or elsewhere. Receivers may write one of `ports` behind a public name that has none.
     /// Where `late`, another process may still have the file of nonces. A store of nonces that is
     /// new knows those since `since`, in seconds since 1970.
     ///
@@ -118,7 +120,7 @@ impl Auth {
     /// [`AuthError`].
     pub(crate) fn new(
         settings: &Settings,
-        (owners, places): (Arc<Routes>, Arc<Places>),
+        (owners, places, documents): (Arc<Routes>, Arc<Places>, Arc<Documents>),
         ports: [u16; 2],
         late: bool,
         since: i64,
@@ -153,7 +155,10 @@ impl Auth {
         let verifier = Verifier::new(VerifierParts {
             names: names(settings, ports),
             policy: policy.clone(),
-            resolver: Arc::new(resolver(settings)?),
+            resolver: Arc::new(Hosting {
+                documents,
+                elsewhere: resolver(settings)?,
+            }),
             replay,
             tokens: tokens.clone(),
             preshared: preshared.clone(),

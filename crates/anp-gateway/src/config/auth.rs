@@ -10,7 +10,7 @@ use anp_auth::{PresharedTokens, PublicName, Rule, TokenHash, resolver::Place};
 use anp_tunnel::units::Span;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, DidEndpoints, fail};
+use super::{ConfigError, DidEndpoints, did_endpoints::check_domain, fail};
 use crate::trust::Network;
 
 /// How receivers prove who they are.
@@ -26,6 +26,10 @@ pub struct Auth {
     /// DIDs that may come besides those that own an endpoint: `did:wba:…`, `domain:example.com`,
     /// `*.example.com`. Nothing is fetched for others. Default none.
     pub allow: Vec<Rule>,
+    /// The gateway serves the DID documents of this domain itself, at its public listener, and finds
+    /// them without a fetch: a host, with a port where its DIDs have one. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosted_domain: Option<PublicName>,
     /// Gives DIDs of one domain endpoints by their names, and lets them come. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub did_endpoints: Option<DidEndpoints>,
@@ -80,6 +84,7 @@ impl Default for Auth {
             public_names: Vec::new(),
             required: true,
             allow: Vec::new(),
+            hosted_domain: None,
             did_endpoints: None,
             tokens: Vec::new(),
             token_lifetime: Span::from_secs(3600),
@@ -129,8 +134,11 @@ impl Auth {
         if self.public_names.len() > 32 {
             return fail("auth.public_names", "expected at most 32");
         }
+        if let Some(domain) = &self.hosted_domain {
+            check_domain("auth.hosted_domain", domain)?;
+        }
         if let Some(rule) = &self.did_endpoints {
-            rule.validate()?;
+            rule.validate(self.hosted_domain.as_ref())?;
         }
         PresharedTokens::new(self.preshared())
             .or_else(|error| fail("auth.tokens", error.to_string()))?;

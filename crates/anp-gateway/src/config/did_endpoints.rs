@@ -20,7 +20,7 @@ const RESERVED: [&str; 2] = ["did.json", ".well-known"];
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DidEndpoints {
-    /// The host of the DIDs, with a port where they have one. Required.
+    /// The host of the DIDs, with a port where they have one. Default: `auth.hosted_domain`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<PublicName>,
     /// What becomes of a DID's path. Default `path`.
@@ -77,9 +77,9 @@ impl Default for DidEndpoints {
 }
 
 impl DidEndpoints {
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+    pub(super) fn validate(&self, hosted: Option<&PublicName>) -> Result<(), ConfigError> {
         let key = |field: &str| format!("auth.did_endpoints.{field}");
-        let Some(domain) = &self.domain else {
+        let Some(domain) = self.domain.as_ref().or(hosted) else {
             return fail(
                 key("domain"),
                 "expected the host of the DIDs, such as \"agents.example\"",
@@ -109,7 +109,7 @@ impl DidEndpoints {
 }
 
 /// Refuses what can be no host of a DID.
-fn check_domain(key: &str, domain: &PublicName) -> Result<(), ConfigError> {
+pub(super) fn check_domain(key: &str, domain: &PublicName) -> Result<(), ConfigError> {
     let port = domain.port().map(|port| format!("%3A{port}"));
     let did = format!("did:wba:{}{}", domain.host(), port.unwrap_or_default());
     match did.parse::<Did>() {
@@ -119,7 +119,7 @@ fn check_domain(key: &str, domain: &PublicName) -> Result<(), ConfigError> {
 }
 
 /// True if `did` is of `domain`, on the same port.
-fn is_of(did: &Did, domain: &PublicName) -> bool {
+pub(crate) fn is_of(did: &Did, domain: &PublicName) -> bool {
     did.host() == domain.host() && did.port() == domain.port()
 }
 
@@ -132,7 +132,8 @@ impl Config {
     pub(crate) fn endpoint_of(&self, did: &Did) -> Result<Endpoint, NoPlace> {
         let auth = self.auth.as_ref().ok_or(NoPlace::Off)?;
         let rule = auth.did_endpoints.as_ref().ok_or(NoPlace::Off)?;
-        let domain = rule.domain.as_ref().ok_or(NoPlace::Off)?;
+        let domain = rule.domain.as_ref().or(auth.hosted_domain.as_ref());
+        let domain = domain.ok_or(NoPlace::Off)?;
         if !is_of(did, domain) {
             return Err(NoPlace::Domain);
         }

@@ -1,6 +1,7 @@
-//! The registry of endpoints: those that come and go by the admin listener, and are kept in a file.
+//! The registry: endpoints and DID documents that come and go by the admin listener, and are kept in a
+//! file.
 //!
-//! One thread makes all changes: to the file first, then to the routes. What comes while it writes
+//! One thread makes all changes: to the file first, then to what is served. What comes while it writes
 //! is written together with the next, so that many changes at once cost few waits for the disk.
 //! Whoever asked is answered once its change is on the disk and in effect.
 
@@ -18,6 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     config::{Config, Endpoint},
+    documents::{Hosted, PublishError, Published},
     owner::Owner,
     route::{self, Served, Source, Table, Taken},
     stop::Step,
@@ -25,8 +27,8 @@ use crate::{
 };
 
 use store::Edit;
-pub(crate) use store::Store;
 pub use store::StoreError;
+pub(crate) use store::{Kept, Store};
 
 /// Changes that are written at once, at most.
 const BATCH: usize = 1024;
@@ -46,6 +48,12 @@ pub(crate) enum ChangeError {
     /// A DID has it by its name.
     #[error("endpoint {0:?} is its DID's by name: it comes and goes with that DID's tunnels")]
     OfDid(String),
+    /// The document cannot be hosted.
+    #[error(transparent)]
+    Document(#[from] PublishError),
+    /// No document of this DID is hosted.
+    #[error("there is no document of {0:?} here")]
+    NotHosted(String),
     /// This gateway has no registry.
     #[error("this gateway keeps no endpoints: set gateway.endpoint_store to a file for them")]
     NoStore,
@@ -66,6 +74,10 @@ pub(crate) enum Change {
     Replace(Arc<Endpoint>),
     /// The end of the endpoint of this name.
     Remove(String),
+    /// A document to be hosted, or a new one of the same key.
+    Publish(Arc<Published>),
+    /// The end of the document of this DID.
+    Withdraw(String),
     /// Reads the file again: another process may have written it.
     CatchUp,
 }
@@ -137,8 +149,13 @@ fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Result<
         // Read in here: a reload stores its settings before it comes for the routes.
         let settings = shared.settings.load();
         let mut edits = Vec::new();
+        let mut hosted = Hosted::clone(&shared.documents.now());
         for change in changes {
-            let answer = apply(change, table, &settings.config, &mut owners);
+            let answer = match change {
+                Change::Publish(document) => publish(document, &mut hosted),
+                Change::Withdraw(did) => withdraw(did, &mut hosted),
+                change => apply(change, table, &settings.config, &mut owners),
+            };
             answers.push(answer.map(|edit| edits.extend(edit)));
         }
         if edits.is_empty() {
@@ -148,7 +165,10 @@ fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Result<
         // before, and would miss what is written from then on.
         let serves = || !shared.stop.is(Step::Draining);
         match store.commit(&edits, serves) {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                shared.documents.host(hosted);
+                Ok(())
+            }
             Ok(false) => Err(ChangeError::Stopping),
             Err(error) => {
                 tracing::error!(%error, "the registry of endpoints could not be written");
@@ -169,12 +189,13 @@ fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Result<
 
 fn catch_up(shared: &Shared, store: &mut Store) {
     match store.load_behind_others() {
-        Ok(registered) => {
+        Ok(kept) => {
             let _ = shared.routes.change(|table| {
                 let settings = shared.settings.load();
-                *table = route::arranged(table, &settings.config, registered);
+                *table = route::arranged(table, &settings.config, kept.endpoints);
                 Ok::<(), Infallible>(())
             });
+            shared.documents.load(kept.documents);
             shared.tunnels.follow_routes();
             tracing::info!("the registry of endpoints was read again");
         }
@@ -229,7 +250,20 @@ fn apply(
             }
             Ok(Some(Edit::Remove(name.clone())))
         }
-        Change::CatchUp => Ok(None),
+        // Done already, or not about endpoints.
+        Change::CatchUp | Change::Publish(_) | Change::Withdraw(_) => Ok(None),
+    }
+}
+
+fn publish(document: &Arc<Published>, hosted: &mut Hosted) -> Result<Option<Edit>, ChangeError> {
+    hosted.publish(document.clone())?;
+    Ok(Some(Edit::PutDocument(document.clone())))
+}
+
+fn withdraw(did: &str, hosted: &mut Hosted) -> Result<Option<Edit>, ChangeError> {
+    match hosted.withdraw(did) {
+        true => Ok(Some(Edit::RemoveDocument(did.to_owned()))),
+        false => Err(ChangeError::NotHosted(did.to_owned())),
     }
 }
 

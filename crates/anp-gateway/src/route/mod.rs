@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::config::{Config, Endpoint};
 
-pub(crate) use path::normalized;
+pub(crate) use path::{host_of, normalized};
 pub(crate) use served::{HostRule, Owners, Place, Served, Source};
 pub(crate) use table::{LeftOut, Table, Taken};
 

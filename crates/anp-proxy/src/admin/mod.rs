@@ -2,16 +2,18 @@
 
 mod args;
 mod client;
+mod document;
 mod endpoint;
 mod table;
 
 use serde_json::{Value, json};
 
-pub(crate) use args::{AdminArgs, EndpointArgs};
+pub(crate) use args::{AdminArgs, EndpointArgs, Target};
+pub(crate) use document::{list_documents, publish, publish_quietly, withdraw};
 pub(crate) use endpoint::endpoint;
 
 use crate::{config::Loaded, exit::Failure, stdout};
-use args::{AdminCommand, CloseArgs, Target};
+use args::{AdminCommand, CloseArgs};
 use client::Client;
 use table::{bytes, number, pairs, span, sum, table, text};
 
