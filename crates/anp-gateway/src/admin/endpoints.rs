@@ -29,7 +29,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Document(error) => return error.into(),
             ChangeError::Unknown(_) | ChangeError::NotHosted(_) => StatusCode::NOT_FOUND,
             ChangeError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            ChangeError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            ChangeError::Store(_) | ChangeError::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())
     }

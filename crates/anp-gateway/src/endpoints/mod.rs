@@ -11,6 +11,8 @@ use std::{
     collections::HashSet,
     convert::Infallible,
     iter,
+    panic::{AssertUnwindSafe, catch_unwind},
+    slice,
     sync::{Arc, OnceLock, Weak, mpsc},
     thread,
 };
@@ -60,6 +62,9 @@ pub(crate) enum ChangeError {
     /// The gateway stops, and another may have taken its place.
     #[error("the gateway is stopping")]
     Stopping,
+    /// A mistake in this program.
+    #[error("the change failed inside the gateway; its log says where")]
+    Panicked,
     /// The file could not be written.
     #[error("{0}")]
     Store(String),
@@ -120,17 +125,25 @@ impl Endpoints {
 }
 
 fn run(gateway: &Weak<Shared>, mut store: Store, orders: &mpsc::Receiver<Order>) {
+    serve(orders, |changes| {
+        let shared = gateway.upgrade()?;
+        Some(change(&shared, &mut store, changes))
+    });
+}
+
+type Answer = Result<(), ChangeError>;
+
+/// Has `make` make the changes that are asked for, some at once, until it gives nothing.
+fn serve(orders: &mpsc::Receiver<Order>, mut make: impl FnMut(&[Change]) -> Option<Vec<Answer>>) {
     while let Ok(first) = orders.recv() {
-        let Some(shared) = gateway.upgrade() else {
-            return;
-        };
         let waiting = orders.try_iter().take(BATCH - 1);
         let (changes, askers): (Vec<_>, Vec<_>) = iter::once(first)
             .chain(waiting)
             .map(|order| (order.change, order.done))
             .unzip();
-        let answers = change(&shared, &mut store, &changes);
-        drop(shared);
+        let Some(answers) = surviving(&changes, &mut make) else {
+            return;
+        };
         for (asker, answer) in askers.into_iter().zip(answers) {
             // Whoever left meanwhile finds the change made.
             let _ = asker.send(answer);
@@ -138,8 +151,34 @@ fn run(gateway: &Weak<Shared>, mut store: Store, orders: &mpsc::Receiver<Order>)
     }
 }
 
+/// Makes changes. Where that panics, what is served is as it was, but the file may be ahead of it: it
+/// is read again, and each change is made by itself, so that one bad change costs no other.
+fn surviving(
+    changes: &[Change],
+    make: &mut impl FnMut(&[Change]) -> Option<Vec<Answer>>,
+) -> Option<Vec<Answer>> {
+    let mut attempt = |changes: &[Change]| {
+        // Nothing half made is looked at again: see above.
+        catch_unwind(AssertUnwindSafe(|| make(changes))).inspect_err(|_| {
+            tracing::error!(changes = changes.len(), "a change to the registry panicked");
+        })
+    };
+    if let Ok(answers) = attempt(changes) {
+        return answers;
+    }
+    let mut answers = Vec::with_capacity(changes.len());
+    for change in changes {
+        let _ = attempt(&[Change::CatchUp]);
+        answers.extend(match attempt(slice::from_ref(change)) {
+            Ok(answer) => answer?,
+            Err(_) => vec![Err(ChangeError::Panicked)],
+        });
+    }
+    Some(answers)
+}
+
 /// Makes changes in their order; an answer for each.
-fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Result<(), ChangeError>> {
+fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Answer> {
     if changes.iter().any(|c| matches!(c, Change::CatchUp)) {
         catch_up(shared, store);
     }
@@ -287,5 +326,59 @@ fn take(table: &mut Table, name: &str) -> Result<Before, ChangeError> {
             Some(served) => Ok(Before::Served(served)),
             None => Err(ChangeError::Unknown(name.to_owned())),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes changes as the gateway does, as far as their names go: "bad" panics.
+    fn make(changes: &[Change], done: &mut Vec<String>) -> Option<Vec<Answer>> {
+        let answer = |change: &Change| match change {
+            Change::Remove(name) if name == "bad" => panic!("a bad change"),
+            Change::Remove(name) => {
+                done.push(name.clone());
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        Some(changes.iter().map(answer).collect())
+    }
+
+    #[tokio::test]
+    async fn a_change_that_panics_is_answered_and_the_next_is_made() {
+        let (sender, orders) = mpsc::channel();
+        let endpoints = Endpoints(OnceLock::from(sender));
+        let remove = |name: &str| endpoints.change(Change::Remove(name.to_owned()));
+        // All three wait before the first is taken, and so are made at once.
+        let (mut first, mut bad, mut last) = (
+            Box::pin(remove("a")),
+            Box::pin(remove("bad")),
+            Box::pin(remove("b")),
+        );
+        for waiting in [&mut first, &mut bad, &mut last] {
+            assert!(polled(waiting.as_mut()).is_none());
+        }
+        let thread = thread::spawn(move || {
+            let mut done = Vec::new();
+            serve(&orders, |changes| make(changes, &mut done));
+            done
+        });
+        assert_eq!(first.await, Ok(()));
+        assert_eq!(bad.await, Err(ChangeError::Panicked));
+        assert_eq!(last.await, Ok(()));
+        assert_eq!(remove("c").await, Ok(()));
+        drop(endpoints);
+        let done = thread.join().unwrap();
+        assert_eq!(done.last().map(String::as_str), Some("c"));
+    }
+
+    fn polled<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        match future.poll(&mut cx) {
+            std::task::Poll::Ready(done) => Some(done),
+            std::task::Poll::Pending => None,
+        }
     }
 }
