@@ -350,6 +350,7 @@ impl Bound {
         }
         if shared.auth.is_some() {
             tokio::spawn(permissions::watch(shared.clone()));
+            tokio::spawn(permissions::watch_documents(shared.clone()));
         }
         if let Some(listener) = self.admin {
             let metrics = Metrics::new(counters, shared.routes.clone(), shared.tunnels.clone());

@@ -1,6 +1,7 @@
 //! Who is at the other end of a handshake, and for how long that is to be believed.
 
 pub(crate) mod permissions;
+mod recheck;
 mod replay;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 };
 
 use anp_auth::{
-    Did, Issued, NoRandomness, Policy, PresharedTokens, Proof, Proven, PublicName, Refusal,
+    Did, Issued, NoKey, NoRandomness, Policy, PresharedTokens, Proof, Proven, PublicName, Refusal,
     Request, SignerError, Subject, TokenKeyError, Tokens, Verifier, VerifierParts, load_document,
     replay::{FileReplayError, MemoryReplay, ReplayStore},
     resolver::{HttpsResolver, ResolverConfig, TlsError},
@@ -19,7 +20,7 @@ use anp_auth::{
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 
-use self::replay::LateReplay;
+use self::{recheck::Rechecks, replay::LateReplay};
 use crate::{
     config::{Auth as Settings, Config},
     documents::{Documents, Hosting},
@@ -46,6 +47,7 @@ pub(crate) struct Auth {
     preshared: PresharedTokens,
     tokens: Arc<Tokens>,
     replay: Option<Arc<LateReplay>>,
+    pub(crate) rechecks: Rechecks,
     places: Semaphore,
     told: Mutex<(Option<Instant>, u32)>,
 }
@@ -152,13 +154,14 @@ impl Auth {
         let preshared = PresharedTokens::default();
         // Validated with the configuration.
         let _ = preshared.replace(settings.preshared());
+        let resolver = Arc::new(Hosting {
+            documents: documents.clone(),
+            elsewhere: resolver(settings)?,
+        });
         let verifier = Verifier::new(VerifierParts {
             names: names(settings, ports),
             policy: policy.clone(),
-            resolver: Arc::new(Hosting {
-                documents,
-                elsewhere: resolver(settings)?,
-            }),
+            resolver: resolver.clone(),
             replay,
             tokens: tokens.clone(),
             preshared: preshared.clone(),
@@ -169,6 +172,7 @@ impl Auth {
             preshared,
             tokens,
             replay: late,
+            rechecks: Rechecks::new(documents, resolver, lifetime),
             places: Semaphore::new(AT_ONCE),
             told: Mutex::default(),
         })
@@ -199,6 +203,14 @@ impl Auth {
         };
         let proven = self.verifier.verify(request, now()).await;
         let proven = proven.map_err(TurnedAway::Refused)?;
+        match proven.by {
+            Proof::Signature => self.rechecks.is_back(&proven),
+            // It may be good, while the key that got it is so no more.
+            Proof::Token { .. } if self.rechecks.is_gone(&proven) => {
+                return Err(TurnedAway::Refused(NoKey::NotListed.into()));
+            }
+            Proof::Token { .. } | Proof::Preshared(_) => {}
+        }
         Ok(Seat {
             owner: match &proven.subject {
                 Subject::Did(did) => Owner::Did(did.to_string()),
@@ -217,6 +229,9 @@ impl Auth {
     /// What is to become of the tunnel of who has proven this.
     pub(crate) fn fate(&self, proven: &Proven, lifetime: Duration) -> Fate {
         let now = now();
+        if self.rechecks.is_gone(proven) {
+            return Fate::Removed;
+        }
         let Proof::Token { expires_at } = proven.by else {
             return match self.verifier.permits(proven, now) {
                 true => Fate::Stays,

@@ -136,6 +136,36 @@ async fn a_tunnel_ends_when_its_permission_does() {
     assert!(head.starts_with("HTTP/1.1 401"), "{head}");
 }
 
+/// Row 12: removed while it is connected.
+#[tokio::test]
+async fn a_did_that_is_no_longer_allowed_is_closed() {
+    let (alice, bob) = (Tenant::new("alice"), Tenant::new("bob"));
+    let mut config = config(&[]);
+    config.open = Some(true);
+    let auth = config.auth.as_mut().unwrap();
+    let rule = |tenant: &Tenant| tenant.identity.did.as_str().parse().unwrap();
+    auth.allow = vec![rule(&alice), rule(&bob)];
+    let documents = [&alice, &bob].map(|tenant| tenant.dir.path().join("did.json"));
+    auth.resolver.documents = documents.to_vec();
+    let mut fewer = config.clone();
+    fewer.auth.as_mut().unwrap().allow.remove(0);
+    let bound = anp_gateway::Gateway::bind(config).await.unwrap();
+    let bound = bound.reads(move || Ok(fewer.clone()));
+    let reloader = bound.reloader();
+    let running = support::run(bound);
+    let mut held = Vec::new();
+    for tenant in [&alice, &bob] {
+        let (head, caller) = shake(&running, &tenant.proof("gw.example"), &[V2]).await;
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        held.push(tunnel(caller).await);
+    }
+    reloader.reload().unwrap();
+    let bob = held.pop().unwrap();
+    let closed = soon(held.pop().unwrap().driver).await.unwrap();
+    assert_eq!(closed.code.map(|code| code.0), Some(4004));
+    assert!(!bob.driver.is_finished());
+}
+
 #[tokio::test]
 async fn a_tunnel_that_a_token_opened_drains_before_the_token_ends() {
     let alice = Tenant::new("alice");

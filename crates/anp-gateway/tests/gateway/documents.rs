@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     api::Admin,
-    identity::{Tenant, V2, config, shake, tunnel},
+    identity::{Tenant, V2, bearer, config, shake, token_of, tunnel},
     support::{self, Running, answer, soon},
 };
 
@@ -101,6 +101,47 @@ async fn a_document_that_is_published_is_an_identity() {
     let running = support::start(hosting(directory.path())).await;
     let mut admin = Admin::connect(running.admin).await;
     assert_eq!(admin.get("/documents").await["total"], 0);
+}
+
+/// The key of a document ends, and what it opened and got with it.
+#[tokio::test]
+async fn a_document_that_is_withdrawn_ends_tunnels_and_tokens() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = support::start(hosting(directory.path())).await;
+    let mut admin = Admin::connect(running.admin).await;
+    let of_p256 = |name| Tenant::with_key(HOST, &[name], KeyKind::P256);
+    let (alice, bob, other_bob) = (Tenant::of(HOST, &["alice"]), of_p256("bob"), of_p256("bob"));
+    let mut held = Vec::new();
+    let mut tokens = Vec::new();
+    for tenant in [&alice, &bob] {
+        let document = tenant.identity.document.to_string();
+        assert_eq!(admin.ask("POST", "/documents", &document).await.0, 201);
+        let (head, caller) = shake(&running, &tenant.proof(HOST), &[V2]).await;
+        held.push(tunnel(caller).await);
+        tokens.push(bearer(&token_of(&head)));
+        let (head, caller) = shake(&running, &tokens[tokens.len() - 1], &[V2]).await;
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        held.push(tunnel(caller).await);
+    }
+    let withdraw = |tenant: &Tenant| format!("/documents/{}", tenant.identity.did);
+    assert_eq!(admin.ask("DELETE", &withdraw(&alice), "").await.0, 204);
+    // The same DID, with another key behind the same name.
+    assert_eq!(admin.ask("DELETE", &withdraw(&bob), "").await.0, 204);
+    let document = other_bob.identity.document.to_string();
+    assert_eq!(admin.ask("POST", "/documents", &document).await.0, 201);
+    for receiver in held {
+        let closed = soon(receiver.driver).await.unwrap();
+        assert_eq!(closed.code.map(|code| code.0), Some(4004));
+    }
+    for fields in tokens
+        .into_iter()
+        .chain([alice.proof(HOST), bob.proof(HOST)])
+    {
+        let (head, _) = shake(&running, &fields, &[V2]).await;
+        assert!(head.starts_with("HTTP/1.1 401"), "{head}");
+    }
+    let (head, _) = shake(&running, &other_bob.proof(HOST), &[V2]).await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
 }
 
 #[tokio::test]

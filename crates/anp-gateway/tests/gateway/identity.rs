@@ -22,11 +22,16 @@ impl Tenant {
 
     /// With a DID of `host` that has these path segments, and one for its key.
     pub(crate) fn of(host: &str, path: &[&str]) -> Self {
+        Self::with_key(host, path, KeyKind::Ed25519)
+    }
+
+    /// As [`Tenant::of`], with a key of this kind; P-256 is not named in the DID.
+    pub(crate) fn with_key(host: &str, path: &[&str], kind: KeyKind) -> Self {
         let identity = create(&NewIdentity {
             host: host.into(),
             port: None,
             path: path.iter().map(|&segment| segment.into()).collect(),
-            kind: KeyKind::Ed25519,
+            kind,
         })
         .unwrap();
         let dir = tempfile::tempdir().unwrap();
