@@ -1,12 +1,11 @@
 //! The DID documents that the gateway hosts: they come and go here.
 
-use anp_auth::Did;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
     Admin, Asked,
-    query::{bad, limit, values},
+    query::{bad, is_like_did, limit, values},
     reply::{Problem, Reply, at, json as answer, nothing, with_type},
 };
 use crate::{
@@ -36,10 +35,11 @@ impl Admin {
     /// A page of documents, by DID.
     pub(super) fn documents(&self, asked: &Asked) -> Result<Reply, Problem> {
         let [after, most] = values(&asked.query, ["after", "limit"])?;
-        let after = after.as_deref().unwrap_or_default();
-        if !after.is_empty() && after.parse::<Did>().is_err() {
-            return Err(bad(format!("after: {after:?} is no DID")));
-        }
+        let after = match after.as_deref() {
+            None => "",
+            Some(did) if is_like_did(did) => did,
+            Some(other) => return Err(bad(format!("after: {other:?} is no DID"))),
+        };
         let most = limit(most.as_deref())?;
         let hosted = self.shared.documents.now();
         let mut found = hosted.after(after);

@@ -2,14 +2,13 @@
 
 use std::{iter, sync::Arc};
 
-use anp_auth::Did;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
     Admin, Asked,
     overview::by_class,
-    query::{bad, limit, values},
+    query::{bad, is_like_did, limit, values},
     reply::{Problem, Reply, at, json as answer, nothing},
 };
 use crate::{
@@ -42,7 +41,7 @@ impl Admin {
         let [after, most] = values(&asked.query, ["after", "limit"])?;
         let after = match after.as_deref() {
             None => "",
-            Some(name) if is_name(name) || name.parse::<Did>().is_ok() => name,
+            Some(name) if is_name(name) || is_like_did(name) => name,
             Some(other) => return Err(bad(format!("after: {other:?} names no endpoint"))),
         };
         let most = limit(most.as_deref())?;
