@@ -13,9 +13,9 @@ use std::{
 
 use anp_auth::{
     Did, Issued, NoKey, NoRandomness, Policy, PresharedTokens, Proof, Proven, PublicName, Refusal,
-    Request, SignerError, Subject, TokenKeyError, Tokens, Verifier, VerifierParts, load_document,
+    Request, SignerError, Subject, TokenKeyError, Tokens, Verifier, VerifierParts,
     replay::{FileReplayError, MemoryReplay, ReplayStore},
-    resolver::{HttpsResolver, ResolverConfig, TlsError},
+    resolver::{HttpsResolver, TlsError},
 };
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
@@ -156,7 +156,7 @@ impl Auth {
         let _ = preshared.replace(settings.preshared());
         let resolver = Arc::new(Hosting {
             documents: documents.clone(),
-            elsewhere: resolver(settings)?,
+            elsewhere: HttpsResolver::new(&settings.resolver.config()?)?,
         });
         let verifier = Verifier::new(VerifierParts {
             names: names(settings, ports),
@@ -290,25 +290,6 @@ fn names(settings: &Settings, ports: [u16; 2]) -> Vec<PublicName> {
         }
     }
     names
-}
-
-fn resolver(settings: &Settings) -> Result<HttpsResolver, AuthError> {
-    let resolver = &settings.resolver;
-    let documents = resolver.documents.iter();
-    let networks = resolver.allowed_networks.clone();
-    let config = ResolverConfig {
-        ca_file: resolver.ca_file.clone(),
-        hosts: resolver.hosts.clone().into_iter().collect(),
-        documents: documents
-            .map(|file| load_document(file))
-            .collect::<Result<_, _>>()?,
-        also_allow: Some(Arc::new(move |address| {
-            networks.iter().any(|network| network.contains(address))
-        })),
-        allowed_ports: resolver.allowed_ports.clone(),
-        timeout: resolver.timeout.0,
-    };
-    Ok(HttpsResolver::new(&config)?)
 }
 
 fn make_directory(file: &std::path::Path) -> Result<(), AuthError> {

@@ -3,14 +3,22 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use anp_auth::{PresharedTokens, PublicName, Rule, TokenHash, resolver::Place};
+use anp_auth::{
+    Did, PresharedTokens, PublicName, Rule, SignerError, TokenHash, load_document,
+    resolver::{Place, ResolverConfig},
+};
 use anp_tunnel::units::Span;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, DidEndpoints, did_endpoints::check_domain, fail};
+use super::{
+    ConfigError, DidEndpoints,
+    did_endpoints::{check_domain, is_of},
+    fail,
+};
 use crate::trust::Network;
 
 /// How receivers prove who they are.
@@ -108,7 +116,36 @@ impl Default for AuthResolver {
     }
 }
 
+impl AuthResolver {
+    /// What a resolver is made of.
+    ///
+    /// # Errors
+    /// One of `documents` cannot be used.
+    pub fn config(&self) -> Result<ResolverConfig, SignerError> {
+        let documents = self.documents.iter();
+        let networks = self.allowed_networks.clone();
+        Ok(ResolverConfig {
+            ca_file: self.ca_file.clone(),
+            hosts: self.hosts.clone().into_iter().collect(),
+            documents: documents
+                .map(|file| load_document(file))
+                .collect::<Result<_, _>>()?,
+            also_allow: Some(Arc::new(move |address| {
+                networks.iter().any(|network| network.contains(address))
+            })),
+            allowed_ports: self.allowed_ports.clone(),
+            timeout: self.timeout.0,
+        })
+    }
+}
+
 impl Auth {
+    /// True if the gateway itself has the document of `did`, where anybody has.
+    pub fn hosts(&self, did: &Did) -> bool {
+        let domain = self.hosted_domain.as_ref();
+        domain.is_some_and(|domain| is_of(did, domain))
+    }
+
     /// Puts the files that are not named into the state directory.
     pub fn keep_state_in(&mut self, directory: &Path) {
         let place = |name: &str| directory.join(name);

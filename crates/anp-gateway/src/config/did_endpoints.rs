@@ -124,6 +124,19 @@ pub(crate) fn is_of(did: &Did, domain: &PublicName) -> bool {
 }
 
 impl Config {
+    /// True if this configuration lets `did` come: by `auth.allow`, as an owner, or by its name.
+    /// Endpoints of the registry are not looked at.
+    pub fn admits(&self, did: &Did) -> bool {
+        let rules = self.auth.iter().flat_map(|auth| &auth.allow);
+        let owner = Owner::Did(did.to_string());
+        rules.into_iter().any(|rule| rule.allows(did))
+            || self
+                .endpoints
+                .iter()
+                .any(|e| e.owner.as_ref() == Some(&owner))
+            || self.endpoint_of(did).is_ok()
+    }
+
     /// The endpoint that `did` has by its name; the key in it counts for nothing. Two DIDs have one
     /// place if they differ in that key alone.
     ///

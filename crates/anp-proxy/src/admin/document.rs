@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anp_auth::{Did, Document};
 use serde_json::Value;
 
 use super::{
@@ -86,6 +87,22 @@ pub(crate) fn withdraw(target: &Target, did: &str, loaded: &Loaded) -> Result<u8
         });
         Ok(())
     })
+}
+
+/// The document of `did` that the gateway of a configuration hosts.
+///
+/// # Errors
+/// It has none, or cannot be asked.
+pub(crate) fn hosted(did: &Did, loaded: &Loaded) -> Result<Document, Failure> {
+    let client = Client::new(&Target::default(), loaded)?;
+    let path = path_of("documents", did.as_str())?;
+    let mut found = Value::Null;
+    crate::run::serve(async {
+        found = client.ask("GET", &path, None).await?;
+        Ok(())
+    })?;
+    let document = Document::parse(did, found.to_string().as_bytes());
+    document.map_err(|error| Failure::runtime(error.to_string()))
 }
 
 /// A document as JSON. What else it must be is for the gateway to say.

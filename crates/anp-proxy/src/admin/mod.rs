@@ -9,7 +9,7 @@ mod table;
 use serde_json::{Value, json};
 
 pub(crate) use args::{AdminArgs, EndpointArgs, Target};
-pub(crate) use document::{list_documents, publish, publish_quietly, withdraw};
+pub(crate) use document::{hosted, list_documents, publish, publish_quietly, withdraw};
 pub(crate) use endpoint::endpoint;
 
 use crate::{config::Loaded, exit::Failure, stdout};

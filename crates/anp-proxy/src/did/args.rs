@@ -26,11 +26,13 @@ Examples:
     Show(ShowArgs),
     /// Fetch a document as a gateway would, and say what happens at each step
     ///
-    /// Exit code 1 if a gateway would not accept it.
+    /// With --config it is fetched exactly as the gateway of that configuration does. Exit code 1 if a
+    /// gateway would not accept it.
     #[command(after_help = "\
 Examples:
   anp-proxy did check did:wba:example.com:agents:alice
   anp-proxy did check did.json        also: is what is published the same?
+  anp-proxy did check did.json --config gateway.toml
   anp-proxy did check did.json --at did.lab=10.0.0.5:8443 --ca-file lab-ca.pem")]
     Check(CheckArgs),
     /// Have a gateway host a document: one whose gateway.auth.hosted_domain is that of the DID

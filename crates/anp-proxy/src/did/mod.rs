@@ -26,7 +26,7 @@ pub(crate) fn run(
         DidCommand::New(args) if args.publish => new::run(args, Some(&loaded()?)),
         DidCommand::New(args) => new::run(args, None),
         DidCommand::Show(args) => show::run(args).map(|()| SUCCESS),
-        DidCommand::Check(args) => check::run(args),
+        DidCommand::Check(args) => check::run(args, &loaded()?),
         DidCommand::Publish(args) => admin::publish(&args.target, &args.document, &loaded()?),
         DidCommand::List(args) => admin::list_documents(&args.target, &loaded()?),
         DidCommand::Withdraw(args) => admin::withdraw(&args.target, &args.did, &loaded()?),
