@@ -53,7 +53,7 @@ async def test_the_api_is_as_described(tmp_path):
             await behind.ready()
             code, report = await hold_against(tmp_path, admin, "--header", f"Authorization: Bearer {TOKEN}")
         assert code == 0, report
-        assert "Selected: 14/14" in report, report
+        assert "Selected: 18/18" in report, report
         assert not any(TOKEN in str(line) for line in front.lines)
         front.stop()
         assert await front.exit() == 0

@@ -1,5 +1,7 @@
 //! DID documents: bounded, parsed once, and reduced to the keys that may authenticate.
 
+use std::sync::Arc;
+
 use anp::authentication::validate_did_document_binding;
 use base64::Engine;
 use k256::ecdsa::Signature;
@@ -58,6 +60,23 @@ pub enum NoKey {
     Unusable(#[from] KeyError),
 }
 
+/// Which key of a document it was, to be known again: its fragment and a digest of the key. Cloning is
+/// cheap.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KeyMark(Arc<str>);
+
+impl KeyMark {
+    /// As it can be written down.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What was written down. Text that is no mark is that of no key.
+    pub(crate) fn from_text(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
 impl Document {
     /// Parses the document of `did`. Where the DID names a key (`e1_`, `k1_`), the proof of the whole
     /// document by that key is checked, so that nobody else can have added a key to it.
@@ -101,6 +120,19 @@ impl Document {
         let keys = other.keys.iter();
         keys.filter_map(|(fragment, key)| Some((fragment, key.as_ref().ok()?)))
             .all(|(fragment, key)| self.key(fragment).is_ok_and(|own| own.is_same(key)))
+    }
+
+    /// The mark of the key of that fragment, if it may authenticate.
+    pub fn mark(&self, fragment: &str) -> Option<KeyMark> {
+        let digest = BASE64URL.encode(self.key(fragment).ok()?.digest());
+        Some(KeyMark(format!("{digest}#{fragment}").into()))
+    }
+
+    /// True if the key of that mark may authenticate.
+    pub fn has(&self, mark: &KeyMark) -> bool {
+        let fragment = mark.0.split_once('#').map(|(_, fragment)| fragment);
+        let own = fragment.and_then(|fragment| self.mark(fragment));
+        own.as_ref() == Some(mark)
     }
 
     /// The key of that fragment, if it may authenticate.

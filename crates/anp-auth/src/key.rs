@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
+use aws_lc_rs::{
+    digest::{Digest, SHA256, digest},
+    signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey},
+};
 use base64::Engine;
 use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 use serde_json::{Map, Value};
@@ -125,6 +128,14 @@ impl PublicKey {
             }
             (Self::Secp256k1(key), Self::Secp256k1(other)) => key == other,
             _ => false,
+        }
+    }
+
+    /// A digest by which it is known again.
+    pub(crate) fn digest(&self) -> Digest {
+        match self {
+            Self::Ed25519(key) | Self::P256(key) => digest(&SHA256, key.as_ref()),
+            Self::Secp256k1(key) => digest(&SHA256, key.to_encoded_point(true).as_bytes()),
         }
     }
 

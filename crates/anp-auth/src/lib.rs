@@ -41,7 +41,7 @@ pub use self::{
     audience::{PublicName, PublicNameError},
     create::{CreateError, Identity, KeyKind, NewIdentity, create},
     did::{Did, DidError, KeyBinding, MAX_DID_LEN},
-    document::{Document, DocumentError, MAX_DOCUMENT_LEN, NoKey},
+    document::{Document, DocumentError, KeyMark, MAX_DOCUMENT_LEN, NoKey},
     key::{KeyError, PublicKey},
     keyfile::{KeyFileError, read_secret, write_secret},
     policy::{Also, Policy, Rule, RuleError},

@@ -23,6 +23,7 @@ use thiserror::Error;
 
 use crate::{
     did::{Did, DidError},
+    document::KeyMark,
     encoding::BASE64URL,
     keyfile::{KeyFileError, read_secret, write_secret},
 };
@@ -57,6 +58,8 @@ pub struct Claim {
     pub did: Did,
     /// When it ends, in seconds since 1970.
     pub expires_at: i64,
+    /// The key whose signature got it, where that is said.
+    pub key: Option<KeyMark>,
 }
 
 /// Why a token is not good.
@@ -101,6 +104,9 @@ struct Claims {
     iat: i64,
     exp: i64,
     jti: String,
+    /// The key that got it; not there in tokens of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 struct Keys {
@@ -190,8 +196,8 @@ impl Tokens {
         }
     }
 
-    /// A token for `did` from `now`, in seconds since 1970. `None` if the system has no randomness.
-    pub fn issue(&self, did: &Did, now: i64) -> Option<Issued> {
+    /// A token for `did`, which has signed with `key`, from `now`, in seconds since 1970. `None` if the system has no randomness.
+    pub fn issue(&self, did: &Did, key: Option<&KeyMark>, now: i64) -> Option<Issued> {
         let mut id = [0; 16];
         fill(&mut id).ok()?;
         let claims = Claims {
@@ -201,6 +207,7 @@ impl Tokens {
             iat: now,
             exp: now.saturating_add(self.lifetime),
             jti: BASE64URL.encode(id),
+            key: key.map(|key| key.as_str().to_owned()),
         };
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let mut header = Header::new(Algorithm::EdDSA);
@@ -234,7 +241,9 @@ impl Tokens {
         // By the clock of the caller, below.
         validation.validate_exp = false;
         let data = decode::<Claims>(token, &key.decoding, &validation).map_err(invalid)?;
-        let Claims { sub, iat, exp, .. } = data.claims;
+        let Claims {
+            sub, iat, exp, key, ..
+        } = data.claims;
         if exp <= now {
             return Err(TokenError::Expired);
         }
@@ -244,6 +253,7 @@ impl Tokens {
         Ok(Claim {
             did: sub.parse()?,
             expires_at: exp,
+            key: key.as_deref().map(KeyMark::from_text),
         })
     }
 

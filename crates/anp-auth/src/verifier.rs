@@ -11,7 +11,7 @@ use crate::{
     audience::PublicName,
     challenge::Challenges,
     did::Did,
-    document::{Document, NoKey},
+    document::{Document, KeyMark, NoKey},
     header::{CONTENT_DIGEST, Component, Credentials, DidWba, HeaderError, MessageSignature},
     key::PublicKey,
     policy::Policy,
@@ -71,6 +71,8 @@ pub struct Proven {
     pub subject: Subject,
     /// How it was proven.
     pub by: Proof,
+    /// The key of the DID that signed, for this or for the token; `None` for tokens that do not say.
+    pub key: Option<KeyMark>,
 }
 
 /// How somebody proved to be there.
@@ -144,7 +146,9 @@ impl Verifier {
     /// A token for whoever has just signed; others keep the one they have.
     pub fn token_for(&self, proven: &Proven, now: i64) -> Option<Issued> {
         match (&proven.subject, proven.by) {
-            (Subject::Did(did), Proof::Signature) => self.parts.tokens.issue(did, now),
+            (Subject::Did(did), Proof::Signature) => {
+                self.parts.tokens.issue(did, proven.key.as_ref(), now)
+            }
             _ => None,
         }
     }
@@ -164,6 +168,7 @@ impl Verifier {
             return Ok(Proven {
                 subject: Subject::Token(name),
                 by: Proof::Preshared(hash),
+                key: None,
             });
         }
         let claim = self.parts.tokens.verify(token, now);
@@ -178,6 +183,7 @@ impl Verifier {
             by: Proof::Token {
                 expires_at: claim.expires_at,
             },
+            key: claim.key,
         })
     }
 
@@ -235,6 +241,7 @@ impl Verifier {
         Ok(Proven {
             subject,
             by: Proof::Signature,
+            key: document.mark(signed.fragment()),
         })
     }
 
@@ -290,6 +297,13 @@ impl Signed<'_> {
         }
     }
 
+    fn fragment(&self) -> &str {
+        match self {
+            Self::DidWba(header) => &header.fragment,
+            Self::Message(signature) => &signature.fragment,
+        }
+    }
+
     fn nonce(&self) -> &str {
         match self {
             Self::DidWba(header) => &header.nonce,
@@ -332,10 +346,7 @@ impl Signed<'_> {
     }
 
     fn key<'d>(&self, document: &'d Document) -> Result<&'d PublicKey, NoKey> {
-        document.key(match self {
-            Self::DidWba(header) => &header.fragment,
-            Self::Message(signature) => &signature.fragment,
-        })
+        document.key(self.fragment())
     }
 
     /// True if `key` made it for `audience`.

@@ -220,6 +220,19 @@ impl Tunnels {
         endpoints.served_by(owner).map(|s| s.pool.clone()).collect()
     }
 
+    /// What those have proven who hold tunnels.
+    pub(crate) fn all_proven(&self) -> Vec<Proven> {
+        let table = self.table.lock();
+        let entries = table.entries.iter();
+        entries.filter_map(|entry| entry.proven.clone()).collect()
+    }
+
+    /// Shows who holds each tunnel, those that are not connected yet included.
+    pub(crate) fn each_owner(&self, visit: &mut dyn FnMut(&Owner)) {
+        let table = self.table.lock();
+        table.entries.iter().for_each(|entry| visit(&entry.owner));
+    }
+
     /// Who serves what.
     pub(crate) fn registry(&self) -> &dyn Registry {
         &*self.registry

@@ -18,10 +18,13 @@ use crate::{
 
 mod admin;
 mod auth;
+mod did_endpoints;
 mod endpoint;
 mod policy;
 
 pub use auth::{Auth, AuthResolver, PresharedToken};
+pub use did_endpoints::{DidEndpoints, PlaceMode};
+pub(crate) use did_endpoints::{NoPlace, is_of};
 use endpoint::{check_max, check_path, check_span};
 pub use policy::{Cors, Rate, RateLimit, SecurityHeaders, Switch};
 
@@ -326,9 +329,16 @@ impl Config {
     pub fn is_open(&self) -> bool {
         self.open.unwrap_or_else(|| {
             self.endpoints.is_empty()
+                && !self.has_did_endpoints()
                 && self.listen.ip().is_loopback()
                 && self.tunnel_listen.ip().is_loopback()
         })
+    }
+
+    fn has_did_endpoints(&self) -> bool {
+        self.auth
+            .as_ref()
+            .is_some_and(|auth| auth.did_endpoints.is_some())
     }
 
     /// Takes over from `running` what changes only with a restart; the keys that would have changed.
@@ -415,6 +425,14 @@ impl Config {
         self.check_policies()?;
         if let Some(auth) = &self.auth {
             auth.validate()?;
+            let kept = self.admin_listen.is_some() || self.endpoint_store.is_some();
+            if auth.hosted_domain.is_some() && !kept {
+                return fail(
+                    "auth.hosted_domain",
+                    "documents come by the admin listener and are kept with its endpoints; set \
+                     admin_listen",
+                );
+            }
         }
         self.check_public_url()?;
         self.check_endpoints()
@@ -554,7 +572,9 @@ impl Config {
     }
 
     fn check_endpoints(&self) -> Result<(), ConfigError> {
-        let may_come = self.admin_listen.is_some() || self.endpoint_store.is_some();
+        let may_come = self.admin_listen.is_some()
+            || self.endpoint_store.is_some()
+            || self.has_did_endpoints();
         if self.endpoints.is_empty() && !self.is_open() && !may_come {
             return fail(
                 "endpoints",

@@ -21,12 +21,14 @@ use crate::{
     admission::Tunnels,
     alive::Alive,
     auth::{self, Auth, permissions},
-    config::{Config, Endpoint},
-    endpoints::{Endpoints, Store},
+    config::Config,
+    documents::Documents,
+    endpoints::{Endpoints, Kept, Store},
     error::GatewayError,
     inherited::Listeners,
     listener,
     metrics::{Metrics, WorkerMetrics},
+    places::Places,
     registry::Embedded,
     reload::{Reloader, Source},
     route::Routes,
@@ -68,7 +70,7 @@ pub struct Bound {
     tunnel: StdListener,
     admin: Option<StdListener>,
     /// The registry's file, and what it held.
-    registry: Option<(Store, Vec<Arc<Endpoint>>)>,
+    registry: Option<(Store, Kept)>,
     addresses: Addresses,
     /// Some came from elsewhere: whoever served them before had receivers, which will come.
     inherited: bool,
@@ -151,11 +153,11 @@ impl Gateway {
 }
 
 /// Reads the registry's file, off the event loop.
-async fn load(path: PathBuf) -> Result<(Store, Vec<Arc<Endpoint>>), GatewayError> {
+async fn load(path: PathBuf) -> Result<(Store, Kept), GatewayError> {
     let read = tokio::task::spawn_blocking(move || {
         let mut store = Store::new(path);
-        let registered = store.load()?;
-        Ok((store, registered))
+        let kept = store.load()?;
+        Ok((store, kept))
     });
     read.await.unwrap_or(Err(GatewayError::WorkerLost))
 }
@@ -270,8 +272,11 @@ impl Bound {
         let config = self.config;
         let count = config.worker_count();
         let routes = Arc::new(Routes::new(&config));
-        let store = self.registry.map(|(store, registered)| {
-            routes.register(&config, registered);
+        let hosted = config.auth.as_ref().and_then(|a| a.hosted_domain.clone());
+        let documents = Arc::new(Documents::new(hosted));
+        let store = self.registry.map(|(store, kept)| {
+            routes.register(&config, kept.endpoints);
+            documents.load(kept.documents);
             store
         });
         let registry = Arc::new(Embedded);
@@ -279,6 +284,7 @@ impl Bound {
         if self.inherited {
             tunnels = tunnels.expecting(Instant::now() + RECEIVERS_COME);
         }
+        let places = Arc::new(Places::new(routes.clone(), &config));
         let auth = match &config.auth {
             Some(settings) => {
                 // What another process took until now is not known to a new store.
@@ -287,7 +293,8 @@ impl Bound {
                     false => self.opened_at,
                 };
                 let ports = [self.addresses.tunnel.port(), self.addresses.public.port()];
-                Some(Auth::new(settings, &routes, ports, self.inherited, since)?)
+                let known = (routes.clone(), places.clone(), documents.clone());
+                Some(Auth::new(settings, known, ports, self.inherited, since)?)
             }
             None => None,
         };
@@ -299,6 +306,8 @@ impl Bound {
             routes,
             tls: self.tls,
             auth,
+            documents,
+            places,
             endpoints: Endpoints::default(),
             stop: Stop::default(),
             callers: Alive::default(),
@@ -341,6 +350,7 @@ impl Bound {
         }
         if shared.auth.is_some() {
             tokio::spawn(permissions::watch(shared.clone()));
+            tokio::spawn(permissions::watch_documents(shared.clone()));
         }
         if let Some(listener) = self.admin {
             let metrics = Metrics::new(counters, shared.routes.clone(), shared.tunnels.clone());

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
 
 use crate::{
+    documents::Published,
     error::ProxyError,
     proxy::{Exchange, Failure},
 };
@@ -61,6 +62,7 @@ pub(crate) fn answer(
             *response.status_mut() = StatusCode::NO_CONTENT;
             (response, None)
         }
+        Failure::Document(document) => (document_of(document.as_deref()), None),
     };
     if let Some(governed) = &exchange.governed {
         governed.decorate(response.headers_mut());
@@ -71,6 +73,23 @@ pub(crate) fn answer(
         }
     }
     Some((response, error))
+}
+
+/// The response to a request for a DID document. It may be kept for no longer than a resolver keeps
+/// any: one that is withdrawn is to be gone soon.
+fn document_of(document: Option<&Published>) -> Response<Bytes> {
+    let body = document.map(|document| document.bytes.clone());
+    let mut response = Response::new(body.unwrap_or_default());
+    let headers = response.headers_mut();
+    if document.is_some() {
+        let json = HeaderValue::from_static("application/did+json");
+        headers.insert(CONTENT_TYPE, json);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
+    } else {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    }
+    response
 }
 
 /// The response for `error`: `application/problem+json` (RFC 9457) with the request's id, by which
@@ -109,7 +128,7 @@ fn problem(error: ProxyError, request_id: &str) -> Response<Bytes> {
     }
     if status == StatusCode::METHOD_NOT_ALLOWED {
         // CONNECT is not a method of any resource here; the list of the others is the app's.
-        headers.insert(http::header::ALLOW, HeaderValue::from_static(""));
+        headers.insert(ALLOW, HeaderValue::from_static(""));
     }
     response
 }

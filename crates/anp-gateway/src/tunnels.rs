@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anp_auth::{Issued, Request};
+use anp_auth::{Issued, Request, Subject};
 use anp_tunnel::{Tunnel, Version, handshake as ws};
 use anpx::CloseCode;
 use bytes::{Bytes, BytesMut};
@@ -23,6 +23,7 @@ use tokio::{
 use crate::{
     admission::{Admission, NotAdmitted},
     auth::TurnedAway,
+    config::NoPlace,
     conn::{
         Deadline, Metered,
         http1::{self, Finished},
@@ -30,6 +31,7 @@ use crate::{
     hello::{Hello, public_urls},
     listener,
     owner::Owner,
+    places::NotPlaced,
     respond::RETRY_AFTER_SECS,
     stop::Step,
     tls::{Detached, Transport},
@@ -193,7 +195,24 @@ async fn admit(
         }
         _ => (Owner::Name(hello.name.clone()), None, None),
     };
-    let refused = |error| Refusal::not_admitted(error, &owner);
+    let placed = match proven.as_ref().map(|proven| &proven.subject) {
+        Some(Subject::Did(did)) => shared.places.open(did),
+        _ => Err(NoPlace::Off.into()),
+    };
+    let refused = |error| match (&placed, error) {
+        // It is a DID of the domain whose names count here: why not this one?
+        (Err(why), NotAdmitted::NotNamed) if !matches!(why, NotPlaced::Not(NoPlace::Off)) => {
+            if let Some(auth) = &shared.auth {
+                auth.tell(
+                    caller.origin.peer(),
+                    &format!("no endpoint for {owner}: {why}"),
+                );
+            }
+            let error = format!("{error}: {}", why.public_text());
+            Refusal::not_permitted(&error, &owner)
+        }
+        (_, error) => Refusal::not_admitted(error, &owner),
+    };
     if !hello.asks_for_own(&shared.routes, &owner) {
         return Err(refused(NotAdmitted::NotOwned));
     }
@@ -365,6 +384,16 @@ impl Refusal {
                 .filter_map(|(name, value)| Some((name, value?)))
                 .collect(),
             ..Self::new(status, refusal.public_text())
+        }
+    }
+
+    fn not_permitted(error: &str, owner: &Owner) -> Self {
+        Self {
+            code: CloseCode::NOT_PERMITTED,
+            ..Self::new(
+                StatusCode::FORBIDDEN,
+                format!("{error}: receiver \"{owner}\""),
+            )
         }
     }
 

@@ -27,10 +27,12 @@ use crate::{
         http1::{self, Finished},
         http2,
     },
+    documents::Documents,
     endpoints::Endpoints,
     error::GatewayError,
     listener,
     metrics::WorkerMetrics,
+    places::Places,
     proxy::Origin,
     proxy_protocol::{self, Complaint},
     route::Routes,
@@ -48,6 +50,10 @@ pub(crate) struct Shared {
     pub(crate) routes: Arc<Routes>,
     /// How receivers prove who they are, where they can.
     pub(crate) auth: Option<Auth>,
+    /// DID documents that are served here.
+    pub(crate) documents: Arc<Documents>,
+    /// Endpoints that DIDs have by their names.
+    pub(crate) places: Arc<Places>,
     pub(crate) endpoints: Endpoints,
     pub(crate) tunnels: Arc<Tunnels>,
     /// TLS of the listeners that speak it.

@@ -93,7 +93,7 @@ fn execute(cli: &Cli) -> Result<Outcome, Failure> {
             stdout::say(text.trim_end());
             SUCCESS
         }
-        Command::Did(command) => did::run(command)?,
+        Command::Did(command) => did::run(command, || loaded().map_err(Failure::from))?,
         Command::Token(TokenCommand::New { name }) => {
             token::new(name)?;
             SUCCESS

@@ -44,6 +44,8 @@ const MAX_HEAD: usize = 16 << 10;
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Step<'a> {
+    /// The document is one of those that are known, and is not fetched.
+    Known,
     /// Where the document must be.
     Url(&'a str),
     /// Where configuration says that the host is.

@@ -96,6 +96,10 @@ impl HttpsResolver {
         did: &Did,
         mut observe: impl FnMut(Step<'_>) + Send,
     ) -> Result<Arc<Document>, ResolveError> {
+        if let Some(document) = self.fixed.get(did) {
+            observe(Step::Known);
+            return Ok(document.clone());
+        }
         let found = self.fetch.document(did, &mut observe).await;
         found.map(|(document, _)| document)
     }

@@ -72,6 +72,9 @@ pub enum ResolveError {
     /// Too many documents of this host were fetched lately.
     #[error("too many documents of this host were asked for")]
     Busy,
+    /// Documents of this domain are kept here, and this is none of them.
+    #[error("documents of its domain are hosted here, and there is none of it")]
+    NotHosted,
     /// What came cannot be used.
     #[error(transparent)]
     Document(#[from] DocumentError),

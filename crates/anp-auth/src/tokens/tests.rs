@@ -39,25 +39,26 @@ fn invalid(result: Result<Claim, TokenError>) -> bool {
 #[test]
 fn a_token_is_good_for_its_time() {
     let tokens = tokens();
-    let issued = tokens.issue(&did(), 1000).unwrap();
+    let issued = tokens.issue(&did(), None, 1000).unwrap();
     assert_eq!(issued.expires_in, 3600);
     let good = Claim {
         did: did(),
         expires_at: 4600,
+        key: None,
     };
     for now in [940, 1000, 4599] {
         assert_eq!(tokens.verify(&issued.token, now), Ok(good.clone()));
     }
     assert_eq!(tokens.verify(&issued.token, 939), Err(TokenError::Early));
     assert_eq!(tokens.verify(&issued.token, 4600), Err(TokenError::Expired));
-    assert_ne!(tokens.issue(&did(), 1000), Some(issued));
+    assert_ne!(tokens.issue(&did(), None, 1000), Some(issued));
 }
 
 #[test]
 fn tokens_of_others_and_for_others_are_refused() {
     let ours = tokens();
     let others = tokens();
-    let token = others.issue(&did(), 1000).unwrap().token;
+    let token = others.issue(&did(), None, 1000).unwrap().token;
     assert_eq!(ours.verify(&token, 1000), Err(TokenError::UnknownKey));
     // The same key under another name would still have to sign.
     let mut lying = header(&ours);
@@ -133,7 +134,7 @@ fn keys_are_made_kept_and_replaced() {
     let file = dir.path().join("tokens.pem");
     let open = || Tokens::open(&file, "gw.example", "gw.example", HOUR).unwrap();
     let first = open();
-    let token = first.issue(&did(), 1000).unwrap().token;
+    let token = first.issue(&did(), None, 1000).unwrap().token;
     let again = open();
     assert!(again.verify(&token, 1000).is_ok());
     assert!(!again.refresh(1000).unwrap());
@@ -144,7 +145,7 @@ fn keys_are_made_kept_and_replaced() {
     pem.push('\n');
     write_secret(&file, &pem).unwrap();
     assert!(again.refresh(2000).unwrap());
-    let newer = again.issue(&did(), 2000).unwrap().token;
+    let newer = again.issue(&did(), None, 2000).unwrap().token;
     assert!(again.verify(&newer, 2000).is_ok());
     assert!(again.verify(&token, 2000).is_ok());
     assert_eq!(first.verify(&newer, 2000), Err(TokenError::UnknownKey));

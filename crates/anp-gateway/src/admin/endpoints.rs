@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Admin, Asked,
     overview::by_class,
-    query::{bad, limit, values},
+    query::{bad, is_like_did, limit, values},
     reply::{Problem, Reply, at, json as answer, nothing},
 };
 use crate::{
@@ -21,12 +21,14 @@ use crate::{
 impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         let status = match error {
-            ChangeError::Taken(_) | ChangeError::Configured(_) | ChangeError::NoStore => {
-                StatusCode::CONFLICT
-            }
-            ChangeError::Unknown(_) => StatusCode::NOT_FOUND,
+            ChangeError::Taken(_)
+            | ChangeError::Configured(_)
+            | ChangeError::OfDid(_)
+            | ChangeError::NoStore => StatusCode::CONFLICT,
+            ChangeError::Document(error) => return error.into(),
+            ChangeError::Unknown(_) | ChangeError::NotHosted(_) => StatusCode::NOT_FOUND,
             ChangeError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            ChangeError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            ChangeError::Store(_) | ChangeError::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())
     }
@@ -39,7 +41,7 @@ impl Admin {
         let [after, most] = values(&asked.query, ["after", "limit"])?;
         let after = match after.as_deref() {
             None => "",
-            Some(name) if is_name(name) => name,
+            Some(name) if is_name(name) || is_like_did(name) => name,
             Some(other) => return Err(bad(format!("after: {other:?} names no endpoint"))),
         };
         let most = limit(most.as_deref())?;

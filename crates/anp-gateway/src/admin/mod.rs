@@ -1,6 +1,7 @@
 //! The admin listener: health, metrics, and the API by which a running gateway is looked at and
 //! changed. `docs/admin-api.yaml` describes it; a test compares the two.
 
+mod documents;
 mod endpoints;
 mod guard;
 mod overview;

@@ -71,6 +71,7 @@ impl Admin {
             "endpoints": {
                 "config": of(Source::Config),
                 "registry": of(Source::Registry),
+                "did": of(Source::Did),
                 "left_out": table.left_out_after("").count(),
             },
         });

@@ -54,6 +54,13 @@ pub(super) fn limit(limit: Option<&str>) -> Result<usize, Problem> {
     }
 }
 
+/// True for what is written as DIDs are: a place in a list of them. It need not be one.
+pub(super) fn is_like_did(text: &str) -> bool {
+    let like = |b: u8| b.is_ascii_alphanumeric() || b"._~%:-".contains(&b);
+    text.strip_prefix("did:wba:")
+        .is_some_and(|rest| (1..=504).contains(&rest.len()) && rest.bytes().all(like))
+}
+
 /// 400 with `detail`.
 pub(super) fn bad(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, detail)

@@ -24,10 +24,14 @@ pub(super) enum Action {
     Endpoint,
     ChangeEndpoint,
     RemoveEndpoint,
+    Documents,
+    Publish,
+    Document,
+    Withdraw,
 }
 
 /// Every path, with what its methods do. `{name}` is any one segment.
-pub(super) const ROUTES: [(&str, &[(&str, Action)]); 10] = [
+pub(super) const ROUTES: [(&str, &[(&str, Action)]); 12] = [
     ("/healthz", &[("GET", Action::Alive)]),
     ("/readyz", &[("GET", Action::Ready)]),
     ("/metrics", &[("GET", Action::Metrics)]),
@@ -50,6 +54,14 @@ pub(super) const ROUTES: [(&str, &[(&str, Action)]); 10] = [
             ("PUT", Action::ChangeEndpoint),
             ("DELETE", Action::RemoveEndpoint),
         ],
+    ),
+    (
+        "/documents",
+        &[("GET", Action::Documents), ("POST", Action::Publish)],
+    ),
+    (
+        "/documents/{name}",
+        &[("GET", Action::Document), ("DELETE", Action::Withdraw)],
     ),
 ];
 
@@ -118,6 +130,10 @@ impl Action {
             Self::Endpoint => admin.endpoint(&asked),
             Self::ChangeEndpoint => admin.change_endpoint(&asked).await,
             Self::RemoveEndpoint => admin.remove_endpoint(&asked).await,
+            Self::Documents => admin.documents(&asked),
+            Self::Publish => admin.publish(&asked).await,
+            Self::Document => admin.document(&asked),
+            Self::Withdraw => admin.withdraw(&asked).await,
         }
     }
 }

@@ -8,8 +8,10 @@ use super::*;
 use crate::{
     admission::Tunnels,
     config::{Config, Endpoint},
+    documents::Documents,
     endpoints::{Change, Endpoints, Store},
     owner::Owner,
+    places::Places,
     registry::Embedded,
     route::Routes,
     settings::Settings,
@@ -22,6 +24,8 @@ fn shared(config: Config) -> Arc<Shared> {
     let routes = Arc::new(Routes::new(&config));
     Arc::new(Shared {
         tunnels: Arc::new(Tunnels::new(routes.clone(), Arc::new(Embedded), 1)),
+        documents: Arc::new(Documents::new(None)),
+        places: Arc::new(Places::new(routes.clone(), &config)),
         routes,
         endpoints: Endpoints::default(),
         auth: None,
@@ -112,5 +116,5 @@ async fn thousands_are_added_and_listed_by_pages() {
     }
     let a = Owner::Name("a".to_owned());
     assert_eq!(table.served_by(&a).count(), COUNT / 2);
-    assert_eq!(Store::new(path).load().unwrap().len(), COUNT);
+    assert_eq!(Store::new(path).load().unwrap().endpoints.len(), COUNT);
 }

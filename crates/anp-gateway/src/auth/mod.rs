@@ -1,28 +1,31 @@
 //! Who is at the other end of a handshake, and for how long that is to be believed.
 
 pub(crate) mod permissions;
+mod recheck;
 mod replay;
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anp_auth::{
-    Did, Issued, NoRandomness, Policy, PresharedTokens, Proof, Proven, PublicName, Refusal,
-    Request, SignerError, Subject, TokenKeyError, Tokens, Verifier, VerifierParts, load_document,
+    Did, Issued, NoKey, NoRandomness, Policy, PresharedTokens, Proof, Proven, PublicName, Refusal,
+    Request, SignerError, Subject, TokenKeyError, Tokens, Verifier, VerifierParts,
     replay::{FileReplayError, MemoryReplay, ReplayStore},
-    resolver::{HttpsResolver, ResolverConfig, TlsError},
+    resolver::{HttpsResolver, TlsError},
 };
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 
-use self::replay::LateReplay;
+use self::{recheck::Rechecks, replay::LateReplay};
 use crate::{
     config::{Auth as Settings, Config},
+    documents::{Documents, Hosting},
     owner::Owner,
+    places::Places,
     route::Routes,
 };
 
@@ -44,6 +47,7 @@ pub(crate) struct Auth {
     preshared: PresharedTokens,
     tokens: Arc<Tokens>,
     replay: Option<Arc<LateReplay>>,
+    pub(crate) rechecks: Rechecks,
     places: Semaphore,
     told: Mutex<(Option<Instant>, u32)>,
 }
@@ -109,7 +113,8 @@ pub(crate) enum TurnedAway {
 }
 
 impl Auth {
-    /// What `settings` say. Receivers may write one of `ports` behind a public name that has none.
+    /// What `settings` say, for those who own endpoints or get them by their names, and whose
+    /// documents are hosted here or elsewhere. Receivers may write one of `ports` behind a public name that has none.
     /// Where `late`, another process may still have the file of nonces. A store of nonces that is
     /// new knows those since `since`, in seconds since 1970.
     ///
@@ -117,7 +122,7 @@ impl Auth {
     /// [`AuthError`].
     pub(crate) fn new(
         settings: &Settings,
-        routes: &Arc<Routes>,
+        (owners, places, documents): (Arc<Routes>, Arc<Places>, Arc<Documents>),
         ports: [u16; 2],
         late: bool,
         since: i64,
@@ -143,17 +148,20 @@ impl Auth {
             Some(late) => late.clone(),
             None => Arc::new(MemoryReplay::new(since)),
         };
-        let owners = routes.clone();
         let policy = Policy::new(settings.allow.clone()).or(Arc::new(move |did: &Did| {
-            owners.now().is_owner(&Owner::Did(did.to_string()))
+            owners.now().is_owner(&Owner::Did(did.to_string())) || places.allow(did)
         }));
         let preshared = PresharedTokens::default();
         // Validated with the configuration.
         let _ = preshared.replace(settings.preshared());
+        let resolver = Arc::new(Hosting {
+            documents: documents.clone(),
+            elsewhere: HttpsResolver::new(&settings.resolver.config()?)?,
+        });
         let verifier = Verifier::new(VerifierParts {
             names: names(settings, ports),
             policy: policy.clone(),
-            resolver: Arc::new(resolver(settings)?),
+            resolver: resolver.clone(),
             replay,
             tokens: tokens.clone(),
             preshared: preshared.clone(),
@@ -164,6 +172,7 @@ impl Auth {
             preshared,
             tokens,
             replay: late,
+            rechecks: Rechecks::new(documents, resolver, lifetime),
             places: Semaphore::new(AT_ONCE),
             told: Mutex::default(),
         })
@@ -194,6 +203,14 @@ impl Auth {
         };
         let proven = self.verifier.verify(request, now()).await;
         let proven = proven.map_err(TurnedAway::Refused)?;
+        match proven.by {
+            Proof::Signature => self.rechecks.is_back(&proven),
+            // It may be good, while the key that got it is so no more.
+            Proof::Token { .. } if self.rechecks.is_gone(&proven) => {
+                return Err(TurnedAway::Refused(NoKey::NotListed.into()));
+            }
+            Proof::Token { .. } | Proof::Preshared(_) => {}
+        }
         Ok(Seat {
             owner: match &proven.subject {
                 Subject::Did(did) => Owner::Did(did.to_string()),
@@ -212,6 +229,9 @@ impl Auth {
     /// What is to become of the tunnel of who has proven this.
     pub(crate) fn fate(&self, proven: &Proven, lifetime: Duration) -> Fate {
         let now = now();
+        if self.rechecks.is_gone(proven) {
+            return Fate::Removed;
+        }
         let Proof::Token { expires_at } = proven.by else {
             return match self.verifier.permits(proven, now) {
                 true => Fate::Stays,
@@ -242,7 +262,7 @@ impl Auth {
     }
 
     /// Tells the log why a handshake was refused. Strangers can cause this as often as they like.
-    pub(crate) fn tell(&self, peer: &[u8], refusal: &Refusal) {
+    pub(crate) fn tell(&self, peer: &[u8], refusal: &dyn fmt::Display) {
         let peer = String::from_utf8_lossy(peer);
         let mut told = self.told.lock();
         let now = Instant::now();
@@ -270,25 +290,6 @@ fn names(settings: &Settings, ports: [u16; 2]) -> Vec<PublicName> {
         }
     }
     names
-}
-
-fn resolver(settings: &Settings) -> Result<HttpsResolver, AuthError> {
-    let resolver = &settings.resolver;
-    let documents = resolver.documents.iter();
-    let networks = resolver.allowed_networks.clone();
-    let config = ResolverConfig {
-        ca_file: resolver.ca_file.clone(),
-        hosts: resolver.hosts.clone().into_iter().collect(),
-        documents: documents
-            .map(|file| load_document(file))
-            .collect::<Result<_, _>>()?,
-        also_allow: Some(Arc::new(move |address| {
-            networks.iter().any(|network| network.contains(address))
-        })),
-        allowed_ports: resolver.allowed_ports.clone(),
-        timeout: resolver.timeout.0,
-    };
-    Ok(HttpsResolver::new(&config)?)
 }
 
 fn make_directory(file: &std::path::Path) -> Result<(), AuthError> {

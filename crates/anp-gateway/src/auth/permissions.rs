@@ -9,6 +9,25 @@ use crate::{stop::Step, workers::Shared};
 /// Between two looks at everybody. A tunnel is to end within five times this.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Looks at the documents of those who hold tunnels again and again, until everything ends.
+pub(crate) async fn watch_documents(shared: Arc<Shared>) {
+    let mut tick = interval(INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let Some(auth) = &shared.auth else {
+        return;
+    };
+    let looks = async {
+        loop {
+            tick.tick().await;
+            auth.rechecks.look(shared.tunnels.all_proven()).await;
+        }
+    };
+    tokio::select! {
+        () = looks => {}
+        () = shared.stop.reached(Step::Now) => {}
+    }
+}
+
 /// Looks at every tunnel again and again, until everything ends.
 pub(crate) async fn watch(shared: Arc<Shared>) {
     let mut tick = interval(INTERVAL);
@@ -18,6 +37,9 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
             _ = tick.tick() => {}
             () = shared.stop.reached(Step::Now) => return,
         }
+        shared
+            .places
+            .sweep(|holder| shared.tunnels.each_owner(holder));
         let looking = shared.clone();
         // It reads from the disk whether the key of tokens was replaced.
         let looked = tokio::task::spawn_blocking(move || {

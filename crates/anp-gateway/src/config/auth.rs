@@ -3,14 +3,22 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use anp_auth::{PresharedTokens, PublicName, Rule, TokenHash, resolver::Place};
+use anp_auth::{
+    Did, PresharedTokens, PublicName, Rule, SignerError, TokenHash, load_document,
+    resolver::{Place, ResolverConfig},
+};
 use anp_tunnel::units::Span;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, fail};
+use super::{
+    ConfigError, DidEndpoints,
+    did_endpoints::{check_domain, is_of},
+    fail,
+};
 use crate::trust::Network;
 
 /// How receivers prove who they are.
@@ -26,6 +34,13 @@ pub struct Auth {
     /// DIDs that may come besides those that own an endpoint: `did:wba:…`, `domain:example.com`,
     /// `*.example.com`. Nothing is fetched for others. Default none.
     pub allow: Vec<Rule>,
+    /// The gateway serves the DID documents of this domain itself, at its public listener, and finds
+    /// them without a fetch: a host, with a port where its DIDs have one. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosted_domain: Option<PublicName>,
+    /// Gives DIDs of one domain endpoints by their names, and lets them come. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub did_endpoints: Option<DidEndpoints>,
     /// Tokens of those without an identity. Default none.
     pub tokens: Vec<PresharedToken>,
     /// How long a token is good that is given for a signature. Default 1 h.
@@ -77,6 +92,8 @@ impl Default for Auth {
             public_names: Vec::new(),
             required: true,
             allow: Vec::new(),
+            hosted_domain: None,
+            did_endpoints: None,
             tokens: Vec::new(),
             token_lifetime: Span::from_secs(3600),
             token_key: None,
@@ -99,7 +116,36 @@ impl Default for AuthResolver {
     }
 }
 
+impl AuthResolver {
+    /// What a resolver is made of.
+    ///
+    /// # Errors
+    /// One of `documents` cannot be used.
+    pub fn config(&self) -> Result<ResolverConfig, SignerError> {
+        let documents = self.documents.iter();
+        let networks = self.allowed_networks.clone();
+        Ok(ResolverConfig {
+            ca_file: self.ca_file.clone(),
+            hosts: self.hosts.clone().into_iter().collect(),
+            documents: documents
+                .map(|file| load_document(file))
+                .collect::<Result<_, _>>()?,
+            also_allow: Some(Arc::new(move |address| {
+                networks.iter().any(|network| network.contains(address))
+            })),
+            allowed_ports: self.allowed_ports.clone(),
+            timeout: self.timeout.0,
+        })
+    }
+}
+
 impl Auth {
+    /// True if the gateway itself has the document of `did`, where anybody has.
+    pub fn hosts(&self, did: &Did) -> bool {
+        let domain = self.hosted_domain.as_ref();
+        domain.is_some_and(|domain| is_of(did, domain))
+    }
+
     /// Puts the files that are not named into the state directory.
     pub fn keep_state_in(&mut self, directory: &Path) {
         let place = |name: &str| directory.join(name);
@@ -124,6 +170,12 @@ impl Auth {
         }
         if self.public_names.len() > 32 {
             return fail("auth.public_names", "expected at most 32");
+        }
+        if let Some(domain) = &self.hosted_domain {
+            check_domain("auth.hosted_domain", domain)?;
+        }
+        if let Some(rule) = &self.did_endpoints {
+            rule.validate(self.hosted_domain.as_ref())?;
         }
         PresharedTokens::new(self.preshared())
             .or_else(|error| fail("auth.tokens", error.to_string()))?;
@@ -153,6 +205,7 @@ pub(super) fn keep_fixed(new: &mut Option<Auth>, running: &Option<Auth>) -> bool
         required: auth.required,
         allow: auth.allow.clone(),
         tokens: auth.tokens.clone(),
+        did_endpoints: auth.did_endpoints.clone(),
         ..running.clone()
     };
     let same = *auth == fixed;

@@ -1,6 +1,7 @@
-//! The registry of endpoints: those that come and go by the admin listener, and are kept in a file.
+//! The registry: endpoints and DID documents that come and go by the admin listener, and are kept in a
+//! file.
 //!
-//! One thread makes all changes: to the file first, then to the routes. What comes while it writes
+//! One thread makes all changes: to the file first, then to what is served. What comes while it writes
 //! is written together with the next, so that many changes at once cost few waits for the disk.
 //! Whoever asked is answered once its change is on the disk and in effect.
 
@@ -10,6 +11,8 @@ use std::{
     collections::HashSet,
     convert::Infallible,
     iter,
+    panic::{AssertUnwindSafe, catch_unwind},
+    slice,
     sync::{Arc, OnceLock, Weak, mpsc},
     thread,
 };
@@ -18,6 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     config::{Config, Endpoint},
+    documents::{Hosted, PublishError, Published},
     owner::Owner,
     route::{self, Served, Source, Table, Taken},
     stop::Step,
@@ -25,8 +29,8 @@ use crate::{
 };
 
 use store::Edit;
-pub(crate) use store::Store;
 pub use store::StoreError;
+pub(crate) use store::{Kept, Store};
 
 /// Changes that are written at once, at most.
 const BATCH: usize = 1024;
@@ -43,12 +47,24 @@ pub(crate) enum ChangeError {
     /// It is not the registry's.
     #[error("endpoint {0:?} is of the configuration: change it there, then reload")]
     Configured(String),
+    /// A DID has it by its name.
+    #[error("endpoint {0:?} is its DID's by name: it comes and goes with that DID's tunnels")]
+    OfDid(String),
+    /// The document cannot be hosted.
+    #[error(transparent)]
+    Document(#[from] PublishError),
+    /// No document of this DID is hosted.
+    #[error("there is no document of {0:?} here")]
+    NotHosted(String),
     /// This gateway has no registry.
     #[error("this gateway keeps no endpoints: set gateway.endpoint_store to a file for them")]
     NoStore,
     /// The gateway stops, and another may have taken its place.
     #[error("the gateway is stopping")]
     Stopping,
+    /// A mistake in this program.
+    #[error("the change failed inside the gateway; its log says where")]
+    Panicked,
     /// The file could not be written.
     #[error("{0}")]
     Store(String),
@@ -63,6 +79,10 @@ pub(crate) enum Change {
     Replace(Arc<Endpoint>),
     /// The end of the endpoint of this name.
     Remove(String),
+    /// A document to be hosted, or a new one of the same key.
+    Publish(Arc<Published>),
+    /// The end of the document of this DID.
+    Withdraw(String),
     /// Reads the file again: another process may have written it.
     CatchUp,
 }
@@ -105,17 +125,25 @@ impl Endpoints {
 }
 
 fn run(gateway: &Weak<Shared>, mut store: Store, orders: &mpsc::Receiver<Order>) {
+    serve(orders, |changes| {
+        let shared = gateway.upgrade()?;
+        Some(change(&shared, &mut store, changes))
+    });
+}
+
+type Answer = Result<(), ChangeError>;
+
+/// Has `make` make the changes that are asked for, some at once, until it gives nothing.
+fn serve(orders: &mpsc::Receiver<Order>, mut make: impl FnMut(&[Change]) -> Option<Vec<Answer>>) {
     while let Ok(first) = orders.recv() {
-        let Some(shared) = gateway.upgrade() else {
-            return;
-        };
         let waiting = orders.try_iter().take(BATCH - 1);
         let (changes, askers): (Vec<_>, Vec<_>) = iter::once(first)
             .chain(waiting)
             .map(|order| (order.change, order.done))
             .unzip();
-        let answers = change(&shared, &mut store, &changes);
-        drop(shared);
+        let Some(answers) = surviving(&changes, &mut make) else {
+            return;
+        };
         for (asker, answer) in askers.into_iter().zip(answers) {
             // Whoever left meanwhile finds the change made.
             let _ = asker.send(answer);
@@ -123,8 +151,34 @@ fn run(gateway: &Weak<Shared>, mut store: Store, orders: &mpsc::Receiver<Order>)
     }
 }
 
+/// Makes changes. Where that panics, what is served is as it was, but the file may be ahead of it: it
+/// is read again, and each change is made by itself, so that one bad change costs no other.
+fn surviving(
+    changes: &[Change],
+    make: &mut impl FnMut(&[Change]) -> Option<Vec<Answer>>,
+) -> Option<Vec<Answer>> {
+    let mut attempt = |changes: &[Change]| {
+        // Nothing half made is looked at again: see above.
+        catch_unwind(AssertUnwindSafe(|| make(changes))).inspect_err(|_| {
+            tracing::error!(changes = changes.len(), "a change to the registry panicked");
+        })
+    };
+    if let Ok(answers) = attempt(changes) {
+        return answers;
+    }
+    let mut answers = Vec::with_capacity(changes.len());
+    for change in changes {
+        let _ = attempt(&[Change::CatchUp]);
+        answers.extend(match attempt(slice::from_ref(change)) {
+            Ok(answer) => answer?,
+            Err(_) => vec![Err(ChangeError::Panicked)],
+        });
+    }
+    Some(answers)
+}
+
 /// Makes changes in their order; an answer for each.
-fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Result<(), ChangeError>> {
+fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Answer> {
     if changes.iter().any(|c| matches!(c, Change::CatchUp)) {
         catch_up(shared, store);
     }
@@ -134,8 +188,13 @@ fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Result<
         // Read in here: a reload stores its settings before it comes for the routes.
         let settings = shared.settings.load();
         let mut edits = Vec::new();
+        let mut hosted = Hosted::clone(&shared.documents.now());
         for change in changes {
-            let answer = apply(change, table, &settings.config, &mut owners);
+            let answer = match change {
+                Change::Publish(document) => publish(document, &mut hosted),
+                Change::Withdraw(did) => withdraw(did, &mut hosted),
+                change => apply(change, table, &settings.config, &mut owners),
+            };
             answers.push(answer.map(|edit| edits.extend(edit)));
         }
         if edits.is_empty() {
@@ -145,7 +204,10 @@ fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Result<
         // before, and would miss what is written from then on.
         let serves = || !shared.stop.is(Step::Draining);
         match store.commit(&edits, serves) {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                shared.documents.host(hosted);
+                Ok(())
+            }
             Ok(false) => Err(ChangeError::Stopping),
             Err(error) => {
                 tracing::error!(%error, "the registry of endpoints could not be written");
@@ -166,12 +228,13 @@ fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Result<
 
 fn catch_up(shared: &Shared, store: &mut Store) {
     match store.load_behind_others() {
-        Ok(registered) => {
+        Ok(kept) => {
             let _ = shared.routes.change(|table| {
                 let settings = shared.settings.load();
-                *table = route::arranged(table, &settings.config, registered);
+                *table = route::arranged(table, &settings.config, kept.endpoints);
                 Ok::<(), Infallible>(())
             });
+            shared.documents.load(kept.documents);
             shared.tunnels.follow_routes();
             tracing::info!("the registry of endpoints was read again");
         }
@@ -192,7 +255,12 @@ fn apply(
                 let name = settings.name.clone();
                 return Err(Taken::Name(name, Source::Registry).into());
             }
-            table.insert(Arc::new(Served::registered(settings, config)))?;
+            let served = Served::registered(settings, config);
+            let mut next = table.clone();
+            let moved = next.make_room(&served.place);
+            next.insert(Arc::new(served))?;
+            *table = next;
+            owners.extend(moved.iter().flat_map(|moved| moved.settings.owners()));
             owners.extend(settings.owners());
             Ok(Some(Edit::Put(settings.clone())))
         }
@@ -208,6 +276,8 @@ fn apply(
                 }
                 Before::LeftOut => {}
             }
+            let moved = next.make_room(&served.place);
+            concerned.extend(moved.iter().flat_map(|moved| moved.settings.owners()));
             next.insert(Arc::new(served))?;
             *table = next;
             owners.extend(concerned);
@@ -219,7 +289,20 @@ fn apply(
             }
             Ok(Some(Edit::Remove(name.clone())))
         }
-        Change::CatchUp => Ok(None),
+        // Done already, or not about endpoints.
+        Change::CatchUp | Change::Publish(_) | Change::Withdraw(_) => Ok(None),
+    }
+}
+
+fn publish(document: &Arc<Published>, hosted: &mut Hosted) -> Result<Option<Edit>, ChangeError> {
+    hosted.publish(document.clone())?;
+    Ok(Some(Edit::PutDocument(document.clone())))
+}
+
+fn withdraw(did: &str, hosted: &mut Hosted) -> Result<Option<Edit>, ChangeError> {
+    match hosted.withdraw(did) {
+        true => Ok(Some(Edit::RemoveDocument(did.to_owned()))),
+        false => Err(ChangeError::NotHosted(did.to_owned())),
     }
 }
 
@@ -238,9 +321,64 @@ fn take(table: &mut Table, name: &str) -> Result<Before, ChangeError> {
     match table.named(name).map(|served| served.source) {
         None => Err(ChangeError::Unknown(name.to_owned())),
         Some(Source::Config) => Err(ChangeError::Configured(name.to_owned())),
+        Some(Source::Did) => Err(ChangeError::OfDid(name.to_owned())),
         Some(Source::Registry) => match table.remove(name) {
             Some(served) => Ok(Before::Served(served)),
             None => Err(ChangeError::Unknown(name.to_owned())),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes changes as the gateway does, as far as their names go: "bad" panics.
+    fn make(changes: &[Change], done: &mut Vec<String>) -> Option<Vec<Answer>> {
+        let answer = |change: &Change| match change {
+            Change::Remove(name) if name == "bad" => panic!("a bad change"),
+            Change::Remove(name) => {
+                done.push(name.clone());
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        Some(changes.iter().map(answer).collect())
+    }
+
+    #[tokio::test]
+    async fn a_change_that_panics_is_answered_and_the_next_is_made() {
+        let (sender, orders) = mpsc::channel();
+        let endpoints = Endpoints(OnceLock::from(sender));
+        let remove = |name: &str| endpoints.change(Change::Remove(name.to_owned()));
+        // All three wait before the first is taken, and so are made at once.
+        let (mut first, mut bad, mut last) = (
+            Box::pin(remove("a")),
+            Box::pin(remove("bad")),
+            Box::pin(remove("b")),
+        );
+        for waiting in [&mut first, &mut bad, &mut last] {
+            assert!(polled(waiting.as_mut()).is_none());
+        }
+        let thread = thread::spawn(move || {
+            let mut done = Vec::new();
+            serve(&orders, |changes| make(changes, &mut done));
+            done
+        });
+        assert_eq!(first.await, Ok(()));
+        assert_eq!(bad.await, Err(ChangeError::Panicked));
+        assert_eq!(last.await, Ok(()));
+        assert_eq!(remove("c").await, Ok(()));
+        drop(endpoints);
+        let done = thread.join().unwrap();
+        assert_eq!(done.last().map(String::as_str), Some("c"));
+    }
+
+    fn polled<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        match future.poll(&mut cx) {
+            std::task::Poll::Ready(done) => Some(done),
+            std::task::Poll::Pending => None,
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The registry's file: one table of redb, an endpoint a row, as the JSON of its settings.
+//! The registry's file: a table of redb with an endpoint a row, as the JSON of its settings, and one
+//! with a DID document a row, as it came.
 //!
 //! Processes share it, so that a gateway and the one that replaces it have it open at once.
 
@@ -14,9 +15,12 @@ use redb::{
     TableError,
 };
 
-use crate::config::Endpoint;
+use bytes::Bytes;
+
+use crate::{config::Endpoint, documents::Published};
 
 const ENDPOINTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("endpoints");
+const DOCUMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("documents");
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 
 /// What the rows look like. A file with a higher number is of a later version of this program.
@@ -62,6 +66,17 @@ from_redb!(DatabaseError TransactionError TableError StorageError CommitError);
 pub(super) enum Edit {
     Put(Arc<Endpoint>),
     Remove(String),
+    PutDocument(Arc<Published>),
+    RemoveDocument(String),
+}
+
+/// What the file holds.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// Every endpoint, by name.
+    pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    /// Every document, by DID.
+    pub(crate) documents: Vec<(String, Bytes)>,
 }
 
 /// The registry's file. Calls block.
@@ -80,12 +95,12 @@ impl Store {
         }
     }
 
-    /// Every endpoint of the file, by name. A row that this version cannot use stays as it is and is
+    /// All that the file holds. An endpoint that this version cannot use stays as it is and is
     /// left out with a warning.
     ///
     /// # Errors
     /// The file cannot be read, or is none of ours.
-    pub(crate) fn load(&mut self) -> Result<Vec<Arc<Endpoint>>, StoreError> {
+    pub(crate) fn load(&mut self) -> Result<Kept, StoreError> {
         let loaded = self.read();
         loaded.map_err(|kind| self.error(kind))
     }
@@ -108,7 +123,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::load`].
-    pub(super) fn load_behind_others(&mut self) -> Result<Vec<Arc<Endpoint>>, StoreError> {
+    pub(super) fn load_behind_others(&mut self) -> Result<Kept, StoreError> {
         if self.database.is_some() || self.path.exists() {
             let behind = self.write(&[], || false);
             behind.map_err(|kind| self.error(kind))?;
@@ -121,9 +136,9 @@ impl Store {
         StoreError { path, kind }
     }
 
-    fn read(&mut self) -> Result<Vec<Arc<Endpoint>>, Kind> {
+    fn read(&mut self) -> Result<Kept, Kind> {
         if self.database.is_none() && !self.path.try_exists()? {
-            return Ok(Vec::new());
+            return Ok(Kept::default());
         }
         let transaction = self.database()?.begin_read()?;
         match transaction.open_table(ABOUT) {
@@ -133,7 +148,7 @@ impl Store {
                     return Err(Kind::Later(format));
                 }
             }
-            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            Err(TableError::TableDoesNotExist(_)) => return Ok(Kept::default()),
             Err(error) => return Err(error.into()),
         }
         let mut endpoints = Vec::new();
@@ -150,7 +165,23 @@ impl Store {
                 }
             }
         }
-        Ok(endpoints)
+        let mut documents = Vec::new();
+        match transaction.open_table(DOCUMENTS) {
+            Ok(table) => {
+                for row in table.iter()? {
+                    let (did, bytes) = row?;
+                    let bytes = Bytes::copy_from_slice(bytes.value());
+                    documents.push((did.value().to_owned(), bytes));
+                }
+            }
+            // Of a file that had none yet.
+            Err(TableError::TableDoesNotExist(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Kept {
+            endpoints,
+            documents,
+        })
     }
 
     fn write(&mut self, edits: &[Edit], may: impl FnOnce() -> bool) -> Result<bool, Kind> {
@@ -162,6 +193,7 @@ impl Store {
         {
             transaction.open_table(ABOUT)?.insert("format", FORMAT)?;
             let mut table = transaction.open_table(ENDPOINTS)?;
+            let mut documents = transaction.open_table(DOCUMENTS)?;
             for edit in edits {
                 match edit {
                     Edit::Put(endpoint) => {
@@ -170,6 +202,12 @@ impl Store {
                     }
                     Edit::Remove(name) => {
                         table.remove(name.as_str())?;
+                    }
+                    Edit::PutDocument(document) => {
+                        documents.insert(document.did().as_str(), &document.bytes[..])?;
+                    }
+                    Edit::RemoveDocument(did) => {
+                        documents.remove(did.as_str())?;
                     }
                 }
             }
@@ -238,7 +276,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("deeper/endpoints.redb");
         let mut store = Store::new(path.clone());
-        assert_eq!(store.load().unwrap(), []);
+        assert_eq!(store.load().unwrap().endpoints, []);
         assert!(!path.exists());
         let (a, b) = (named("a"), named("b"));
         assert!(
@@ -246,14 +284,14 @@ mod tests {
                 .commit(&[Edit::Put(b.clone()), Edit::Put(a.clone())], || true)
                 .unwrap()
         );
-        assert_eq!(store.load().unwrap(), [a, b.clone()]);
+        assert_eq!(store.load().unwrap().endpoints, [a, b.clone()]);
         assert!(
             store
                 .commit(&[Edit::Remove("a".to_owned())], || true)
                 .unwrap()
         );
         drop(store);
-        assert_eq!(Store::new(path.clone()).load().unwrap(), [b]);
+        assert_eq!(Store::new(path.clone()).load().unwrap().endpoints, [b]);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
@@ -270,11 +308,11 @@ mod tests {
         let path = directory.path().join("endpoints.redb");
         let (mut one, mut other) = (Store::new(path.clone()), Store::new(path));
         assert!(one.commit(&[Edit::Put(named("a"))], || true).unwrap());
-        assert_eq!(other.load().unwrap(), [named("a")]);
+        assert_eq!(other.load().unwrap().endpoints, [named("a")]);
         assert!(other.commit(&[Edit::Put(named("b"))], || true).unwrap());
-        assert_eq!(one.load().unwrap(), [named("a"), named("b")]);
+        assert_eq!(one.load().unwrap().endpoints, [named("a"), named("b")]);
         assert!(!one.commit(&[Edit::Put(named("c"))], || false).unwrap());
-        let all = other.load_behind_others().unwrap();
+        let all = other.load_behind_others().unwrap().endpoints;
         assert_eq!(all, [named("a"), named("b")]);
     }
 
@@ -298,7 +336,7 @@ mod tests {
         put("b", b"{\"name\": \"b\", \"of_a_later_version\": true}");
         put("c", &serde_json::to_vec(&*named("other")).unwrap());
         put("d", b"{\"name\": \"d\", \"receivers\": []}");
-        assert_eq!(store.load().unwrap(), [named("a")]);
+        assert_eq!(store.load().unwrap().endpoints, [named("a")]);
         let database = store.database().unwrap();
         let rows = database
             .begin_read()

@@ -3,7 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::atomic::Ordering::Relaxed,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,6 +18,7 @@ use super::{
     upload::{Upload, UploadError},
 };
 use crate::{
+    documents::Published,
     error::ProxyError,
     pick::pick,
     policy::Governed,
@@ -29,7 +30,7 @@ use crate::{
 const TRIES: usize = 3;
 
 /// Why a request got no answer from behind the gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Failure {
     /// The caller left: there is nobody to answer.
     Gone,
@@ -37,6 +38,9 @@ pub(crate) enum Failure {
     Refused(ProxyError),
     /// The caller asked about CORS, and is told.
     Preflight,
+    /// The caller asked for a DID document that is hosted here, and gets it; `None` where the method
+    /// is not one that documents have.
+    Document(Option<Arc<Published>>),
 }
 
 impl From<ProxyError> for Failure {
@@ -78,10 +82,14 @@ pub(crate) async fn forward<D: Downstream>(
     exchange.is_from(head.client_addr.as_ref());
     // Both are ASCII by their grammar; anything else routes nowhere.
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    let (authority, target) = (text(&head.authority), text(&head.target));
+    if let Some(found) = worker.shared.documents.at(authority, target) {
+        let document = found.ok_or(ProxyError::NoEndpoint)?;
+        let reads = matches!(&head.method[..], b"GET" | b"HEAD");
+        return Err(Failure::Document(reads.then_some(document)));
+    }
     let routes = worker.shared.routes.now();
-    let endpoint = routes
-        .find(text(&head.authority), text(&head.target))?
-        .clone();
+    let endpoint = routes.find(authority, target)?.clone();
     drop(routes);
     exchange.endpoint = Some(endpoint.clone());
     if let Some(policy) = &endpoint.policy {
@@ -139,7 +147,7 @@ pub(crate) async fn forward<D: Downstream>(
             }
             Err(failure) => failure,
         };
-        if !request.goes_on_after(failure) {
+        if !request.goes_on_after(&failure) {
             return Err(failure);
         }
         worker.metrics.retries.fetch_add(1, Relaxed);
@@ -161,12 +169,12 @@ impl Outgoing {
     /// Whether it may be sent to another tunnel after `failure`, and prepares it: where no byte of
     /// it reached the app, or once where a tunnel was lost and processing it twice does what
     /// processing it once does (RFC 9110 section 9.2.2). Upgrades are never retried (ANPX 3.7).
-    fn goes_on_after(&mut self, failure: Failure) -> bool {
+    fn goes_on_after(&mut self, failure: &Failure) -> bool {
         let Failure::Refused(error) = failure else {
             return false;
         };
         let safe = error.is_retry_safe()
-            || (error == ProxyError::TunnelLost
+            || (*error == ProxyError::TunnelLost
                 && self.is_idempotent()
                 && std::mem::take(&mut self.may_repeat));
         safe && !self.is_upgrade() && self.upload.rewind()

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::config::{Config, Endpoint};
 
-pub(crate) use path::normalized;
+pub(crate) use path::{host_of, normalized};
 pub(crate) use served::{HostRule, Owners, Place, Served, Source};
 pub(crate) use table::{LeftOut, Table, Taken};
 
@@ -77,7 +77,8 @@ impl Routes {
     }
 }
 
-/// The endpoints of a valid configuration, and those of the registry that do not collide with them.
+/// The endpoints of a valid configuration, and those of the registry and of DIDs that do not collide
+/// with them.
 pub(crate) fn arranged(before: &Table, config: &Config, registered: Vec<Arc<Endpoint>>) -> Table {
     let mut table = Table::default();
     let put = |mut served: Served, table: &mut Table| {
@@ -98,6 +99,17 @@ pub(crate) fn arranged(before: &Table, config: &Config, registered: Vec<Arc<Endp
                 tracing::warn!(endpoint = settings.name, %taken, "an endpoint of the registry is left out");
             }
             table.leave_out(settings, taken);
+        }
+    }
+    for served in before.iter().filter(|s| s.source == Source::Did) {
+        let did = served.name.parse().ok();
+        let endpoint = did.and_then(|did| config.endpoint_of(&did).ok());
+        let Some(mut now) = endpoint.map(|e| Served::of_did(&e, config)) else {
+            continue;
+        };
+        now.follow(served);
+        if let Err(taken) = table.insert_of_did(Arc::new(now)) {
+            tracing::warn!(did = served.name, %taken, "a DID has lost its endpoint");
         }
     }
     table
@@ -311,6 +323,57 @@ mod tests {
         r.configure(&config(vec![endpoint("z", "/d")]));
         assert_eq!(find(&r, "h", "/x"), Ok("b".to_owned()));
         assert_eq!(why("d"), Some(Taken::Place("z".to_owned(), Source::Config)));
+    }
+
+    #[test]
+    fn endpoints_of_dids_take_nothing_from_others() {
+        let r = routes(&[
+            ("root", None, "/"),
+            ("team", None, "/team"),
+            ("in", None, "/x/in"),
+        ]);
+        let of_did = |path: &str| {
+            let endpoint = Endpoint {
+                name: format!("did:wba:a.example{}", path.replace('/', ":")),
+                path: path.to_owned(),
+                owner: Some(Owner::Did(path.to_owned())),
+                ..Endpoint::default()
+            };
+            Arc::new(Served::of_did(&endpoint, &Config::default()))
+        };
+        let add = |path: &str| r.change(|table| table.insert_of_did(of_did(path)));
+        let config = |name: &str| (name.to_owned(), Source::Config);
+        let did = |name: &str| (format!("did:wba:a.example{name}"), Source::Did);
+        let within = |(name, source)| Err(Taken::Within(name, source));
+        assert_eq!(add("/team/alice"), within(config("team")));
+        assert_eq!(
+            add("/team"),
+            Err(Taken::Place("team".to_owned(), Source::Config))
+        );
+        // Around what is configured, which is longer, and keeps its requests.
+        assert_eq!(add("/x"), Ok(()));
+        assert_eq!(find(&r, "h", "/x/in/y"), Ok("in".to_owned()));
+        assert_eq!(find(&r, "h", "/x/y"), Ok("did:wba:a.example:x".to_owned()));
+        assert_eq!(add("/x/y"), within(did(":x")));
+        assert_eq!(add("/a/b/c"), Ok(()));
+        let (name, source) = did(":a:b:c");
+        assert_eq!(add("/a"), Err(Taken::Around(name, source)));
+        assert_eq!(add("/a/d"), Ok(()));
+        assert_eq!(find(&r, "h", "/a/d/did.json"), Ok("root".to_owned()));
+
+        let room = |path: &str| {
+            let mut moved = Vec::new();
+            let _ = r.change(|table| {
+                moved = table.make_room(&Place::new(None, path));
+                Ok::<(), Infallible>(())
+            });
+            moved.len()
+        };
+        assert_eq!(
+            (room("/"), room("/a/b/c/d"), room("/a"), room("/a")),
+            (0, 0, 2, 0)
+        );
+        assert_eq!(find(&r, "h", "/a/d"), Ok("root".to_owned()));
     }
 
     #[test]

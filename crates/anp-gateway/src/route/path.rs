@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// The host of an authority in lower case, without its port and without a dot at its end.
-pub(super) fn host_of(authority: &str) -> Cow<'_, str> {
+pub(crate) fn host_of(authority: &str) -> Cow<'_, str> {
     let host = match authority.rfind([':', ']']) {
         Some(at) if authority.as_bytes()[at] == b':' => &authority[..at],
         _ => authority,

@@ -42,6 +42,8 @@ pub(crate) enum Source {
     Config,
     /// The registry: it comes and goes by the admin listener.
     Registry,
+    /// Nowhere: a DID has it by its name, and it comes and goes with that DID's tunnels.
+    Did,
 }
 
 /// Who may serve an endpoint.
@@ -100,6 +102,14 @@ impl Served {
         }
     }
 
+    /// The endpoint that a DID has by its name, with a pool of its own.
+    pub(crate) fn of_did(endpoint: &Endpoint, config: &Config) -> Self {
+        Self {
+            source: Source::Did,
+            ..Self::new(endpoint, config)
+        }
+    }
+
     /// The endpoint of a gateway that is open: every request, whichever receiver.
     pub(crate) fn open(config: &Config) -> Self {
         Self {
@@ -139,6 +149,7 @@ impl Source {
         match self {
             Self::Config => "config",
             Self::Registry => "registry",
+            Self::Did => "did",
         }
     }
 }
@@ -148,6 +159,7 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Self::Config => "configuration",
             Self::Registry => "registry",
+            Self::Did => "identities",
         })
     }
 }

@@ -49,6 +49,12 @@ pub(crate) enum Taken {
     /// Its host and path are another's.
     #[error("endpoint {0:?} of the {1} has this host and path")]
     Place(String, Source),
+    /// Its path is below another's.
+    #[error("endpoint {0:?} of the {1} has a path above this one")]
+    Within(String, Source),
+    /// Another's path is below its own.
+    #[error("endpoint {0:?} of the {1} has a path below this one")]
+    Around(String, Source),
 }
 
 impl Table {
@@ -77,6 +83,49 @@ impl Table {
         }
         self.by_name.insert_mut(served.name.clone(), served);
         Ok(())
+    }
+
+    /// Adds the endpoint of a DID, unless anybody would lose by it: requests below an endpoint of
+    /// configuration or registry are that one's, but for `/`, and two DIDs are not within each other,
+    /// since each would get the other's requests while that is away.
+    ///
+    /// # Errors
+    /// Its place is another's, in whole or in part.
+    pub(crate) fn insert_of_did(&mut self, served: Arc<Served>) -> Result<(), Taken> {
+        if let Some(root) = self.rule(&served.place.host) {
+            let mut node = Some(root);
+            for (depth, step) in segments(&served.place.prefix).enumerate() {
+                let above = node.and_then(|node| node.endpoint.as_deref());
+                if let Some(other) = above.filter(|o| depth > 0 || o.source == Source::Did) {
+                    return Err(Taken::Within(other.name.clone(), other.source));
+                }
+                node = node.and_then(|node| node.children.get(step));
+            }
+            let below = node.and_then(|node| node.children.values().find_map(Node::any_of_did));
+            if let Some(other) = below {
+                return Err(Taken::Around(other.name.clone(), other.source));
+            }
+        }
+        self.insert(served)
+    }
+
+    /// Takes out the endpoints of DIDs that have `place` or are within it, but for `/`: what is
+    /// written down comes before what a name gives.
+    pub(crate) fn make_room(&mut self, place: &Place) -> Vec<Arc<Served>> {
+        let mut found = Vec::new();
+        let mut steps = segments(&place.prefix);
+        let root = self.rule(&place.host);
+        let node = steps.try_fold(root, |node, step| Some(node?.children.get(step)));
+        if let Some(node) = node.flatten() {
+            match place.prefix.is_empty() {
+                true => found.extend(node.of_did().cloned()),
+                false => node.all_of_did(&mut found),
+            }
+        }
+        for served in &found {
+            self.remove(&served.name);
+        }
+        found
     }
 
     /// Takes an endpoint out.
@@ -218,13 +267,18 @@ impl Table {
         child(rules, host)
     }
 
+    /// The paths of a rule.
+    fn rule(&self, host: &HostRule) -> Option<&Node> {
+        match host {
+            HostRule::Exact(host) => self.exact.get(host),
+            HostRule::Below(suffix) => self.below.get(suffix),
+            HostRule::Any => Some(&self.any),
+        }
+    }
+
     /// The endpoint at exactly this place.
     fn at(&self, place: &Place) -> Option<&Arc<Served>> {
-        let root = match &place.host {
-            HostRule::Exact(host) => self.exact.get(host)?,
-            HostRule::Below(suffix) => self.below.get(suffix)?,
-            HostRule::Any => &self.any,
-        };
+        let root = self.rule(&place.host)?;
         let mut steps = segments(&place.prefix);
         let node = steps.try_fold(root, |node, step| node.children.get(step));
         node?.endpoint.as_ref()
@@ -268,10 +322,37 @@ impl Node {
         self.endpoint.is_none() && self.children.is_empty()
     }
 
+    /// The endpoint here, where it is a DID's.
+    fn of_did(&self) -> Option<&Arc<Served>> {
+        self.endpoint.as_ref().filter(|s| s.source == Source::Did)
+    }
+
+    /// An endpoint of a DID, here or below.
+    fn any_of_did(&self) -> Option<&Arc<Served>> {
+        let below = || self.children.values().find_map(Self::any_of_did);
+        self.of_did().or_else(below)
+    }
+
+    /// Every endpoint of a DID, here and below.
+    fn all_of_did(&self, found: &mut Vec<Arc<Served>>) {
+        found.extend(self.of_did().cloned());
+        self.children
+            .values()
+            .for_each(|node| node.all_of_did(found));
+    }
+
+    /// The endpoint here, where it may serve `documents` of DIDs, or others.
+    fn serves(&self, documents: bool) -> Option<&Arc<Served>> {
+        let endpoint = self.endpoint.as_ref();
+        endpoint.filter(|s| !documents || s.source != Source::Did)
+    }
+
     /// The endpoint with the longest prefix of whole segments. Takes as long as the prefixes of this
-    /// tree are deep, whatever `path` is.
+    /// tree are deep, whatever `path` is. Documents of DIDs are no DID's to serve: who has a path
+    /// could say who is who below it.
     fn longest(&self, path: &[u8]) -> Option<&Arc<Served>> {
-        let mut longest = self.endpoint.as_ref();
+        let documents = path.ends_with(b"/did.json");
+        let mut longest = self.serves(documents);
         let mut node = self;
         let mut rest = path.strip_prefix(b"/");
         while let Some(path) = rest.filter(|_| !node.children.is_empty()) {
@@ -281,7 +362,7 @@ impl Node {
                 break;
             };
             node = next;
-            longest = node.endpoint.as_ref().or(longest);
+            longest = node.serves(documents).or(longest);
             rest = end.and_then(|end| path.get(end + 1..));
         }
         longest

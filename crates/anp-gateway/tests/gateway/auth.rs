@@ -2,138 +2,14 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use anp_auth::{
-    AuthForm, Identity, KeyKind, NewIdentity, Signer, Target, TokenHash, create, new_token,
-    write_secret,
+use anp_auth::{TokenHash, new_token};
+use anp_gateway::{Config, Endpoint, Shutdown, config::PresharedToken};
+use anp_tunnel::units::Span;
+
+use super::{
+    identity::{Tenant, V2, bearer, config, endpoint, shake, token_of, tunnel},
+    support::{self, soon},
 };
-use anp_gateway::{
-    Config, Endpoint, Shutdown,
-    config::{Auth, PresharedToken},
-};
-use anp_tunnel::{TunnelConfig, Version, units::Span};
-use anpx::session::Role;
-use tempfile::TempDir;
-
-use super::support::{self, Caller, Receiver, Running, soon};
-
-/// Somebody with an identity: the files of it, and what signs.
-struct Tenant {
-    identity: Identity,
-    signer: Signer,
-    dir: TempDir,
-}
-
-impl Tenant {
-    fn new(name: &str) -> Self {
-        let identity = create(&NewIdentity {
-            host: "did.example".into(),
-            port: None,
-            path: vec![name.into()],
-            kind: KeyKind::Ed25519,
-        })
-        .unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let (document, key) = (dir.path().join("did.json"), dir.path().join("key.pem"));
-        std::fs::write(&document, identity.document.to_string()).unwrap();
-        write_secret(&key, &identity.private_key_pem).unwrap();
-        let signer = Signer::load(&document, &key).unwrap();
-        Self {
-            identity,
-            signer,
-            dir,
-        }
-    }
-
-    fn owner(&self) -> Option<anp_gateway::Owner> {
-        Some(self.identity.did.as_str().parse().unwrap())
-    }
-
-    /// The headers of a handshake, signed for the name `host`.
-    fn proof(&self, host: &str) -> Vec<(String, String)> {
-        let url = format!("ws://{host}/anpx");
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let now = i64::try_from(now.unwrap().as_secs()).unwrap();
-        let target = Target::of("GET", &url).unwrap();
-        let headers = self.signer.headers(AuthForm::Signature, &target, None, now);
-        let mut fields = vec![("Host".to_owned(), host.to_owned())];
-        fields.extend(
-            headers
-                .unwrap()
-                .into_iter()
-                .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())),
-        );
-        fields
-    }
-}
-
-fn endpoint(name: &str, owner: Option<anp_gateway::Owner>) -> Endpoint {
-    Endpoint {
-        name: name.into(),
-        path: format!("/{name}"),
-        owner,
-        ..Endpoint::default()
-    }
-}
-
-/// A gateway that knows `tenants`, each with an endpoint of its name.
-fn config(tenants: &[(&str, &Tenant)]) -> Config {
-    let mut config = support::config();
-    config.endpoints = tenants
-        .iter()
-        .map(|(name, tenant)| endpoint(name, tenant.owner()))
-        .collect();
-    let mut auth = Auth {
-        public_names: vec!["gw.example".parse().unwrap()],
-        ..Auth::default()
-    };
-    auth.resolver.documents = tenants
-        .iter()
-        .map(|(_, tenant)| tenant.dir.path().join("did.json"))
-        .collect();
-    config.auth = Some(auth);
-    config
-}
-
-/// Sends a handshake; the head of the answer and the connection.
-async fn shake(
-    running: &Running,
-    fields: &[(String, String)],
-    more: &[(&str, &str)],
-) -> (String, Caller) {
-    let mut caller = Caller::connect(running.tunnel).await;
-    let mut request = String::from(
-        "GET /anpx HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n",
-    );
-    let fields = fields.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-    for (name, value) in fields.chain(more.iter().copied()) {
-        request.push_str(&format!("{name}: {value}\r\n"));
-    }
-    request.push_str("\r\n");
-    caller.send(&request).await;
-    let head = caller.head().await;
-    (head, caller)
-}
-
-const V2: (&str, &str) = ("Sec-WebSocket-Protocol", "anpx.v2");
-
-async fn tunnel(caller: Caller) -> Receiver {
-    Receiver::on(caller, Version::V2, TunnelConfig::new(Role::Receiver)).await
-}
-
-fn token_of(head: &str) -> String {
-    let Some((_, rest)) = head.split_once("access_token=\"") else {
-        panic!("no token: {head}");
-    };
-    rest.split('"').next().unwrap().to_owned()
-}
-
-fn bearer(token: &str) -> Vec<(String, String)> {
-    vec![
-        ("Host".into(), "gw.example".into()),
-        ("Authorization".into(), format!("Bearer {token}")),
-    ]
-}
 
 #[tokio::test]
 async fn whoever_proves_it_serves_what_is_his_and_nobody_else_does() {
@@ -258,6 +134,36 @@ async fn a_tunnel_ends_when_its_permission_does() {
     assert!(!bob.driver.is_finished());
     let (head, _) = shake(&running, &bearer(&token), &[V2]).await;
     assert!(head.starts_with("HTTP/1.1 401"), "{head}");
+}
+
+/// Row 12: removed while it is connected.
+#[tokio::test]
+async fn a_did_that_is_no_longer_allowed_is_closed() {
+    let (alice, bob) = (Tenant::new("alice"), Tenant::new("bob"));
+    let mut config = config(&[]);
+    config.open = Some(true);
+    let auth = config.auth.as_mut().unwrap();
+    let rule = |tenant: &Tenant| tenant.identity.did.as_str().parse().unwrap();
+    auth.allow = vec![rule(&alice), rule(&bob)];
+    let documents = [&alice, &bob].map(|tenant| tenant.dir.path().join("did.json"));
+    auth.resolver.documents = documents.to_vec();
+    let mut fewer = config.clone();
+    fewer.auth.as_mut().unwrap().allow.remove(0);
+    let bound = anp_gateway::Gateway::bind(config).await.unwrap();
+    let bound = bound.reads(move || Ok(fewer.clone()));
+    let reloader = bound.reloader();
+    let running = support::run(bound);
+    let mut held = Vec::new();
+    for tenant in [&alice, &bob] {
+        let (head, caller) = shake(&running, &tenant.proof("gw.example"), &[V2]).await;
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        held.push(tunnel(caller).await);
+    }
+    reloader.reload().unwrap();
+    let bob = held.pop().unwrap();
+    let closed = soon(held.pop().unwrap().driver).await.unwrap();
+    assert_eq!(closed.code.map(|code| code.0), Some(4004));
+    assert!(!bob.driver.is_finished());
 }
 
 #[tokio::test]

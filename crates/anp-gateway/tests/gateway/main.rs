@@ -12,13 +12,19 @@ mod body;
 #[cfg(test)]
 mod cors;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod places;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]

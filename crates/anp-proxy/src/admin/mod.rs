@@ -2,16 +2,18 @@
 
 mod args;
 mod client;
+mod document;
 mod endpoint;
 mod table;
 
 use serde_json::{Value, json};
 
-pub(crate) use args::{AdminArgs, EndpointArgs};
+pub(crate) use args::{AdminArgs, EndpointArgs, Target};
+pub(crate) use document::{hosted, list_documents, publish, publish_quietly, withdraw};
 pub(crate) use endpoint::endpoint;
 
 use crate::{config::Loaded, exit::Failure, stdout};
-use args::{AdminCommand, CloseArgs, Target};
+use args::{AdminCommand, CloseArgs};
 use client::Client;
 use table::{bytes, number, pairs, span, sum, table, text};
 
@@ -76,10 +78,7 @@ async fn all(client: &Client, list: &str) -> Result<Value, Failure> {
             items.extend(more);
         }
         match page.get("next").and_then(Value::as_str) {
-            // Names and ids need no escaping; a gateway that says otherwise is none.
-            Some(next) if next.bytes().all(|b| b.is_ascii_graphic()) => {
-                after = format!("&after={next}");
-            }
+            Some(next) => after = format!("&after={}", escaped(next)),
             _ => return Ok(json!({ list: items })),
         }
     }
@@ -87,11 +86,13 @@ async fn all(client: &Client, list: &str) -> Result<Value, Failure> {
 
 /// The path of `name`, which stands in it as it is.
 fn path_of(list: &str, name: &str) -> Result<String, Failure> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    // A DID, too, stands there as it is.
+    let plain =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':' | b'%' | b'~');
     match !name.is_empty() && name.bytes().all(plain) {
         true => Ok(format!("/{list}/{name}")),
         false => Err(Failure::usage(format!(
-            "{name:?} is no name: expected 1 to 64 of 0-9 A-Z a-z . _ -"
+            "{name:?} is no name: expected 1 to 64 of 0-9 A-Z a-z . _ -, or a DID"
         ))),
     }
 }
@@ -104,15 +105,21 @@ fn closing(args: &CloseArgs) -> Result<String, Failure> {
         "?mode=drain"
     };
     if let Some(reason) = &args.reason {
-        target += "&reason=";
-        for byte in reason.bytes() {
-            match byte.is_ascii_alphanumeric() {
-                true => target.push(char::from(byte)),
-                false => target += &format!("%{byte:02X}"),
-            }
-        }
+        target += &format!("&reason={}", escaped(reason));
     }
     Ok(target)
+}
+
+/// Text as it can stand in a query.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() {
+            true => escaped.push(char::from(byte)),
+            false => escaped += &format!("%{byte:02X}"),
+        }
+    }
+    escaped
 }
 
 fn stats_of(stats: &Value) -> String {
@@ -142,9 +149,10 @@ fn stats_of(stats: &Value) -> String {
         (
             "endpoints",
             format!(
-                "{} configured, {} of the registry, {} left out",
+                "{} configured, {} of the registry, {} of DIDs, {} left out",
                 text(stats, "/endpoints/config"),
                 text(stats, "/endpoints/registry"),
+                text(stats, "/endpoints/did"),
                 text(stats, "/endpoints/left_out"),
             ),
         ),

@@ -6,6 +6,8 @@ use anp_auth::{AuthForm, KeyKind, resolver::Place};
 use anp_gateway::Network;
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::admin::Target;
+
 /// What to do with an identity.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DidCommand {
@@ -13,6 +15,7 @@ pub(crate) enum DidCommand {
     #[command(after_help = "\
 Examples:
   anp-proxy did new example.com/agents/alice
+  anp-proxy did new gateway.example/alice --publish    at a gateway with hosted_domain
   anp-proxy did new example.com:8443 --key p256 --out /etc/anp-proxy")]
     New(NewArgs),
     /// Say what a DID or a document means: where it is published, which keys may sign
@@ -23,13 +26,29 @@ Examples:
     Show(ShowArgs),
     /// Fetch a document as a gateway would, and say what happens at each step
     ///
-    /// Exit code 1 if a gateway would not accept it.
+    /// With --config it is fetched exactly as the gateway of that configuration does. Exit code 1 if a
+    /// gateway would not accept it.
     #[command(after_help = "\
 Examples:
   anp-proxy did check did:wba:example.com:agents:alice
   anp-proxy did check did.json        also: is what is published the same?
+  anp-proxy did check did.json --config gateway.toml
   anp-proxy did check did.json --at did.lab=10.0.0.5:8443 --ca-file lab-ca.pem")]
     Check(CheckArgs),
+    /// Have a gateway host a document: one whose gateway.auth.hosted_domain is that of the DID
+    ///
+    /// Speaks to its admin listener.
+    #[command(after_help = "\
+Example:
+  anp-proxy did publish did.json")]
+    Publish(PublishArgs),
+    /// List the documents that a gateway hosts
+    List(ListArgs),
+    /// Have a gateway host a document no more; the tunnels of its DID end
+    #[command(after_help = "\
+Example:
+  anp-proxy did withdraw did:wba:gateway.example:alice:e1_…")]
+    Withdraw(WithdrawArgs),
     /// Print the headers that prove an identity to one service, for curl
     ///
     /// They are good for one request within 5 minutes.
@@ -53,6 +72,38 @@ pub(crate) struct NewArgs {
     /// Directory for did.json and key.pem, which must not be there yet
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub(crate) out: PathBuf,
+    /// Have the gateway at --admin host the document
+    #[arg(long)]
+    pub(crate) publish: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// Arguments of `did publish`.
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    /// File with the document
+    #[arg(value_name = "FILE")]
+    pub(crate) document: PathBuf,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// Arguments of `did list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// Arguments of `did withdraw`.
+#[derive(Debug, Args)]
+pub(crate) struct WithdrawArgs {
+    /// The DID
+    #[arg(value_name = "DID")]
+    pub(crate) did: String,
+    #[command(flatten)]
+    pub(crate) target: Target,
 }
 
 /// Kinds of keys, as they are written on the command line.

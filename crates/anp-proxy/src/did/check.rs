@@ -3,38 +3,27 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use anp_auth::{
-    Document,
+    Did, Document,
     resolver::{HttpsResolver, ResolveError, ResolverConfig, Step},
 };
 
-use super::{Subject, args::CheckArgs, show};
-use crate::{FAILURE, SUCCESS, exit::Failure, stdout};
+use anp_gateway::config::Auth;
 
-/// Fetches a document and says what happened.
+use super::{Subject, args::CheckArgs, show};
+use crate::{FAILURE, SUCCESS, admin, config::Loaded, exit::Failure, stdout};
+
+/// Fetches a document and says what happened. Where there is a configuration of a gateway that knows
+/// identities, it is done as that gateway does it.
 ///
 /// # Errors
 /// What was given cannot be used; that a gateway would refuse is the exit code.
-pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
+pub(super) fn run(args: &CheckArgs, loaded: &Loaded) -> Result<u8, Failure> {
     let subject = Subject::read(&args.subject)?;
     let did = subject.did();
-    let mut ports = args.allow_port.clone();
-    ports.push(443);
-    if args.allow_port.is_empty() {
-        ports.extend(did.port());
-    }
-    let networks = args.allow_network.clone();
-    let config = ResolverConfig {
-        ca_file: args.ca_file.clone(),
-        hosts: args
-            .at
-            .iter()
-            .map(|at| (at.host.clone(), at.place))
-            .collect(),
-        also_allow: Some(Arc::new(move |address| {
-            networks.iter().any(|network| network.contains(address))
-        })),
-        allowed_ports: ports,
-        ..ResolverConfig::default()
+    let gateway = &loaded.config.gateway;
+    let config = match &gateway.auth {
+        Some(auth) => configured(args, auth)?,
+        None => by_flags(args, did),
     };
     let resolver =
         HttpsResolver::new(&config).map_err(|error| Failure::usage(error.to_string()))?;
@@ -43,17 +32,32 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
         .build()
         .map_err(|error| Failure::runtime(format!("cannot start an event loop: {error}")))?;
     stdout::say(&format!("ok    {did} is a DID that gateways read"));
-    if did.port().is_some_and(|port| port != 443) {
-        stdout::say(
+    match &gateway.auth {
+        Some(_) => admission(gateway, did),
+        None if did.port().is_some_and(|port| port != 443) => stdout::say(
             "note  it has a port; a gateway must allow that port (gateway.auth.resolver.allowed_ports)",
-        );
+        ),
+        None => {}
     }
-    let found = runtime.block_on(resolver.explain(did, |step| stdout::say(&line(step))));
-    let published = match found {
-        Ok(document) => document,
-        Err(error) => {
-            stdout::say(&format!("FAIL  {error}{}", advice(&error)));
-            return Ok(FAILURE);
+    let published = if gateway.auth.as_ref().is_some_and(|auth| auth.hosts(did)) {
+        stdout::say("ok    the gateway hosts the documents of its domain, and is asked for it");
+        match admin::hosted(did, loaded) {
+            Ok(document) => Arc::new(document),
+            Err(failure) => {
+                stdout::say(&format!(
+                    "FAIL  {failure}\n      see anp-proxy did list and publish"
+                ));
+                return Ok(FAILURE);
+            }
+        }
+    } else {
+        let found = runtime.block_on(resolver.explain(did, |step| stdout::say(&line(step))));
+        match found {
+            Ok(document) => document,
+            Err(error) => {
+                stdout::say(&format!("FAIL  {error}{}", advice(&error)));
+                return Ok(FAILURE);
+            }
         }
     };
     let bound = match did.binding() {
@@ -85,6 +89,51 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     })
 }
 
+/// How the gateway of a configuration fetches.
+fn configured(args: &CheckArgs, auth: &Auth) -> Result<ResolverConfig, Failure> {
+    if args.ca_file.is_some()
+        || !(args.at.is_empty() && args.allow_network.is_empty() && args.allow_port.is_empty())
+    {
+        return Err(Failure::usage(
+            "--ca-file, --at, --allow-network and --allow-port are for a check without a \
+             configuration; the one that is given has [gateway.auth.resolver]",
+        ));
+    }
+    let config = auth.resolver.config();
+    config.map_err(|error| Failure::usage(format!("gateway.auth.resolver.documents: {error}")))
+}
+
+/// How a gateway fetches that these flags describe.
+fn by_flags(args: &CheckArgs, did: &Did) -> ResolverConfig {
+    let mut ports = args.allow_port.clone();
+    ports.push(443);
+    if args.allow_port.is_empty() {
+        ports.extend(did.port());
+    }
+    let networks = args.allow_network.clone();
+    let at = args.at.iter();
+    ResolverConfig {
+        ca_file: args.ca_file.clone(),
+        hosts: at.map(|at| (at.host.clone(), at.place)).collect(),
+        also_allow: Some(Arc::new(move |address| {
+            networks.iter().any(|network| network.contains(address))
+        })),
+        allowed_ports: ports,
+        ..ResolverConfig::default()
+    }
+}
+
+/// Says whether the configuration lets the DID come at all: nothing is fetched for others.
+fn admission(gateway: &anp_gateway::Config, did: &Did) {
+    stdout::say(match gateway.admits(did) {
+        true => "ok    the configuration lets it come",
+        false => {
+            "note  the configuration does not let it come: neither gateway.auth.allow, nor an owner of \
+             an endpoint, nor its name; only an owner in the registry of endpoints can"
+        }
+    });
+}
+
 /// True if both let the same keys sign.
 fn agree(a: &Document, b: &Document) -> bool {
     a.has_the_keys_of(b) && b.has_the_keys_of(a)
@@ -92,8 +141,9 @@ fn agree(a: &Document, b: &Document) -> bool {
 
 fn line(step: Step<'_>) -> String {
     match step {
+        Step::Known => "ok    its document is one of gateway.auth.resolver.documents".to_owned(),
         Step::Url(url) => format!("ok    its document is at {url}"),
-        Step::Configured(at) => format!("ok    --at says that the host is at {at}"),
+        Step::Configured(at) => format!("ok    the host is configured to be at {at}"),
         Step::LookedUp(sockets) => {
             let addresses: Vec<_> = sockets.iter().map(|s| s.ip().to_string()).collect();
             format!("ok    the host has the addresses {}", addresses.join(", "))

@@ -12,17 +12,24 @@ use anp_auth::{Did, Document, load_document};
 
 pub(crate) use args::DidCommand;
 
-use crate::{SUCCESS, exit::Failure};
+use crate::{SUCCESS, admin, config::Loaded, exit::Failure};
 
-/// Runs one of the commands.
+/// Runs one of the commands. Those that speak to a gateway, or as one, look into the configuration.
 ///
 /// # Errors
 /// What it was given cannot be used, or files cannot be read or written.
-pub(crate) fn run(command: &DidCommand) -> Result<u8, Failure> {
+pub(crate) fn run(
+    command: &DidCommand,
+    loaded: impl FnOnce() -> Result<Loaded, Failure>,
+) -> Result<u8, Failure> {
     match command {
-        DidCommand::New(args) => new::run(args).map(|()| SUCCESS),
+        DidCommand::New(args) if args.publish => new::run(args, Some(&loaded()?)),
+        DidCommand::New(args) => new::run(args, None),
         DidCommand::Show(args) => show::run(args).map(|()| SUCCESS),
-        DidCommand::Check(args) => check::run(args),
+        DidCommand::Check(args) => check::run(args, &loaded()?),
+        DidCommand::Publish(args) => admin::publish(&args.target, &args.document, &loaded()?),
+        DidCommand::List(args) => admin::list_documents(&args.target, &loaded()?),
+        DidCommand::Withdraw(args) => admin::withdraw(&args.target, &args.did, &loaded()?),
         DidCommand::Header(args) => header::run(args).map(|()| SUCCESS),
     }
 }

@@ -5,13 +5,15 @@ use std::{fs::OpenOptions, io::Write, path::Path};
 use anp_auth::{NewIdentity, create, write_secret};
 
 use super::args::NewArgs;
-use crate::{exit::Failure, stdout};
+use crate::{SUCCESS, admin, config::Loaded, exit::Failure, stdout};
 
-/// Makes an identity and writes its files.
+/// Makes an identity, writes its files and, where told of a gateway's configuration, has that gateway
+/// host the document.
 ///
 /// # Errors
-/// The place cannot be that of a DID, or a file is there already or cannot be written.
-pub(super) fn run(args: &NewArgs) -> Result<(), Failure> {
+/// The place cannot be that of a DID, a file is there already or cannot be written, or the gateway
+/// refused.
+pub(super) fn run(args: &NewArgs, gateway: Option<&Loaded>) -> Result<u8, Failure> {
     let new = parse(&args.place, args.key.into())?;
     let identity =
         create(&new).map_err(|error| Failure::usage(format!("{}: {error}", args.place)))?;
@@ -29,22 +31,30 @@ pub(super) fn run(args: &NewArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::runtime(error.to_string()))?;
     write(&document, &format!("{:#}\n", identity.document))
         .map_err(|error| Failure::runtime(format!("{}: {error}", document.display())))?;
+    let url = identity.did.document_url();
+    let hosting = match gateway {
+        None => format!("publish it at {url}"),
+        // The files stay, whatever comes of it: `did publish` tries again.
+        Some(loaded) => {
+            admin::publish_quietly(&args.target, &document, loaded)?;
+            format!("hosted by the gateway, for {url}")
+        }
+    };
     stdout::say(&format!(
         "{did}
 
 document     {document}
-             publish it at {url}
+             {hosting}
 private key  {key}
              stays here; whoever has it is {did}
 
 then         anp-proxy did check {document}
              anp-proxy receiver --did-document {document} --did-key {key} …",
         did = identity.did,
-        url = identity.did.document_url(),
         document = document.display(),
         key = key.display(),
     ));
-    Ok(())
+    Ok(SUCCESS)
 }
 
 /// Reads `HOST[:PORT][/PATH]`, with `https://` before it if somebody copies a URL.

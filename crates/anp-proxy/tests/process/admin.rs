@@ -124,7 +124,10 @@ fn endpoints_by_the_command_line() {
     }
 
     assert_eq!(said(&url, "admin tunnels"), "no tunnel is connected\n");
-    assert!(said(&url, "admin stats").contains("1 configured, 2 of the registry, 0 left out"));
+    assert!(
+        said(&url, "admin stats")
+            .contains("1 configured, 2 of the registry, 0 of DIDs, 0 left out")
+    );
     assert_eq!(said(&url, "admin reload"), "nothing has changed\n");
     let config = said(&url, "admin config");
     assert!(

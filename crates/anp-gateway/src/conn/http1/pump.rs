@@ -192,7 +192,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
                 upload.cancel();
                 Up::Failed(match failure {
                     Failure::Gone => Over::Gone,
-                    Failure::Refused(_) | Failure::Preflight => Over::Broken,
+                    Failure::Refused(_) | Failure::Preflight | Failure::Document(_) => Over::Broken,
                 })
             }
         }

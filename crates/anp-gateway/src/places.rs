@@ -1,0 +1,145 @@
+//! Endpoints that DIDs have by their names. One comes with the first tunnel of its DID, and goes some
+//! time after the last: meanwhile its callers are told to come again, and nobody else gets its place.
+
+use std::{collections::HashMap, time::Duration};
+
+use anp_auth::Did;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+use crate::{
+    config::{Config, NoPlace},
+    owner::Owner,
+    route::{Routes, Served, Source, Taken},
+};
+
+/// The DIDs whose endpoints are there by their names.
+#[derive(Debug)]
+pub(crate) struct Places {
+    routes: Arc<Routes>,
+    config: ArcSwap<Config>,
+    /// When a tunnel of each was last seen. Locked before what the routes lock.
+    seen: Mutex<HashMap<Did, Instant>>,
+}
+
+/// Why a DID did not get the endpoint of its name. `Display` is for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotPlaced {
+    /// There is none of this name.
+    #[error(transparent)]
+    Not(#[from] NoPlace),
+    /// It is another's, in whole or in part.
+    #[error(transparent)]
+    Taken(#[from] Taken),
+    /// As many DIDs as there may be tunnels have one.
+    #[error("as many DIDs have endpoints as there may be tunnels")]
+    Full,
+}
+
+impl NotPlaced {
+    /// What the DID itself is told.
+    pub(crate) fn public_text(&self) -> &'static str {
+        match self {
+            Self::Not(_) => "its name gives it no endpoint",
+            Self::Taken(_) => "the endpoint of its name is another's",
+            Self::Full => "too many identities have endpoints",
+        }
+    }
+}
+
+impl Places {
+    /// Of the DIDs that a valid `config` gives endpoints.
+    pub(crate) fn new(routes: Arc<Routes>, config: &Config) -> Self {
+        Self {
+            routes,
+            config: ArcSwap::from_pointee(config.clone()),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Takes up another valid configuration. The routes have done so.
+    pub(crate) fn follow(&self, config: &Config) {
+        self.config.store(Arc::new(config.clone()));
+    }
+
+    /// True if `did` may come for the sake of its name.
+    pub(crate) fn allow(&self, did: &Did) -> bool {
+        self.config.load().endpoint_of(did).is_ok()
+    }
+
+    /// Gives `did`, which is proven, the endpoint of its name, or leaves it to it.
+    ///
+    /// # Errors
+    /// It has none.
+    pub(crate) fn open(&self, did: &Did) -> Result<(), NotPlaced> {
+        let mut seen = self.seen.lock();
+        let config = self.config.load();
+        let endpoint = config.endpoint_of(did)?;
+        if !seen.contains_key(did) && seen.len() >= config.max_tunnels {
+            return Err(NotPlaced::Full);
+        }
+        let is_there = |name| {
+            let now = self.routes.now();
+            now.named(name).is_some_and(|s| s.source == Source::Did)
+        };
+        if !is_there(&endpoint.name) {
+            self.routes.change(|table| {
+                table.insert_of_did(Arc::new(Served::of_did(&endpoint, &config)))
+            })?;
+            tracing::info!(%did, place = %endpoint.path, host = endpoint.host, "a DID has an endpoint");
+        }
+        seen.insert(did.clone(), Instant::now());
+        Ok(())
+    }
+
+    /// Takes out the endpoints whose last tunnel has gone long enough ago. `holders` shows who holds
+    /// a tunnel now.
+    pub(crate) fn sweep(&self, holders: impl FnOnce(&mut dyn FnMut(&Owner))) {
+        let mut seen = self.seen.lock();
+        if seen.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        holders(&mut |owner| {
+            if let Owner::Did(text) = owner
+                && let Ok(did) = text.parse::<Did>()
+                && let Some(last) = seen.get_mut(&did)
+            {
+                *last = now;
+            }
+        });
+        let grace = self.grace();
+        let gone: Vec<Did> = seen
+            .iter()
+            .filter(|(_, last)| now.duration_since(**last) >= grace)
+            .map(|(did, _)| did.clone())
+            .collect();
+        if gone.is_empty() {
+            return;
+        }
+        let _ = self.routes.change(|table| {
+            for did in &gone {
+                // One that the configuration has meanwhile is not taken out.
+                if table
+                    .named(did.as_str())
+                    .is_some_and(|s| s.source == Source::Did)
+                {
+                    table.remove(did.as_str());
+                }
+            }
+            Ok::<(), std::convert::Infallible>(())
+        });
+        for did in gone {
+            seen.remove(&did);
+            tracing::info!(%did, "the endpoint of a DID has gone");
+        }
+    }
+
+    fn grace(&self) -> Duration {
+        let config = self.config.load();
+        let rule = config.auth.as_ref().and_then(|a| a.did_endpoints.as_ref());
+        rule.map_or(Duration::ZERO, |rule| rule.grace.0)
+    }
+}
