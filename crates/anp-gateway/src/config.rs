@@ -18,10 +18,12 @@ use crate::{
 
 mod admin;
 mod auth;
+mod callers;
 mod endpoint;
 mod policy;
 
 pub use auth::{Auth, AuthResolver, PresharedToken};
+pub use callers::{BasicUser, CallerDids, Callers};
 use endpoint::{check_max, check_path, check_span};
 pub use policy::{Cors, Rate, RateLimit, SecurityHeaders, Switch};
 
@@ -150,6 +152,9 @@ pub struct Config {
     /// Writes a line of the log for every request, which costs about as much as the request itself.
     /// Default false.
     pub access_log: bool,
+    /// Who may call. Default none: everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callers: Option<Switch<Callers>>,
     /// Does CORS in place of the apps. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Switch<Cors>>,
@@ -202,6 +207,9 @@ pub struct Endpoint {
     /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_requests: Option<usize>,
+    /// Who may call it. Default: that of the gateway; `false` lets everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callers: Option<Switch<Callers>>,
     /// Default: that of the gateway; `false` leaves CORS to the app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Switch<Cors>>,
@@ -240,6 +248,7 @@ impl Default for Endpoint {
             receivers: Vec::new(),
             max_body_size: None,
             max_requests: None,
+            callers: None,
             cors: None,
             security_headers: None,
             client_rate: None,
@@ -309,6 +318,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             access_log: false,
+            callers: None,
             cors: None,
             security_headers: None,
             client_rate: None,
@@ -367,7 +377,7 @@ impl Config {
             response_timeout idle_timeout keep_alive_timeout queue_timeout queue_size
             drain_timeout control_socket ping_interval max_connections max_header_size
             max_body_size max_tunnels v1_max_streams max_streams upgrades trusted_proxies
-            proxy_protocol access_log cors security_headers client_rate endpoint_rate
+            proxy_protocol access_log callers cors security_headers client_rate endpoint_rate
             tenant_rate sse_keepalive max_requests tenant_max_requests tls acme tunnel_tls plain_tunnels
             allow_world_readable_keys
         )
@@ -417,6 +427,7 @@ impl Config {
             auth.validate()?;
         }
         self.check_public_url()?;
+        self.check_callers(&Endpoint::default())?;
         self.check_endpoints()
     }
 
@@ -477,7 +488,7 @@ impl Config {
     }
 
     fn check_policies(&self) -> Result<(), ConfigError> {
-        policy::check(&self.cors, &self.security_headers)?;
+        policy::check(&self.cors, &self.security_headers, &self.callers)?;
         policy::check_rates(&[
             ("client_rate", &self.client_rate),
             ("endpoint_rate", &self.endpoint_rate),
@@ -567,7 +578,8 @@ impl Config {
             let key = |field: &str| format!("endpoints[{i}].{field}");
             let checked = endpoint
                 .validate()
-                .and_then(|()| self.check_owner(endpoint));
+                .and_then(|()| self.check_owner(endpoint))
+                .and_then(|()| self.check_callers(endpoint));
             checked.map_err(|error| ConfigError {
                 key: key(&error.key),
                 ..error

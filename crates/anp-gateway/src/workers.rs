@@ -21,6 +21,7 @@ use crate::{
     admission::{Admission, Tunnels},
     alive::Alive,
     auth::Auth,
+    callers::Desk,
     config::Config,
     conn::{
         Deadline, Metered,
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) routes: Arc<Routes>,
     /// How receivers prove who they are, where they can.
     pub(crate) auth: Option<Auth>,
+    /// Where the signatures of callers are verified.
+    pub(crate) desk: Desk,
     pub(crate) endpoints: Endpoints,
     pub(crate) tunnels: Arc<Tunnels>,
     /// TLS of the listeners that speak it.

@@ -25,6 +25,7 @@ fn shared(config: Config) -> Arc<Shared> {
         routes,
         endpoints: Endpoints::default(),
         auth: None,
+        desk: crate::callers::Desk::here(),
         tls: None,
         stop: Stop::default(),
         callers: Alive::default(),

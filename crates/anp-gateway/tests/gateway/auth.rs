@@ -17,14 +17,14 @@ use tempfile::TempDir;
 use super::support::{self, Caller, Receiver, Running, soon};
 
 /// Somebody with an identity: the files of it, and what signs.
-struct Tenant {
-    identity: Identity,
+pub(crate) struct Tenant {
+    pub(crate) identity: Identity,
     signer: Signer,
-    dir: TempDir,
+    pub(crate) dir: TempDir,
 }
 
 impl Tenant {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let identity = create(&NewIdentity {
             host: "did.example".into(),
             port: None,
@@ -44,25 +44,34 @@ impl Tenant {
         }
     }
 
-    fn owner(&self) -> Option<anp_gateway::Owner> {
+    pub(crate) fn owner(&self) -> Option<anp_gateway::Owner> {
         Some(self.identity.did.as_str().parse().unwrap())
     }
 
     /// The headers of a handshake, signed for the name `host`.
     fn proof(&self, host: &str) -> Vec<(String, String)> {
+        let mut fields = vec![("Host".to_owned(), host.to_owned())];
         let url = format!("ws://{host}/anpx");
+        fields.extend(self.signed(AuthForm::Signature, "GET", &url, None));
+        fields
+    }
+
+    /// The headers that prove a request.
+    pub(crate) fn signed(
+        &self,
+        form: AuthForm,
+        method: &str,
+        url: &str,
+        nonce: Option<&str>,
+    ) -> Vec<(String, String)> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let now = i64::try_from(now.unwrap().as_secs()).unwrap();
-        let target = Target::of("GET", &url).unwrap();
-        let headers = self.signer.headers(AuthForm::Signature, &target, None, now);
-        let mut fields = vec![("Host".to_owned(), host.to_owned())];
-        fields.extend(
-            headers
-                .unwrap()
-                .into_iter()
-                .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())),
-        );
-        fields
+        let target = Target::of(method, url).unwrap();
+        let headers = self.signer.headers(form, &target, nonce, now).unwrap();
+        let headers = headers.into_iter();
+        headers
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect()
     }
 }
 
@@ -95,7 +104,7 @@ fn config(tenants: &[(&str, &Tenant)]) -> Config {
 }
 
 /// Sends a handshake; the head of the answer and the connection.
-async fn shake(
+pub(crate) async fn shake(
     running: &Running,
     fields: &[(String, String)],
     more: &[(&str, &str)],

@@ -10,6 +10,8 @@ mod auth;
 #[cfg(test)]
 mod body;
 #[cfg(test)]
+mod callers;
+#[cfg(test)]
 mod cors;
 #[cfg(test)]
 mod exchange;

@@ -63,6 +63,26 @@ fn endpoints_by_the_command_line() {
         "endpoint change lab --receiver r --receiver s --unset max_requests",
     );
     assert_eq!(out, "lab: */lab → r,s\n");
+    let (_, out, _) = run(&["token", "new", "ann", "--caller"]);
+    let user = out.split("--caller-basic ").nth(1).unwrap().trim();
+    let rule = format!("--caller-basic {user} --caller-network ::1");
+    said(&url, &format!("endpoint change lab {rule}"));
+    said(
+        &url,
+        "endpoint change lab --caller-network 10.0.0.0/8 --caller-network 10.0.0.7",
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&url, "endpoint show lab --json")).unwrap();
+    let (name, hash) = user.split_once('=').unwrap();
+    assert_eq!(
+        json["settings"]["callers"],
+        serde_json::json!({
+            "basic": [{"name": name, "hash": hash}],
+            "networks": ["10.0.0.0/8", "10.0.0.7/32"],
+        })
+    );
+    said(&url, "endpoint change lab --unset callers");
+    assert!(!said(&url, "endpoint show lab").contains("callers"));
     let list = said(&url, "endpoint list");
     assert_eq!(
         words(&list),
@@ -102,6 +122,10 @@ fn endpoints_by_the_command_line() {
             "endpoint add x --receiver r --setting y=1",
             "error: unknown field `y`",
         ),
+        (
+            "endpoint add x --receiver r --caller-did domain:a.example",
+            "error: callers.dids: nothing says how identities are proven",
+        ),
         ("endpoint show x", "error: there is no endpoint \"x\""),
         (
             "endpoint remove open",
@@ -115,6 +139,7 @@ fn endpoints_by_the_command_line() {
     }
     for line in [
         "endpoint add x --receiver r --setting y",
+        "endpoint add x --receiver r --caller-basic ann",
         "endpoint change lab --unset max_requests",
         "endpoint show a/b",
         "admin close t/1",
