@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import bodies, cancels, crashes, floods, neighbours, network, overload, restarts, scale
+from . import bodies, cancels, certificates, crashes, floods, neighbours, network, overload, restarts, scale
 from .setup import Promise
 
 PROMISES: list[Promise] = [
@@ -14,5 +14,6 @@ PROMISES: list[Promise] = [
     *network.PROMISES,
     *overload.PROMISES,
     *restarts.PROMISES,
+    *certificates.PROMISES,
     *scale.PROMISES,
 ]
