@@ -57,7 +57,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnel_path: Option<String>,
     /// Where health, metrics and the admin API are served. An address that is not loopback needs a
-    /// token. Default none.
+    /// token and `allow_plain_admin`. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_listen: Option<SocketAddr>,
     /// What the admin listener asks for as `Authorization: Bearer`, except for its health: 16 to
@@ -67,6 +67,9 @@ pub struct Config {
     /// A file with that token, which nobody but its owner may read. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_token_file: Option<PathBuf>,
+    /// Says in so many words that the admin listener may be reached from elsewhere although its token
+    /// travels in plain text. Default false.
+    pub allow_plain_admin: bool,
     /// Names by which the admin listener may be called without a token, besides IP addresses and
     /// `localhost`: any other could be a web page's that points here. Default none.
     pub admin_hosts: Vec<String>,
@@ -289,6 +292,7 @@ impl Default for Config {
             admin_listen: None,
             admin_token: None,
             admin_token_file: None,
+            allow_plain_admin: false,
             admin_hosts: Vec::new(),
             endpoint_store: None,
             health_path: None,
@@ -352,7 +356,7 @@ impl Config {
                 }
             )*};
         }
-        fixed!(listen tunnel_listen admin_listen endpoint_store workers control_socket);
+        fixed!(listen tunnel_listen admin_listen allow_plain_admin endpoint_store workers control_socket);
         fixed!(tls acme tunnel_tls plain_tunnels allow_world_readable_keys);
         if !auth::keep_fixed(&mut self.auth, &running.auth) {
             kept.push("auth");
@@ -372,7 +376,7 @@ impl Config {
         }
         different!(
             listen tunnel_listen tunnel_path admin_listen admin_token admin_token_file
-            admin_hosts endpoint_store health_path workers open
+            allow_plain_admin admin_hosts endpoint_store health_path workers open
             allow_public_without_authentication auth public_url endpoints min_version head_timeout
             response_timeout idle_timeout keep_alive_timeout queue_timeout queue_size
             drain_timeout control_socket ping_interval max_connections max_header_size

@@ -49,6 +49,7 @@ async fn page(admin: &Admin, query: String) -> Value {
     let asked = Asked {
         name: String::new(),
         query,
+        expected: Expected::Anything,
         body: Bytes::new(),
     };
     let reply = admin.endpoints(&asked).unwrap();

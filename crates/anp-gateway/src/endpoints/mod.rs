@@ -5,6 +5,7 @@
 //! Whoever asked is answered once its change is on the disk and in effect.
 
 mod store;
+mod version;
 
 use std::{
     collections::HashSet,
@@ -27,6 +28,7 @@ use crate::{
 use store::Edit;
 pub(crate) use store::Store;
 pub use store::StoreError;
+pub(crate) use version::{Expected, tag};
 
 /// Changes that are written at once, at most.
 const BATCH: usize = 1024;
@@ -43,6 +45,9 @@ pub(crate) enum ChangeError {
     /// It is not the registry's.
     #[error("endpoint {0:?} is of the configuration: change it there, then reload")]
     Configured(String),
+    /// Its settings are not those that were expected.
+    #[error("endpoint {0:?} was changed since it was looked at: look again")]
+    Changed(String),
     /// This gateway has no registry.
     #[error("this gateway keeps no endpoints: set gateway.endpoint_store to a file for them")]
     NoStore,
@@ -60,9 +65,9 @@ pub(crate) enum Change {
     /// A new endpoint, which must be valid.
     Add(Arc<Endpoint>),
     /// Other settings, which must be valid, for the endpoint of this name.
-    Replace(Arc<Endpoint>),
+    Replace(Arc<Endpoint>, Expected),
     /// The end of the endpoint of this name.
-    Remove(String),
+    Remove(String, Expected),
     /// Reads the file again: another process may have written it.
     CatchUp,
 }
@@ -196,9 +201,9 @@ fn apply(
             owners.extend(settings.owners());
             Ok(Some(Edit::Put(settings.clone())))
         }
-        Change::Replace(settings) => {
+        Change::Replace(settings, expected) => {
             let mut next = table.clone();
-            let before = take(&mut next, &settings.name)?;
+            let before = take(&mut next, &settings.name, expected)?;
             let mut served = Served::registered(settings, config);
             let mut concerned: HashSet<_> = settings.owners().collect();
             match before {
@@ -213,8 +218,8 @@ fn apply(
             owners.extend(concerned);
             Ok(Some(Edit::Put(settings.clone())))
         }
-        Change::Remove(name) => {
-            if let Before::Served(before) = take(table, name)? {
+        Change::Remove(name, expected) => {
+            if let Before::Served(before) = take(table, name, expected)? {
                 owners.extend(before.settings.owners());
             }
             Ok(Some(Edit::Remove(name.clone())))
@@ -229,8 +234,13 @@ enum Before {
     LeftOut,
 }
 
-/// Takes an entry of the registry out of the table.
-fn take(table: &mut Table, name: &str) -> Result<Before, ChangeError> {
+/// Takes an entry of the registry out of the table, where its settings are as `expected`.
+fn take(table: &mut Table, name: &str, expected: &Expected) -> Result<Before, ChangeError> {
+    let left_out = table.left_out(name).map(|left_out| &left_out.settings);
+    let known = left_out.or(table.named(name).map(|served| &served.settings));
+    if known.is_some_and(|settings| !expected.holds(settings)) {
+        return Err(ChangeError::Changed(name.to_owned()));
+    }
     // One that is left out may share its name with one of the configuration.
     if table.forget(name) {
         return Ok(Before::LeftOut);

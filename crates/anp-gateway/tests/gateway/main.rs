@@ -43,3 +43,5 @@ mod trust;
 mod tunnels;
 #[cfg(test)]
 mod upgrade;
+#[cfg(test)]
+mod versions;

@@ -39,7 +39,7 @@ pub(crate) fn endpoint(args: &EndpointArgs, loaded: &Loaded) -> Result<u8, Failu
             }
             EndpointCommand::Change(args) => {
                 let path = path_of("endpoints", &args.settings.name)?;
-                let mut shown = client.ask("GET", &path, None).await?;
+                let (mut shown, seen) = client.ask_if("GET", &path, None, None).await?;
                 let settings = shown.get_mut("settings").map(Value::take);
                 let Some(Value::Object(mut settings)) = settings else {
                     return Err(Failure::runtime("the gateway told no settings"));
@@ -50,7 +50,10 @@ pub(crate) fn endpoint(args: &EndpointArgs, loaded: &Loaded) -> Result<u8, Failu
                     }
                 }
                 put(&mut settings, &args.settings)?;
-                let changed = client.ask("PUT", &path, Some(&settings.into())).await?;
+                let settings = Value::Object(settings);
+                let (changed, _) = client
+                    .ask_if("PUT", &path, Some(&settings), seen.as_ref())
+                    .await?;
                 say(json, &changed, || line(&changed));
             }
             EndpointCommand::Remove(args) => {

@@ -164,6 +164,34 @@ fn endpoints_by_the_command_line() {
 }
 
 #[test]
+fn changes_at_the_same_time_are_all_made_or_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_gateway, url) = start(directory.path(), &["--admin-listen", "127.0.0.1:0"]);
+    said(&url, "endpoint add lab --path /lab --receiver r");
+    let keys = ["response_timeout", "idle_timeout", "sse_keepalive"];
+    let times = |key: &str| {
+        for seconds in 1..=5 {
+            let line = format!("endpoint change lab --setting {key}={seconds}s");
+            let (mut code, mut err) = (1, String::new());
+            while code == 1 {
+                assert!(err.is_empty() || err.contains("look again"), "{err}");
+                (code, _, err) = ask(&url, &line);
+            }
+            assert_eq!(code, 0, "{err}");
+        }
+    };
+    std::thread::scope(|scope| {
+        for key in keys {
+            scope.spawn(move || times(key));
+        }
+    });
+    let shown = said(&url, "endpoint show lab");
+    for key in keys {
+        assert!(words(&shown).contains(&vec![key, "5s"]), "{shown}");
+    }
+}
+
+#[test]
 fn the_gateway_that_replaces_another_has_its_endpoints() {
     let directory = tempfile::tempdir().unwrap();
     let control = directory.path().join("control.sock");
@@ -242,4 +270,8 @@ fn where_nobody_is_the_way_to_start_one_is_told() {
     let (code, _, err) = run(&["gateway", "--admin-listen", "0.0.0.0:0"]);
     assert_eq!(code, 2);
     assert!(err.contains("set admin_token_file"), "{err}");
+    let token = "gateway.admin_token=a-token-of-this-test";
+    let (code, _, err) = run(&["gateway", "--admin-listen", "0.0.0.0:0", "--set", token]);
+    assert_eq!(code, 2);
+    assert!(err.contains("allow_plain_admin = true"), "{err}");
 }
