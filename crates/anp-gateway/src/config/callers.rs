@@ -79,8 +79,8 @@ impl Config {
         if self.auth.is_none() && asks.is_some_and(|callers| !callers.dids.is_empty()) {
             return fail(
                 "callers.dids",
-                "nothing says how identities are proven: set up [gateway.auth], with required = \
-                 false where receivers shall need no proof",
+                "nothing says how identities are proven: set up [gateway.auth], which a \
+                 restart takes up, with required = false where receivers shall need no proof",
             );
         }
         Ok(())

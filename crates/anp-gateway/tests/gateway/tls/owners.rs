@@ -121,9 +121,10 @@ async fn an_endpoint_is_its_owners_and_all_of_their_tunnels_serve_it() {
     answer(&mut left.accept().await, 200, "still");
     waiting.until("\r\n\r\nstill").await;
 
-    let mut config = changed.lock().unwrap();
-    config.endpoints.retain(|endpoint| endpoint.name != "alice");
-    drop(config);
+    {
+        let mut config = changed.lock().unwrap();
+        config.endpoints.retain(|endpoint| endpoint.name != "alice");
+    }
     reloader.reload().unwrap();
     let closed = soon(left.driver).await.unwrap();
     assert_eq!(closed.code.map(|code| code.0), Some(4004));
