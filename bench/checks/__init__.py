@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import bodies, cancels, crashes, floods, neighbours, network, overload, restarts, scale, slow
+from . import bodies, cancels, certificates, crashes, floods, neighbours, network, overload, restarts, scale, slow
 from .setup import Promise
 
 PROMISES: list[Promise] = [
@@ -14,6 +14,7 @@ PROMISES: list[Promise] = [
     *network.PROMISES,
     *overload.PROMISES,
     *restarts.PROMISES,
+    *certificates.PROMISES,
     *scale.PROMISES,
     *slow.PROMISES,
 ]

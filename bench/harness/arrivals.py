@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 import subprocess
 import sys
 import time
@@ -41,6 +42,10 @@ class Plan:
     #: Seconds at the beginning that do not count.
     warm_up: float = 2.0
     seed: int = 7
+    #: PEM file of the authority that HTTPS callers trust; plain HTTP without it.
+    ca_file: str = ""
+    #: Share of the requests that come on a connection of their own.
+    fresh: float = 0.0
 
 
 @dataclass
@@ -86,6 +91,8 @@ def finish(process: subprocess.Popen[str]) -> Outcome:
 class _Run:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._tls = ssl.create_default_context(cafile=plan.ca_file) if plan.ca_file else None
+        self._chance = random.Random(plan.seed + 1)
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._outcome = Outcome()
         self._good: list[float] = []
@@ -148,7 +155,11 @@ class _Run:
 
     async def _exchange(self) -> int:
         plan = self._plan
-        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(plan.host, plan.port)
+        is_fresh = self._chance.random() < plan.fresh
+        if self._idle and not is_fresh:
+            reader, writer = self._idle.pop()
+        else:
+            reader, writer = await asyncio.open_connection(plan.host, plan.port, ssl=self._tls)
         try:
             writer.write(f"GET {plan.path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -161,7 +172,7 @@ class _Run:
             # A caller that gives up closes its connection.
             writer.close()
             raise
-        if b"connection: close" in head:
+        if is_fresh or b"connection: close" in head:
             writer.close()
         else:
             self._idle.append((reader, writer))

@@ -15,7 +15,7 @@ TOKEN = "a-token-of-this-test"
 # What fits the description and cannot be for other reasons, such as a prefix "/" to be taken off, is 422.
 CHECKS = """
 [checks.positive_data_acceptance]
-expected-statuses = ["2xx", 401, 403, 404, 409, 422]
+expected-statuses = ["2xx", 401, 403, 404, 409, 412, 422]
 """
 RUN = 300.0
 """Seconds that the whole run may take on a busy machine."""

@@ -44,7 +44,7 @@ impl PublicName {
 
     /// True if `authority`, as a client wrote it in `Host`, is this name. Hosts know no case; the
     /// default ports of `ws` and `wss` may be left out on either side.
-    pub(crate) fn is(&self, authority: &str) -> bool {
+    pub fn is(&self, authority: &str) -> bool {
         let Ok(other) = authority.parse::<Self>() else {
             return false;
         };

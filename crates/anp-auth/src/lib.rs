@@ -50,5 +50,7 @@ pub use self::{
     signer::{AuthForm, DocumentProblem, SignError, Signer, SignerError, Target, load_document},
     subject::{MAX_NAME_LEN, Subject, SubjectError},
     tokens::{Claim, Issued, TokenError, TokenKeyError, Tokens},
-    verifier::{MAX_AGE, MAX_AHEAD, NoRandomness, Proof, Proven, Request, Verifier, VerifierParts},
+    verifier::{
+        MAX_AGE, MAX_AHEAD, NoRandomness, Proof, Proven, Request, Scope, Verifier, VerifierParts,
+    },
 };

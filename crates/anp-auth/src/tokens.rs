@@ -196,13 +196,25 @@ impl Tokens {
         }
     }
 
-    /// A token for `did`, which has signed with `key`, from `now`, in seconds since 1970. `None` if the system has no randomness.
+    /// A token for `did`, which has signed with `key`, from `now`, in seconds since 1970. `None` if
+    /// the system has no randomness.
     pub fn issue(&self, did: &Did, key: Option<&KeyMark>, now: i64) -> Option<Issued> {
+        self.issue_for(&self.audience, did, key, now)
+    }
+
+    /// As [`Tokens::issue`], for another audience.
+    pub fn issue_for(
+        &self,
+        audience: &str,
+        did: &Did,
+        key: Option<&KeyMark>,
+        now: i64,
+    ) -> Option<Issued> {
         let mut id = [0; 16];
         fill(&mut id).ok()?;
         let claims = Claims {
             iss: self.issuer.clone(),
-            aud: self.audience.clone(),
+            aud: audience.to_owned(),
             sub: did.to_string(),
             iat: now,
             exp: now.saturating_add(self.lifetime),
@@ -225,6 +237,15 @@ impl Tokens {
     ///
     /// [`TokenError`].
     pub fn verify(&self, token: &str, now: i64) -> Result<Claim, TokenError> {
+        self.verify_for(&self.audience, token, now)
+    }
+
+    /// As [`Tokens::verify`], of one that was issued for `audience`.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`].
+    pub fn verify_for(&self, audience: &str, token: &str, now: i64) -> Result<Claim, TokenError> {
         let invalid = |error: jsonwebtoken::errors::Error| TokenError::Invalid(error.to_string());
         let header = decode_header(token).map_err(invalid)?;
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
@@ -236,7 +257,7 @@ impl Tokens {
         // Ours, whatever the header names.
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
-        validation.set_audience(&[&self.audience]);
+        validation.set_audience(&[audience]);
         validation.set_issuer(&[&self.issuer]);
         // By the clock of the caller, below.
         validation.validate_exp = false;
@@ -255,6 +276,11 @@ impl Tokens {
             expires_at: exp,
             key: key.as_deref().map(KeyMark::from_text),
         })
+    }
+
+    /// What tokens are good for where nothing else is said.
+    pub fn audience(&self) -> &str {
+        &self.audience
     }
 
     /// Reads the key anew if its file was replaced; true if it was. Tokens of the key before stay

@@ -64,6 +64,25 @@ pub struct Request<'a> {
     pub headers: &'a HeaderMap,
 }
 
+/// What a request must be meant for and who may make it, where that is not what its verifier was
+/// made for.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    /// True for a `Host`, as it was sent, that is a name of what was called.
+    pub is_name: &'a (dyn Fn(&str) -> bool + Send + Sync),
+    /// True for a DID that may make it. Asked before anything is fetched: it must be quick.
+    pub allows: &'a (dyn Fn(&Did) -> bool + Send + Sync),
+    /// Schemes that the URL may have had in the client, such as `https`.
+    pub schemes: &'a [&'static str],
+    /// What tokens must have been issued for.
+    pub audience: &'a str,
+    /// The request has a body: a message signature must cover its digest. Whether it is that of the
+    /// body is for the caller to see.
+    pub has_body: bool,
+    /// Its nonces leave a share of the store to others ([`Once::leaving_room`]).
+    pub leaves_room: bool,
+}
+
 /// Who made a request, and how long that is to be believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proven {
@@ -111,15 +130,64 @@ impl Verifier {
     ///
     /// [`Refusal`]. Dropping the future spends no nonce, or spends it and tells nobody.
     pub async fn verify(&self, request: Request<'_>, now: i64) -> Result<Proven, Refusal> {
+        let VerifierParts { names, policy, .. } = &self.parts;
+        let scope = Scope {
+            is_name: &|host| names.iter().any(|name| name.is(host)),
+            allows: &|did| policy.allows(did),
+            // Nobody sends it.
+            schemes: &["wss", "ws"],
+            audience: self.parts.tokens.audience(),
+            has_body: false,
+            leaves_room: false,
+        };
         match Credentials::read(request.headers).map_err(Unproven::from)? {
-            Credentials::Bearer(token) => self.verify_bearer(&token, now),
+            Credentials::Bearer(token) if token.starts_with(PREFIX) => {
+                let found = self.parts.preshared.verify(&token);
+                let (name, hash) = found.ok_or(Unproven::UnknownToken)?;
+                Ok(Proven {
+                    subject: Subject::Token(name),
+                    by: Proof::Preshared(hash),
+                    key: None,
+                })
+            }
+            shown => self.verify_shown(shown, request, &scope, now).await,
+        }
+    }
+
+    /// Who made `request`, at `now` in seconds since 1970, where `scope` says what is asked. Only a
+    /// DID is taken, by a signature or by a token of [`Verifier::token_within`]. A nonce is spent for
+    /// [`Verifier::verify`] as well.
+    ///
+    /// # Errors
+    ///
+    /// As [`Verifier::verify`].
+    pub async fn verify_within(
+        &self,
+        request: Request<'_>,
+        scope: &Scope<'_>,
+        now: i64,
+    ) -> Result<Proven, Refusal> {
+        let shown = Credentials::read(request.headers).map_err(Unproven::from)?;
+        self.verify_shown(shown, request, scope, now).await
+    }
+
+    async fn verify_shown(
+        &self,
+        shown: Credentials,
+        request: Request<'_>,
+        scope: &Scope<'_>,
+        now: i64,
+    ) -> Result<Proven, Refusal> {
+        match shown {
+            Credentials::Bearer(token) => self.verify_bearer(&token, scope, now),
             Credentials::DidWba(header) => {
                 let signed = Signed::DidWba(&header);
-                self.verify_signed(&header.did, signed, request, now).await
+                self.verify_signed(&header.did, signed, request, scope, now)
+                    .await
             }
             Credentials::Signature(signature) => {
                 let signed = Signed::Message(&signature);
-                self.verify_signed(&signature.did, signed, request, now)
+                self.verify_signed(&signature.did, signed, request, scope, now)
                     .await
             }
         }
@@ -153,6 +221,17 @@ impl Verifier {
         }
     }
 
+    /// As [`Verifier::token_for`], for `audience` alone.
+    pub fn token_within(&self, proven: &Proven, audience: &str, now: i64) -> Option<Issued> {
+        match (&proven.subject, proven.by) {
+            (Subject::Did(did), Proof::Signature) => {
+                let key = proven.key.as_ref();
+                self.parts.tokens.issue_for(audience, did, key, now)
+            }
+            _ => None,
+        }
+    }
+
     /// The name of this service in answers.
     pub fn realm(&self) -> &str {
         self.parts
@@ -161,19 +240,10 @@ impl Verifier {
             .map_or("anp-proxy", PublicName::host)
     }
 
-    fn verify_bearer(&self, token: &str, now: i64) -> Result<Proven, Refusal> {
-        if token.starts_with(PREFIX) {
-            let found = self.parts.preshared.verify(token);
-            let (name, hash) = found.ok_or(Unproven::UnknownToken)?;
-            return Ok(Proven {
-                subject: Subject::Token(name),
-                by: Proof::Preshared(hash),
-                key: None,
-            });
-        }
-        let claim = self.parts.tokens.verify(token, now);
+    fn verify_bearer(&self, token: &str, scope: &Scope<'_>, now: i64) -> Result<Proven, Refusal> {
+        let claim = self.parts.tokens.verify_for(scope.audience, token, now);
         let claim = claim.map_err(Unproven::from)?;
-        let allowed = self.parts.policy.allows(&claim.did);
+        let allowed = (scope.allows)(&claim.did);
         let subject = Subject::Did(claim.did);
         if !allowed {
             return Err(Refusal::NotPermitted(subject));
@@ -192,27 +262,30 @@ impl Verifier {
         did: &Did,
         signed: Signed<'_>,
         request: Request<'_>,
+        scope: &Scope<'_>,
         now: i64,
     ) -> Result<Proven, Refusal> {
         let VerifierParts {
-            policy,
-            resolver,
-            replay,
-            ..
+            resolver, replay, ..
         } = &self.parts;
-        if !policy.allows(did) {
+        if !(scope.allows)(did) {
             return Err(Unproven::NotAllowed(did.clone()).into());
         }
         let expires_at = signed.check_time(now)?;
-        let name = self.name(request.host)?;
-        signed.check_body(request.headers)?;
+        if !(scope.is_name)(request.host) {
+            return Err(Unproven::Audience.into());
+        }
+        // Equal to a name of ours but for case and a default port, which clients sign as they write
+        // them.
+        let name = Audience(request.host);
+        signed.check_body(request.headers, scope.has_body)?;
 
         let document = resolver.resolve(did).await.map_err(|error| {
             let did = did.clone();
             Unproven::Document { did, error }
         })?;
         let key = signed.key(&document)?;
-        if !signed.is_by(key, name, request)? {
+        if !signed.is_by(key, name, request, scope.schemes)? {
             return Err(Unproven::Signature(did.clone()).into());
         }
 
@@ -225,7 +298,10 @@ impl Verifier {
         if unknown && !self.challenges.knows(signed.nonce()) {
             return Err(self.challenge(did, "it was signed before this gateway started"));
         }
-        let once = Once::new(did, signed.nonce(), expires_at, now);
+        let mut once = Once::new(did, signed.nonce(), expires_at, now);
+        if scope.leaves_room {
+            once = once.leaving_room();
+        }
         match replay.spend(&once).await {
             Ok(()) => {}
             Err(crate::replay::SpendError::Used) => {
@@ -235,7 +311,7 @@ impl Verifier {
         }
         let subject = Subject::Did(did.clone());
         // It may have been removed while its document came.
-        if !policy.allows(did) {
+        if !(scope.allows)(did) {
             return Err(Refusal::NotPermitted(subject));
         }
         Ok(Proven {
@@ -243,17 +319,6 @@ impl Verifier {
             by: Proof::Signature,
             key: document.mark(signed.fragment()),
         })
-    }
-
-    /// The configured name that the client means.
-    fn name<'a>(&self, host: &'a str) -> Result<Audience<'a>, Unproven> {
-        if self.parts.names.iter().any(|name| name.is(host)) {
-            // Equal to a configured name but for case and a default port, which clients sign as
-            // they write them.
-            Ok(Audience(host))
-        } else {
-            Err(Unproven::Audience)
-        }
     }
 
     fn challenge(&self, did: &Did, why: &'static str) -> Refusal {
@@ -335,9 +400,16 @@ impl Signed<'_> {
         Ok(end.min(*expires))
     }
 
-    /// A handshake has no body: a digest that is covered must be that of nothing.
-    fn check_body(self, headers: &HeaderMap) -> Result<(), HeaderError> {
+    /// Without a body, as in a handshake, a digest that is covered must be that of nothing; of a
+    /// body it must be covered (did:wba method specification, section 3.1.1).
+    fn check_body(self, headers: &HeaderMap, has_body: bool) -> Result<(), HeaderError> {
         match self {
+            Self::Message(signature) if has_body => {
+                match signature.covers(&Component::Field(CONTENT_DIGEST)) {
+                    true => Ok(()),
+                    false => Err(HeaderError::Uncovered("content-digest")),
+                }
+            }
             Self::Message(signature) if signature.covers(&Component::Field(CONTENT_DIGEST)) => {
                 signature.check_body(headers, b"")
             }
@@ -355,6 +427,7 @@ impl Signed<'_> {
         key: &PublicKey,
         audience: Audience<'_>,
         request: Request<'_>,
+        schemes: &[&'static str],
     ) -> Result<bool, Unproven> {
         match self {
             Self::DidWba(header) => {
@@ -369,7 +442,7 @@ impl Signed<'_> {
                 if named.is_some() && named != key.algorithm() {
                     return Err(Unproven::Algorithm);
                 }
-                for target_uri in target_uris(audience, request.target) {
+                for target_uri in target_uris(audience, request.target, schemes) {
                     let base =
                         signature.base(request.method, &target_uri, audience.0, request.headers)?;
                     if key.verify(base.as_bytes(), &signature.signature) {
@@ -384,14 +457,19 @@ impl Signed<'_> {
 
 /// What the URL may have been in the client: nobody sends its scheme, and clients write a URL without
 /// a path that is sent as `/`.
-fn target_uris(audience: Audience<'_>, target: &str) -> impl Iterator<Item = String> {
+fn target_uris(
+    audience: Audience<'_>,
+    target: &str,
+    schemes: &[&'static str],
+) -> impl Iterator<Item = String> {
     let authority = audience.0;
     let bare = target
         .strip_prefix('/')
         .filter(|rest| rest.is_empty() || rest.starts_with('?'));
     let targets = [Some(target), bare].into_iter().flatten();
     targets.flat_map(move |target| {
-        ["wss", "ws"].map(|scheme| format!("{scheme}://{authority}{target}"))
+        let schemes = schemes.iter();
+        schemes.map(move |scheme| format!("{scheme}://{authority}{target}"))
     })
 }
 

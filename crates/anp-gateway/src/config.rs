@@ -18,11 +18,13 @@ use crate::{
 
 mod admin;
 mod auth;
+mod callers;
 mod did_endpoints;
 mod endpoint;
 mod policy;
 
 pub use auth::{Auth, AuthResolver, PresharedToken};
+pub use callers::{BasicUser, CallerDids, Callers};
 pub use did_endpoints::{DidEndpoints, PlaceMode};
 pub(crate) use did_endpoints::{NoPlace, is_of};
 use endpoint::{check_max, check_path, check_span};
@@ -58,7 +60,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnel_path: Option<String>,
     /// Where health, metrics and the admin API are served. An address that is not loopback needs a
-    /// token. Default none.
+    /// token and `allow_plain_admin`. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_listen: Option<SocketAddr>,
     /// What the admin listener asks for as `Authorization: Bearer`, except for its health: 16 to
@@ -68,6 +70,9 @@ pub struct Config {
     /// A file with that token, which nobody but its owner may read. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_token_file: Option<PathBuf>,
+    /// Says in so many words that the admin listener may be reached from elsewhere although its token
+    /// travels in plain text. Default false.
+    pub allow_plain_admin: bool,
     /// Names by which the admin listener may be called without a token, besides IP addresses and
     /// `localhost`: any other could be a web page's that points here. Default none.
     pub admin_hosts: Vec<String>,
@@ -153,6 +158,9 @@ pub struct Config {
     /// Writes a line of the log for every request, which costs about as much as the request itself.
     /// Default false.
     pub access_log: bool,
+    /// Who may call. Default none: everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callers: Option<Switch<Callers>>,
     /// Does CORS in place of the apps. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Switch<Cors>>,
@@ -205,6 +213,9 @@ pub struct Endpoint {
     /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_requests: Option<usize>,
+    /// Who may call it. Default: that of the gateway; `false` lets everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callers: Option<Switch<Callers>>,
     /// Default: that of the gateway; `false` leaves CORS to the app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Switch<Cors>>,
@@ -243,6 +254,7 @@ impl Default for Endpoint {
             receivers: Vec::new(),
             max_body_size: None,
             max_requests: None,
+            callers: None,
             cors: None,
             security_headers: None,
             client_rate: None,
@@ -283,6 +295,7 @@ impl Default for Config {
             admin_listen: None,
             admin_token: None,
             admin_token_file: None,
+            allow_plain_admin: false,
             admin_hosts: Vec::new(),
             endpoint_store: None,
             health_path: None,
@@ -312,6 +325,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             access_log: false,
+            callers: None,
             cors: None,
             security_headers: None,
             client_rate: None,
@@ -352,7 +366,7 @@ impl Config {
                 }
             )*};
         }
-        fixed!(listen tunnel_listen admin_listen endpoint_store workers control_socket);
+        fixed!(listen tunnel_listen admin_listen allow_plain_admin endpoint_store workers control_socket);
         fixed!(tls acme tunnel_tls plain_tunnels allow_world_readable_keys);
         if !auth::keep_fixed(&mut self.auth, &running.auth) {
             kept.push("auth");
@@ -372,12 +386,12 @@ impl Config {
         }
         different!(
             listen tunnel_listen tunnel_path admin_listen admin_token admin_token_file
-            admin_hosts endpoint_store health_path workers open
+            allow_plain_admin admin_hosts endpoint_store health_path workers open
             allow_public_without_authentication auth public_url endpoints min_version head_timeout
             response_timeout idle_timeout keep_alive_timeout queue_timeout queue_size
             drain_timeout control_socket ping_interval max_connections max_header_size
             max_body_size max_tunnels v1_max_streams max_streams upgrades trusted_proxies
-            proxy_protocol access_log cors security_headers client_rate endpoint_rate
+            proxy_protocol access_log callers cors security_headers client_rate endpoint_rate
             tenant_rate sse_keepalive max_requests tenant_max_requests tls acme tunnel_tls plain_tunnels
             allow_world_readable_keys
         )
@@ -435,6 +449,7 @@ impl Config {
             }
         }
         self.check_public_url()?;
+        self.check_callers(&Endpoint::default())?;
         self.check_endpoints()
     }
 
@@ -495,7 +510,7 @@ impl Config {
     }
 
     fn check_policies(&self) -> Result<(), ConfigError> {
-        policy::check(&self.cors, &self.security_headers)?;
+        policy::check(&self.cors, &self.security_headers, &self.callers)?;
         policy::check_rates(&[
             ("client_rate", &self.client_rate),
             ("endpoint_rate", &self.endpoint_rate),
@@ -587,7 +602,8 @@ impl Config {
             let key = |field: &str| format!("endpoints[{i}].{field}");
             let checked = endpoint
                 .validate()
-                .and_then(|()| self.check_owner(endpoint));
+                .and_then(|()| self.check_owner(endpoint))
+                .and_then(|()| self.check_callers(endpoint));
             checked.map_err(|error| ConfigError {
                 key: key(&error.key),
                 ..error

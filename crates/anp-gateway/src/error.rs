@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use anpx::{OpenError, ResetCode, StreamError};
 
-use crate::{config::ConfigError, endpoints::StoreError, policy::Scope};
+use crate::{callers::Denied, config::ConfigError, endpoints::StoreError, policy::Scope};
 
 /// Why a gateway did not start or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +82,8 @@ pub(crate) enum ProxyError {
     Connect,
     #[error("nothing is served under this host and path")]
     NoEndpoint,
+    #[error("{0}")]
+    Caller(Denied),
     #[error("the gateway speaks HTTP/1.0, HTTP/1.1 and HTTP/2")]
     HttpVersion,
     #[error("the gateway does not upgrade connections to this protocol")]
@@ -137,6 +139,7 @@ impl ProxyError {
             | Self::TargetTooLong
             | Self::HeadersTooLarge
             | Self::BodyTooLarge
+            | Self::Caller(_)
             | Self::RateLimited(_)
             | Self::RequestTimeout => Cause::Downstream,
             Self::Full | Self::Overloaded(_) | Self::EndpointFull | Self::TenantFull => {

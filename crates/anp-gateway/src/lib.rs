@@ -35,6 +35,7 @@ mod admin;
 mod admission;
 mod alive;
 mod auth;
+mod callers;
 pub mod config;
 mod conn;
 mod documents;
@@ -66,7 +67,9 @@ mod tunnels;
 mod workers;
 
 pub use auth::AuthError;
-pub use config::{Config, ConfigError, Cors, Endpoint, Rate, RateLimit, SecurityHeaders, Switch};
+pub use config::{
+    Callers, Config, ConfigError, Cors, Endpoint, Rate, RateLimit, SecurityHeaders, Switch,
+};
 pub use endpoints::StoreError;
 pub use error::GatewayError;
 pub use gateway::{Bound, Gateway};

@@ -24,6 +24,7 @@ impl ProxyError {
             Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::UnknownProtocol => StatusCode::NOT_IMPLEMENTED,
             Self::NoEndpoint => StatusCode::NOT_FOUND,
+            Self::Caller(denied) => denied.status(),
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -136,7 +137,7 @@ fn problem(error: ProxyError, request_id: &str) -> Response<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Scope;
+    use crate::{callers::Denied, policy::Scope};
 
     #[test]
     fn every_error_is_valid_json_that_carries_the_id() {
@@ -146,6 +147,11 @@ mod tests {
             ProxyError::HttpVersion,
             ProxyError::UnknownProtocol,
             ProxyError::NoEndpoint,
+            ProxyError::Caller(Denied::Unproven),
+            ProxyError::Caller(Denied::Challenged),
+            ProxyError::Caller(Denied::NotPermitted),
+            ProxyError::Caller(Denied::Address),
+            ProxyError::Caller(Denied::Busy),
             ProxyError::TargetTooLong,
             ProxyError::HeadersTooLarge,
             ProxyError::RequestTimeout,

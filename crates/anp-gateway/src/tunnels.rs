@@ -40,7 +40,7 @@ use crate::{
 
 /// What a signed handshake may take beyond its head: the fetch of a document has its own limit, the
 /// disk has this.
-const VERIFY_TIMEOUT: Duration = Duration::from_secs(12);
+pub(crate) const VERIFY_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// The URLs that a receiver is reached under, each in a header of its own.
 const PUBLIC_URL: HeaderName = HeaderName::from_static("anpx-public-url");
@@ -187,7 +187,7 @@ async fn admit(
                 Ok(seat) => seat,
                 Err(TurnedAway::Busy) => return Err(Refusal::busy()),
                 Err(TurnedAway::Refused(refusal)) => {
-                    auth.tell(caller.origin.peer(), &refusal);
+                    auth.tell(caller.origin.peer(), &refusal, "tunnel refused");
                     return Err(Refusal::unproven(&refusal, auth.realm()));
                 }
             };
@@ -206,6 +206,7 @@ async fn admit(
                 auth.tell(
                     caller.origin.peer(),
                     &format!("no endpoint for {owner}: {why}"),
+                    "tunnel refused",
                 );
             }
             let error = format!("{error}: {}", why.public_text());

@@ -21,6 +21,7 @@ use crate::{
     admission::{Admission, Tunnels},
     alive::Alive,
     auth::Auth,
+    callers::Desk,
     config::Config,
     conn::{
         Deadline, Metered,
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) documents: Arc<Documents>,
     /// Endpoints that DIDs have by their names.
     pub(crate) places: Arc<Places>,
+    /// Where the signatures of callers are verified.
+    pub(crate) desk: Desk,
     pub(crate) endpoints: Endpoints,
     pub(crate) tunnels: Arc<Tunnels>,
     /// TLS of the listeners that speak it.

@@ -137,7 +137,7 @@ Examples:
     /// Make an identity (did:wba), look at one, find out why one is not accepted
     #[command(subcommand)]
     Did(DidCommand),
-    /// Make tokens for receivers without an identity
+    /// Make tokens for receivers without an identity, and secrets for callers
     #[command(subcommand)]
     Token(TokenCommand),
 }
@@ -257,11 +257,15 @@ pub(crate) enum TokenCommand {
     /// Print a new token once, and the hash of it that the gateway keeps
     #[command(after_help = "\
 Example:
-  anp-proxy token new lab        then: owner = \"token:lab\" at an endpoint of the gateway")]
+  anp-proxy token new lab            then: owner = \"token:lab\" at an endpoint of the gateway
+  anp-proxy token new ann --caller   then: curl -u ann:SECRET at an endpoint that asks for it")]
     New {
         /// What its holder is called: 1 to 64 of 0-9 A-Z a-z . _ -
         #[arg(value_name = "NAME")]
         name: String,
+        /// For a caller, as the password of basic authentication
+        #[arg(long)]
+        caller: bool,
     },
 }
 

@@ -94,8 +94,8 @@ fn execute(cli: &Cli) -> Result<Outcome, Failure> {
             SUCCESS
         }
         Command::Did(command) => did::run(command, || loaded().map_err(Failure::from))?,
-        Command::Token(TokenCommand::New { name }) => {
-            token::new(name)?;
+        Command::Token(TokenCommand::New { name, caller }) => {
+            token::new(name, *caller)?;
             SUCCESS
         }
         Command::Gateway(args) => run::gateway(loaded()?, args.replace)?,

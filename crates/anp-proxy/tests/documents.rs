@@ -82,11 +82,14 @@ fn the_readme_leads_to_files_that_are_there() {
 
 #[test]
 fn the_systemd_units_use_names_and_flags_that_exist() {
-    let help = Command::new(env!("CARGO_BIN_EXE_anp-proxy"))
-        .args(["gateway", "--help"])
-        .output()
-        .unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
+    let help = |command: &str| {
+        let help = Command::new(env!("CARGO_BIN_EXE_anp-proxy"))
+            .args([command, "--help"])
+            .output()
+            .unwrap();
+        String::from_utf8(help.stdout).unwrap()
+    };
+    let (gateway, receiver) = (help("gateway"), help("receiver"));
     let mut names = Vec::new();
     let mut commands = 0;
     for unit in fs::read_dir(root().join("examples/systemd")).unwrap() {
@@ -99,7 +102,11 @@ fn the_systemd_units_use_names_and_flags_that_exist() {
             }
             if let Some(command) = line.strip_prefix("ExecStart=") {
                 commands += 1;
-                assert!(command.contains("anp-proxy gateway "), "{command}");
+                let help = match command.split(' ').nth(1) {
+                    Some("gateway") => &gateway,
+                    Some("receiver") => &receiver,
+                    _ => panic!("{command}"),
+                };
                 for flag in command.split(' ').filter(|word| word.starts_with("--")) {
                     assert!(
                         help.contains(&format!("{flag} ")) || help.contains(&format!("{flag}\n")),
@@ -111,5 +118,5 @@ fn the_systemd_units_use_names_and_flags_that_exist() {
     }
     names.sort();
     assert_eq!(names, ["public", "tunnel"]);
-    assert_eq!(commands, 2);
+    assert_eq!(commands, 3);
 }

@@ -2,6 +2,7 @@
 //! a value or a typed error, and nothing is looked up.
 
 mod didwba;
+mod digest;
 mod signature;
 
 use http::{
@@ -13,6 +14,7 @@ use thiserror::Error;
 pub(crate) use self::didwba::signed_bytes as didwba_bytes;
 pub use self::{
     didwba::{AudienceField, DidWba},
+    digest::BodyDigest,
     signature::{Component, MessageSignature, content_digest},
 };
 use crate::did::{Did, DidError};

@@ -38,6 +38,7 @@ pub struct Once {
     nonce: Hash,
     expires_at: i64,
     now: i64,
+    leaves_room: bool,
 }
 
 /// Half of a SHA-256. All that is kept of a DID and of a nonce: whoever could find two of the same
@@ -70,6 +71,17 @@ impl Once {
             nonce: hash(nonce),
             expires_at,
             now,
+            leaves_room: false,
+        }
+    }
+
+    /// A use that counts as one too many where three quarters of the places are taken, so that uses
+    /// of another kind find some of the last.
+    #[must_use]
+    pub fn leaving_room(self) -> Self {
+        Self {
+            leaves_room: true,
+            ..self
         }
     }
 }

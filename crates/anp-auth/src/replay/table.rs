@@ -38,10 +38,11 @@ impl Table {
         if nonces.is_some_and(|nonces| nonces.contains(&once.nonce)) {
             return Err(SpendError::Used);
         }
-        if nonces.is_some_and(|nonces| nonces.len() >= self.max_per_did) {
+        let most = |max: usize| if once.leaves_room { max - max / 4 } else { max };
+        if nonces.is_some_and(|nonces| nonces.len() >= most(self.max_per_did)) {
             return Err(SpendError::FullForDid);
         }
-        if self.count >= self.max {
+        if self.count >= most(self.max) {
             return Err(SpendError::Full);
         }
         self.insert(once.did, once.nonce, once.expires_at);
@@ -106,10 +107,34 @@ mod tests {
         assert_eq!(table.spend(&once(B, "1", 20, 0)), Ok(()));
         assert_eq!(table.spend(&once(B, "2", 20, 0)), Err(SpendError::Full));
         assert_eq!(table.spend(&once(B, "1", 20, 0)), Err(SpendError::Used));
+        assert_eq!(
+            table.spend(&another.leaving_room()),
+            Err(SpendError::FullForDid)
+        );
         // What has expired makes place.
         assert_eq!(table.spend(&once(A, "3", 30, 11)), Ok(()));
         assert_eq!(table.spend(&once(B, "2", 30, 11)), Err(SpendError::Full));
         assert_eq!(table.spend(&once(B, "2", 30, 21)), Ok(()));
         assert_eq!(table.count, 2);
+    }
+
+    #[test]
+    fn what_leaves_room_cannot_take_the_last_quarter() {
+        let mut table = Table::bounded(4, 8);
+        let spend = |table: &mut Table, did, n: usize, leaves: bool| {
+            let once = once(did, &n.to_string(), 10, 0);
+            table.spend(&if leaves { once.leaving_room() } else { once })
+        };
+        for n in 0..3 {
+            assert_eq!(spend(&mut table, A, n, true), Ok(()));
+        }
+        assert_eq!(spend(&mut table, A, 3, true), Err(SpendError::FullForDid));
+        assert_eq!(spend(&mut table, A, 3, false), Ok(()));
+        for n in 0..2 {
+            assert_eq!(spend(&mut table, B, n, true), Ok(()));
+        }
+        assert_eq!(spend(&mut table, B, 2, true), Err(SpendError::Full));
+        assert_eq!(spend(&mut table, B, 2, false), Ok(()));
+        assert_eq!(spend(&mut table, A, 1, false), Err(SpendError::Used));
     }
 }

@@ -9,11 +9,11 @@ use super::{
     Admin, Asked,
     overview::by_class,
     query::{bad, is_like_did, limit, values},
-    reply::{Problem, Reply, at, json as answer, nothing},
+    reply::{Problem, Reply, at, json as answer, nothing, tagged},
 };
 use crate::{
     config::Endpoint,
-    endpoints::{Change, ChangeError},
+    endpoints::{Change, ChangeError, tag},
     owner::is_name,
     route::{LeftOut, Owners, Served, Source, Table},
 };
@@ -27,6 +27,7 @@ impl From<ChangeError> for Problem {
             | ChangeError::NoStore => StatusCode::CONFLICT,
             ChangeError::Document(error) => return error.into(),
             ChangeError::Unknown(_) | ChangeError::NotHosted(_) => StatusCode::NOT_FOUND,
+            ChangeError::Changed(_) => StatusCode::PRECONDITION_FAILED,
             ChangeError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             ChangeError::Store(_) | ChangeError::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -90,13 +91,16 @@ impl Admin {
     pub(super) async fn change_endpoint(&self, asked: &Asked) -> Result<Reply, Problem> {
         let [] = values(&asked.query, [])?;
         let settings = self.read(&asked.body, Some(&asked.name))?;
-        self.change(Change::Replace(settings)).await?;
+        self.change(Change::Replace(settings, asked.expected.clone()))
+            .await?;
         self.found(&asked.name, StatusCode::OK)
     }
 
     pub(super) async fn remove_endpoint(&self, asked: &Asked) -> Result<Reply, Problem> {
         let [] = values(&asked.query, [])?;
-        self.change(Change::Remove(asked.name.clone())).await?;
+        let expected = asked.expected.clone();
+        self.change(Change::Remove(asked.name.clone(), expected))
+            .await?;
         Ok(nothing())
     }
 
@@ -105,6 +109,7 @@ impl Admin {
         let settings = read(body, named)?;
         let config = &self.shared.settings.load().config;
         let checked = config.check_owner(&settings);
+        let checked = checked.and_then(|()| config.check_callers(&settings));
         checked.map_err(|error| invalid(error.to_string()))?;
         Ok(settings)
     }
@@ -116,12 +121,12 @@ impl Admin {
     /// The endpoint of this name; the one that is served, where there are two.
     fn found(&self, name: &str, status: StatusCode) -> Result<Reply, Problem> {
         let table: &Table = &self.shared.routes.now();
-        let shown = match (table.named(name), table.left_out(name)) {
-            (Some(served), _) => self.served(served),
-            (None, Some(left_out)) => not_served(left_out),
+        let (shown, settings) = match (table.named(name), table.left_out(name)) {
+            (Some(served), _) => (self.served(served), &served.settings),
+            (None, Some(left_out)) => (not_served(left_out), &left_out.settings),
             (None, None) => return Err(ChangeError::Unknown(name.to_owned()).into()),
         };
-        Ok(answer(status, &shown))
+        Ok(tagged(answer(status, &shown), &tag(settings)))
     }
 
     fn served(&self, served: &Arc<Served>) -> Value {

@@ -13,7 +13,7 @@ mod tunnels;
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode, header::IF_MATCH};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,8 +21,8 @@ use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
-    alive::Alive, listener, metrics::Metrics, reload::Reloader, stop::Step, tls::TlsMetrics,
-    workers::Shared,
+    alive::Alive, endpoints::Expected, listener, metrics::Metrics, reload::Reloader, stop::Step,
+    tls::TlsMetrics, workers::Shared,
 };
 use reply::{Problem, Reply};
 
@@ -50,6 +50,8 @@ struct Asked {
     /// The part of the path that stands for a name.
     name: String,
     query: String,
+    /// What must still be true of what is changed.
+    expected: Expected,
     body: Bytes,
 }
 
@@ -93,9 +95,11 @@ impl Admin {
         let (action, name) = found?;
         guard::check_change(&request)?;
         let query = request.uri().query().unwrap_or_default().to_owned();
+        let condition = request.headers().get_all(IF_MATCH).iter();
         let asked = Asked {
             name: name.to_owned(),
             query,
+            expected: Expected::read(condition.map(HeaderValue::as_bytes)),
             body: body(request).await?,
         };
         action.run(self, asked).await

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION, WWW_AUTHENTICATE},
 };
 use http_body_util::Full;
 use serde::Serialize;
@@ -103,6 +103,14 @@ pub(super) fn with_type(
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// Says by what the settings that are shown are known again.
+pub(super) fn tagged(mut reply: Reply, tag: &str) -> Reply {
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        reply.headers_mut().insert(ETAG, tag);
+    }
     reply
 }
 

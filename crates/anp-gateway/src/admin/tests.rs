@@ -29,6 +29,7 @@ fn shared(config: Config) -> Arc<Shared> {
         routes,
         endpoints: Endpoints::default(),
         auth: None,
+        desk: crate::callers::Desk::here(),
         tls: None,
         stop: Stop::default(),
         callers: Alive::default(),
@@ -52,6 +53,7 @@ async fn page(admin: &Admin, query: String) -> Value {
     let asked = Asked {
         name: String::new(),
         query,
+        expected: Expected::Anything,
         body: Bytes::new(),
     };
     let reply = admin.endpoints(&asked).unwrap();

@@ -48,6 +48,8 @@ pub(crate) struct Auth {
     tokens: Arc<Tokens>,
     replay: Option<Arc<LateReplay>>,
     pub(crate) rechecks: Rechecks,
+    names: Vec<PublicName>,
+    ports: [u16; 2],
     places: Semaphore,
     told: Mutex<(Option<Instant>, u32)>,
 }
@@ -158,8 +160,9 @@ impl Auth {
             documents: documents.clone(),
             elsewhere: HttpsResolver::new(&settings.resolver.config()?)?,
         });
+        let names = names(settings, ports);
         let verifier = Verifier::new(VerifierParts {
-            names: names(settings, ports),
+            names: names.clone(),
             policy: policy.clone(),
             resolver: resolver.clone(),
             replay,
@@ -173,6 +176,8 @@ impl Auth {
             tokens,
             replay: late,
             rechecks: Rechecks::new(documents, resolver, lifetime),
+            names,
+            ports,
             places: Semaphore::new(AT_ONCE),
             told: Mutex::default(),
         })
@@ -221,6 +226,21 @@ impl Auth {
         })
     }
 
+    /// What judges proofs.
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// True for a `Host` that is a public name.
+    pub(crate) fn is_name(&self, host: &str) -> bool {
+        self.names.iter().any(|name| name.is(host))
+    }
+
+    /// The ports of our listeners.
+    pub(crate) fn ports(&self) -> [u16; 2] {
+        self.ports
+    }
+
     /// This service, as refusals name it.
     pub(crate) fn realm(&self) -> &str {
         self.verifier.realm()
@@ -261,8 +281,9 @@ impl Auth {
         }
     }
 
-    /// Tells the log why a handshake was refused. Strangers can cause this as often as they like.
-    pub(crate) fn tell(&self, peer: &[u8], refusal: &dyn fmt::Display) {
+    /// Tells the log that something was refused, and why. Strangers can cause this as often as they
+    /// like.
+    pub(crate) fn tell(&self, peer: &[u8], refusal: &dyn fmt::Display, what: &'static str) {
         let peer = String::from_utf8_lossy(peer);
         let mut told = self.told.lock();
         let now = Instant::now();
@@ -274,9 +295,9 @@ impl Auth {
         }
         told.1 = told.1.saturating_add(1);
         if told.1 <= TOLD {
-            tracing::info!(%peer, reason = %refusal, "tunnel refused");
+            tracing::info!(%peer, reason = %refusal, "{what}");
         } else {
-            tracing::debug!(%peer, reason = %refusal, "tunnel refused");
+            tracing::debug!(%peer, reason = %refusal, "{what}");
         }
     }
 }

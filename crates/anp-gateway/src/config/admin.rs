@@ -18,6 +18,15 @@ impl Config {
                      or set admin_token_file to a file with a secret token if that is meant"
                 ),
             ),
+            Some(address) if !address.ip().is_loopback() && !self.allow_plain_admin => fail(
+                "admin_listen",
+                format!(
+                    "the token would travel to {address} in plain text, and whoever reads it could \
+                     change what is served; use a loopback address behind something that speaks TLS \
+                     (SSH, a proxy), or set allow_plain_admin = true where nobody else is on the \
+                     network"
+                ),
+            ),
             _ => Ok(()),
         }
     }

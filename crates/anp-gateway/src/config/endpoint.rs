@@ -52,7 +52,7 @@ impl Endpoint {
     }
 
     fn check_policies(&self) -> Result<(), ConfigError> {
-        policy::check(&self.cors, &self.security_headers)?;
+        policy::check(&self.cors, &self.security_headers, &self.callers)?;
         policy::check_rates(&[
             ("client_rate", &self.client_rate),
             ("endpoint_rate", &self.endpoint_rate),

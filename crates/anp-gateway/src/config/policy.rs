@@ -10,7 +10,7 @@ use serde::{
     de::{self, IntoDeserializer as _, value::MapAccessDeserializer},
 };
 
-use super::{ConfigError, fail};
+use super::{Callers, ConfigError, fail};
 
 /// A setting that an endpoint can turn off where the gateway turns it on: `false`, or its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,7 +282,11 @@ pub(super) fn check_rates(
 pub(super) fn check(
     cors: &Option<Switch<Cors>>,
     security: &Option<Switch<SecurityHeaders>>,
+    callers: &Option<Switch<Callers>>,
 ) -> Result<(), ConfigError> {
+    if let Some(Switch::On(callers)) = callers {
+        callers.check()?;
+    }
     if let Some(Switch::On(security)) = security {
         security.check("security_headers")?;
     }
@@ -324,7 +328,7 @@ pub(super) fn is_token(text: &str) -> bool {
 }
 
 /// A value that may be `true` in a configuration.
-trait Known: Sized {
+pub(super) trait Known: Sized {
     /// What `true` stands for, where it stands for anything.
     fn by_true() -> Option<Self> {
         None

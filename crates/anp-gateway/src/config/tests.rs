@@ -211,6 +211,9 @@ fn an_admin_listener_for_strangers_needs_a_token() {
         ..Config::default()
     };
     public(&mut config);
+    let text = config.validate().unwrap_err().to_string();
+    assert!(text.contains("allow_plain_admin = true"), "{text}");
+    config.allow_plain_admin = true;
     assert_eq!(config.validate(), Ok(()));
     config.admin_token_file = Some("elsewhere".into());
     let text = config.validate().unwrap_err().to_string();

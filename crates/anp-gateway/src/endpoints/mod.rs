@@ -6,6 +6,7 @@
 //! Whoever asked is answered once its change is on the disk and in effect.
 
 mod store;
+mod version;
 
 use std::{
     collections::HashSet,
@@ -31,6 +32,7 @@ use crate::{
 use store::Edit;
 pub use store::StoreError;
 pub(crate) use store::{Kept, Store};
+pub(crate) use version::{Expected, tag};
 
 /// Changes that are written at once, at most.
 const BATCH: usize = 1024;
@@ -56,6 +58,9 @@ pub(crate) enum ChangeError {
     /// No document of this DID is hosted.
     #[error("there is no document of {0:?} here")]
     NotHosted(String),
+    /// Its settings are not those that were expected.
+    #[error("endpoint {0:?} was changed since it was looked at: look again")]
+    Changed(String),
     /// This gateway has no registry.
     #[error("this gateway keeps no endpoints: set gateway.endpoint_store to a file for them")]
     NoStore,
@@ -76,9 +81,9 @@ pub(crate) enum Change {
     /// A new endpoint, which must be valid.
     Add(Arc<Endpoint>),
     /// Other settings, which must be valid, for the endpoint of this name.
-    Replace(Arc<Endpoint>),
+    Replace(Arc<Endpoint>, Expected),
     /// The end of the endpoint of this name.
-    Remove(String),
+    Remove(String, Expected),
     /// A document to be hosted, or a new one of the same key.
     Publish(Arc<Published>),
     /// The end of the document of this DID.
@@ -264,9 +269,9 @@ fn apply(
             owners.extend(settings.owners());
             Ok(Some(Edit::Put(settings.clone())))
         }
-        Change::Replace(settings) => {
+        Change::Replace(settings, expected) => {
             let mut next = table.clone();
-            let before = take(&mut next, &settings.name)?;
+            let before = take(&mut next, &settings.name, expected)?;
             let mut served = Served::registered(settings, config);
             let mut concerned: HashSet<_> = settings.owners().collect();
             match before {
@@ -283,8 +288,8 @@ fn apply(
             owners.extend(concerned);
             Ok(Some(Edit::Put(settings.clone())))
         }
-        Change::Remove(name) => {
-            if let Before::Served(before) = take(table, name)? {
+        Change::Remove(name, expected) => {
+            if let Before::Served(before) = take(table, name, expected)? {
                 owners.extend(before.settings.owners());
             }
             Ok(Some(Edit::Remove(name.clone())))
@@ -312,8 +317,13 @@ enum Before {
     LeftOut,
 }
 
-/// Takes an entry of the registry out of the table.
-fn take(table: &mut Table, name: &str) -> Result<Before, ChangeError> {
+/// Takes an entry of the registry out of the table, where its settings are as `expected`.
+fn take(table: &mut Table, name: &str, expected: &Expected) -> Result<Before, ChangeError> {
+    let left_out = table.left_out(name).map(|left_out| &left_out.settings);
+    let known = left_out.or(table.named(name).map(|served| &served.settings));
+    if known.is_some_and(|settings| !expected.holds(settings)) {
+        return Err(ChangeError::Changed(name.to_owned()));
+    }
     // One that is left out may share its name with one of the configuration.
     if table.forget(name) {
         return Ok(Before::LeftOut);
@@ -336,8 +346,8 @@ mod tests {
     /// Makes changes as the gateway does, as far as their names go: "bad" panics.
     fn make(changes: &[Change], done: &mut Vec<String>) -> Option<Vec<Answer>> {
         let answer = |change: &Change| match change {
-            Change::Remove(name) if name == "bad" => panic!("a bad change"),
-            Change::Remove(name) => {
+            Change::Remove(name, _) if name == "bad" => panic!("a bad change"),
+            Change::Remove(name, _) => {
                 done.push(name.clone());
                 Ok(())
             }
@@ -350,7 +360,8 @@ mod tests {
     async fn a_change_that_panics_is_answered_and_the_next_is_made() {
         let (sender, orders) = mpsc::channel();
         let endpoints = Endpoints(OnceLock::from(sender));
-        let remove = |name: &str| endpoints.change(Change::Remove(name.to_owned()));
+        let remove =
+            |name: &str| endpoints.change(Change::Remove(name.to_owned(), Expected::Anything));
         // All three wait before the first is taken, and so are made at once.
         let (mut first, mut bad, mut last) = (
             Box::pin(remove("a")),

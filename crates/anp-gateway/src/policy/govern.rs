@@ -1,10 +1,8 @@
 //! A policy at work on one request.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
-};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
+use anp_auth::Did;
 use anp_tunnel::RecvStream;
 use anpx::{Fields, FieldsError, RequestHead, ResponseHead, session::End};
 use bytes::Bytes;
@@ -21,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::{
     alive::Life,
+    callers::{CALLER_DID, Callers, client},
     error::ProxyError,
     proxy::{Comments, Download, Downstream, Failure},
     workers::Worker,
@@ -36,6 +35,8 @@ pub(crate) struct Governed {
     left: Vec<Left>,
     /// What bodies take from.
     buckets: Arc<[Arc<Bucket>]>,
+    /// What the caller is told of the proof it showed, or has to show.
+    told: Vec<(&'static str, Bytes)>,
     /// Its place among the requests of its tenant.
     place: Option<Life>,
 }
@@ -51,18 +52,19 @@ impl Governed {
             policy: policy.clone(),
             left: Vec::new(),
             buckets: Arc::default(),
+            told: Vec::new(),
             place: None,
         })
     }
 
-    /// Lets the request go on to its app, changed where it must be.
+    /// Lets the request go on.
     ///
     /// # Errors
     /// It is answered here.
     pub(crate) fn admit(
         &mut self,
         worker: &Worker,
-        head: &mut RequestHead,
+        head: &RequestHead,
         down: &mut impl Downstream,
     ) -> Result<(), Failure> {
         let grant = self.cors.as_ref();
@@ -74,6 +76,31 @@ impl Governed {
             down.allow(policy.response_timeout, policy.idle_timeout);
         }
         self.meter(worker, head)?;
+        Ok(())
+    }
+
+    /// Who may make the request, where not everybody may.
+    pub(crate) fn callers(&self) -> Option<Arc<Callers>> {
+        self.policy.callers.clone()
+    }
+
+    /// The caller is told this, whoever answers.
+    pub(crate) fn tell(&mut self, fields: Vec<(&'static str, Bytes)>) {
+        self.told = fields;
+    }
+
+    /// Changes the request as its app shall see it; `caller` is the identity that was proven.
+    ///
+    /// # Errors
+    /// 400 where its target cannot be had without the prefix, 431 where its head grows too large.
+    pub(crate) fn rewrite(
+        &self,
+        head: &mut RequestHead,
+        caller: Option<&Did>,
+    ) -> Result<(), ProxyError> {
+        if let Some(did) = caller {
+            head.headers = with(&head.headers, CALLER_DID, did.as_str())?;
+        }
         if let Some(prefix) = &self.policy.strip_prefix {
             head.target = prefix::strip(&head.target, prefix)?;
             head.headers = with(&head.headers, "x-forwarded-prefix", prefix)?;
@@ -95,7 +122,7 @@ impl Governed {
             Clients::Own(_, meters) => Some(&**meters),
         };
         let tenants = settings.rates.tenants();
-        let client = clients.map(|meters| meters.of(&client(head), now));
+        let client = clients.map(|meters| meters.of(&client(head).into(), now));
         let endpoint = policy.endpoint.as_ref().map(|(_, meter)| meter.clone());
         let tenant = policy
             .tenant
@@ -190,11 +217,15 @@ impl Governed {
     /// True for a field that counts for nothing where the app sets it.
     fn replaces(&self, name: &[u8]) -> bool {
         let security = self.policy.security.as_ref();
-        self.cors.is_some() && is_cors(name) || security.is_some_and(|s| s.replaces(name))
+        let told = || self.told.iter().any(|(ours, _)| ours.as_bytes() == name);
+        self.cors.is_some() && is_cors(name) || told() || security.is_some_and(|s| s.replaces(name))
     }
 
     /// Gives `add` the fields of a response; `has` says which the app set.
     fn fields(&self, has: impl Fn(&[u8]) -> bool, mut add: impl FnMut(&[u8], &Bytes)) {
+        for (name, value) in &self.told {
+            add(name.as_bytes(), value);
+        }
         if let (Some(cors), Some(grant)) = (&self.policy.cors, &self.cors) {
             cors.fields(grant, |name, value| add(name.as_bytes(), &value));
         }
@@ -216,14 +247,6 @@ impl Governed {
 fn begin(meter: &Meter, most: Option<usize>) -> Result<Option<Life>, ProxyError> {
     most.map(|most| meter.begin(most).ok_or(ProxyError::TenantFull))
         .transpose()
-}
-
-/// Whose request it is. The head was made here: its address is one.
-fn client(head: &RequestHead) -> super::Client {
-    let text = head.client_addr.as_deref().unwrap_or_default();
-    let address = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok());
-    let address = address.unwrap_or_else(|| SocketAddr::from(([0; 4], 0)));
-    address.ip().into()
 }
 
 /// `fields` and one more.

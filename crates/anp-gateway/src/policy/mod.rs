@@ -13,6 +13,7 @@ mod security;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    callers::Callers,
     config::{Config, Endpoint, RateLimit, Switch},
     owner::Owner,
 };
@@ -29,6 +30,7 @@ use security::Security;
 /// What is on for an endpoint, ready for use.
 #[derive(Debug)]
 pub(crate) struct Policy {
+    callers: Option<Arc<Callers>>,
     cors: Option<Cors>,
     security: Option<Security>,
     /// Of this endpoint's clients apart from other endpoints'.
@@ -81,7 +83,9 @@ impl Policy {
         let cors = Switch::effective(&endpoint.cors, &config.cors);
         let security = Switch::effective(&endpoint.security_headers, &config.security_headers);
         let prefix = endpoint.path.trim_end_matches('/');
+        let callers = Switch::effective(&endpoint.callers, &config.callers);
         let policy = Self {
+            callers: callers.map(|callers| Arc::new(Callers::new(callers, endpoint, config))),
             cors: cors.map(Cors::new),
             security: security.map(Security::new),
             clients: Clients::new(endpoint.client_rate.as_ref(), config.client_rate.as_ref()),
@@ -99,6 +103,7 @@ impl Policy {
     fn is_something(&self) -> bool {
         // Names every field: one that is missing here does not compile.
         let Self {
+            callers,
             cors,
             security,
             clients,
@@ -109,7 +114,8 @@ impl Policy {
             sse_keepalive,
             strip_prefix,
         } = self;
-        cors.is_some()
+        callers.is_some()
+            || cors.is_some()
             || security.is_some()
             || !matches!(clients, Clients::Free)
             || endpoint.is_some()

@@ -18,6 +18,7 @@ use super::{
     upload::{Upload, UploadError},
 };
 use crate::{
+    callers,
     documents::Published,
     error::ProxyError,
     pick::pick,
@@ -94,7 +95,13 @@ pub(crate) async fn forward<D: Downstream>(
     exchange.endpoint = Some(endpoint.clone());
     if let Some(policy) = &endpoint.policy {
         let governed = exchange.governed.insert(Governed::new(policy, &head));
-        governed.admit(worker, &mut head, down)?;
+        governed.admit(worker, &head, down)?;
+        let caller = match governed.callers().is_some() {
+            // Boxed: it would make every request's future larger.
+            true => Box::pin(callers::admit(worker, governed, &head, &mut upload, down)).await?,
+            false => None,
+        };
+        governed.rewrite(&mut head, caller.as_ref())?;
         upload.held_to(governed.pace());
     }
     if let Some(max) = endpoint.max_body

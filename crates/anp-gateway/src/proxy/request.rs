@@ -241,11 +241,12 @@ fn refused(error: FieldsError) -> ProxyError {
 }
 
 /// True for names whose value an app believes because only a gateway sets it. An underscore counts
-/// as a hyphen: CGI and WSGI apps cannot tell them apart.
+/// as a hyphen, since CGI and WSGI apps cannot tell them apart; for those that say who is there, so
+/// does whatever else is neither a letter nor a digit, which some servers make the same of.
 fn is_ours(name: &[u8]) -> bool {
     let is = |ours: &[u8]| {
         name.iter()
-            .map(|b| if *b == b'_' { b'-' } else { *b })
+            .map(|b| if b.is_ascii_alphanumeric() { *b } else { b'-' })
             .eq(ours.iter().copied())
     };
     match name.first() {
@@ -335,6 +336,8 @@ mod tests {
                 ("x_forwarded_host", "evil"),
                 ("Forwarded", "for=6.6.6.6"),
                 ("anp_caller_did", "did:wba:evil"),
+                ("ANP-Caller_DID", "did:wba:evil"),
+                ("Anp.Caller~Did", "did:wba:evil"),
                 ("B", "1"),
                 ("Cookie", "a=1"),
                 ("Connection", "Keep-Alive, X-Hop"),

@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use anp_auth::header::BodyDigest;
 use anp_tunnel::{SendStream, Tunnel};
 use anpx::{Fields, ResetCode, StreamError, session::End};
 use bytes::Bytes;
@@ -58,6 +59,8 @@ struct Limits {
     left: u64,
     /// What holds them back.
     pace: Option<Pace>,
+    /// What it is so far, and what its caller has signed.
+    digest: Option<(BodyDigest, String)>,
 }
 
 impl Upload {
@@ -92,12 +95,20 @@ impl Upload {
         }
     }
 
+    /// Must have this `Content-Digest` once it is whole.
+    pub(crate) fn expect_digest(&mut self, digest: String) {
+        if let Some(limits) = self.limits() {
+            limits.digest = Some((BodyDigest::default(), digest));
+        }
+    }
+
     /// The limits of a body, if there is one.
     fn limits(&mut self) -> Option<&mut Limits> {
         let none = || {
             Box::new(Limits {
                 left: u64::MAX,
                 pace: None,
+                digest: None,
             })
         };
         (!self.whole).then(|| &mut **self.limits.get_or_insert_with(none))
@@ -162,6 +173,11 @@ impl Upload {
     /// No byte is needed twice once a response was read.
     pub(crate) fn forget(&mut self) {
         self.replay.forget();
+    }
+
+    /// True where there is no body.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.whole
     }
 
     /// True while the caller waits to be asked.
@@ -270,6 +286,9 @@ impl Upload {
                     if let Some(pace) = &mut limits.pace {
                         pace.took(data.len());
                     }
+                    if let Some((digest, _)) = &mut limits.digest {
+                        digest.update(&data);
+                    }
                 }
                 self.replay.push(data);
                 self.whole = down.is_body_whole();
@@ -280,6 +299,21 @@ impl Upload {
             }
             Piece::End => self.whole = true,
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.check_digest())
+    }
+
+    /// Breaks off what turned out to be another body than the signed one, before its end is sent.
+    fn check_digest(&mut self) -> Result<(), Failure> {
+        let digest = match &mut self.limits {
+            Some(limits) if self.whole => limits.digest.take(),
+            _ => None,
+        };
+        if digest.is_none_or(|(digest, signed)| digest.is(&signed)) {
+            return Ok(());
+        }
+        if let Some(send) = &mut self.send {
+            send.reset(ResetCode::CANCELLED);
+        }
+        Err(ProxyError::BadRequest("the body is not the one that was signed").into())
     }
 }

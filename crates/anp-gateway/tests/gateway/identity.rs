@@ -52,19 +52,28 @@ impl Tenant {
 
     /// The headers of a handshake, signed for the name `host`.
     pub(crate) fn proof(&self, host: &str) -> Vec<(String, String)> {
+        let mut fields = vec![("Host".to_owned(), host.to_owned())];
         let url = format!("ws://{host}/anpx");
+        fields.extend(self.signed(AuthForm::Signature, "GET", &url, None));
+        fields
+    }
+
+    /// The headers that prove a request.
+    pub(crate) fn signed(
+        &self,
+        form: AuthForm,
+        method: &str,
+        url: &str,
+        nonce: Option<&str>,
+    ) -> Vec<(String, String)> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let now = i64::try_from(now.unwrap().as_secs()).unwrap();
-        let target = Target::of("GET", &url).unwrap();
-        let headers = self.signer.headers(AuthForm::Signature, &target, None, now);
-        let mut fields = vec![("Host".to_owned(), host.to_owned())];
-        fields.extend(
-            headers
-                .unwrap()
-                .into_iter()
-                .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())),
-        );
-        fields
+        let target = Target::of(method, url).unwrap();
+        let headers = self.signer.headers(form, &target, nonce, now).unwrap();
+        let headers = headers.into_iter();
+        headers
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect()
     }
 }
 

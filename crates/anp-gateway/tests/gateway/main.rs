@@ -10,6 +10,8 @@ mod auth;
 #[cfg(test)]
 mod body;
 #[cfg(test)]
+mod callers;
+#[cfg(test)]
 mod cors;
 #[cfg(test)]
 mod documents;
@@ -47,3 +49,5 @@ mod trust;
 mod tunnels;
 #[cfg(test)]
 mod upgrade;
+#[cfg(test)]
+mod versions;

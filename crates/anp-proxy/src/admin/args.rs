@@ -117,6 +117,15 @@ pub(crate) struct SettingsArgs {
     /// Requests to it at once
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_requests: Option<u64>,
+    /// Identity that may call it: a DID, domain:HOST, *.HOST, or * for any that is proven. Repeatable
+    #[arg(long, value_name = "DID")]
+    pub(crate) caller_did: Vec<String>,
+    /// User that may call it, and the hash that `token new NAME --caller` prints. Repeatable
+    #[arg(long, value_name = "NAME=HASH")]
+    pub(crate) caller_basic: Vec<String>,
+    /// Network or address that callers must come from. Repeatable
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) caller_network: Vec<String>,
     /// The app gets targets without the path prefix
     #[arg(long)]
     pub(crate) strip_prefix: bool,

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     Request, StatusCode, Uri,
     client::conn::http1,
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_MATCH},
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -76,8 +76,23 @@ impl Client {
         target: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
-        let asked = timeout(PATIENCE, self.exchange(method, target, body)).await;
-        let (status, body) = asked.unwrap_or_else(|_| {
+        Ok(self.ask_if(method, target, body, None).await?.0)
+    }
+
+    /// As [`Client::ask`], where what is changed still has the tag `seen`. Gives the tag of the
+    /// answer as well.
+    ///
+    /// # Errors
+    /// As [`Client::ask`], also where it was changed meanwhile.
+    pub(super) async fn ask_if(
+        &self,
+        method: &str,
+        target: &str,
+        body: Option<&Value>,
+        seen: Option<&HeaderValue>,
+    ) -> Result<(Value, Option<HeaderValue>), Failure> {
+        let asked = timeout(PATIENCE, self.exchange(method, target, body, seen)).await;
+        let (status, tag, body) = asked.unwrap_or_else(|_| {
             Err(Failure::runtime(format!(
                 "http://{} did not answer within {} s",
                 self.authority,
@@ -85,11 +100,11 @@ impl Client {
             )))
         })?;
         if status == StatusCode::NO_CONTENT {
-            return Ok(Value::Null);
+            return Ok((Value::Null, None));
         }
         let value: Result<Value, _> = serde_json::from_slice(&body);
         match value {
-            Ok(value) if status.is_success() => Ok(value),
+            Ok(value) if status.is_success() => Ok((value, tag)),
             // What a gateway answers to callers has a request's id.
             Ok(value) if value.get("request_id").is_none() => {
                 match value.get("detail").and_then(Value::as_str) {
@@ -107,7 +122,8 @@ impl Client {
         method: &str,
         target: &str,
         body: Option<&Value>,
-    ) -> Result<(StatusCode, Bytes), Failure> {
+        seen: Option<&HeaderValue>,
+    ) -> Result<(StatusCode, Option<HeaderValue>, Bytes), Failure> {
         let socket = TcpStream::connect(&self.authority).await;
         let socket = socket.map_err(|error| self.not_there(&error))?;
         let broke = |error: &dyn std::fmt::Display| {
@@ -124,6 +140,9 @@ impl Client {
         if method != "GET" {
             request = request.header(CONTENT_TYPE, "application/json");
         }
+        if let Some(seen) = seen {
+            request = request.header(IF_MATCH, seen);
+        }
         if let Some(token) = &self.token {
             let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
                 .map_err(|_| Failure::usage("the token cannot stand in a header"))?;
@@ -136,10 +155,11 @@ impl Client {
             .map_err(|error| Failure::usage(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(|e| broke(&e))?;
         let status = response.status();
+        let tag = response.headers().get(ETAG).cloned();
         let body = Limited::new(response.into_body(), MAX_ANSWER)
             .collect()
             .await;
-        Ok((status, body.map_err(|error| broke(&error))?.to_bytes()))
+        Ok((status, tag, body.map_err(|error| broke(&error))?.to_bytes()))
     }
 
     fn not_there(&self, error: &io::Error) -> Failure {

@@ -1,6 +1,6 @@
 //! `anp-proxy endpoint`.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     all,
@@ -39,7 +39,7 @@ pub(crate) fn endpoint(args: &EndpointArgs, loaded: &Loaded) -> Result<u8, Failu
             }
             EndpointCommand::Change(args) => {
                 let path = path_of("endpoints", &args.settings.name)?;
-                let mut shown = client.ask("GET", &path, None).await?;
+                let (mut shown, seen) = client.ask_if("GET", &path, None, None).await?;
                 let settings = shown.get_mut("settings").map(Value::take);
                 let Some(Value::Object(mut settings)) = settings else {
                     return Err(Failure::runtime("the gateway told no settings"));
@@ -50,7 +50,10 @@ pub(crate) fn endpoint(args: &EndpointArgs, loaded: &Loaded) -> Result<u8, Failu
                     }
                 }
                 put(&mut settings, &args.settings)?;
-                let changed = client.ask("PUT", &path, Some(&settings.into())).await?;
+                let settings = Value::Object(settings);
+                let (changed, _) = client
+                    .ask_if("PUT", &path, Some(&settings), seen.as_ref())
+                    .await?;
                 say(json, &changed, || line(&changed));
             }
             EndpointCommand::Remove(args) => {
@@ -79,6 +82,7 @@ fn put(settings: &mut Map<String, Value>, args: &SettingsArgs) -> Result<(), Fai
     if !args.receiver.is_empty() {
         settings.insert("receivers".to_owned(), args.receiver.clone().into());
     }
+    put_callers(settings, args)?;
     if let Some(max) = args.max_requests {
         settings.insert("max_requests".to_owned(), max.into());
     }
@@ -93,6 +97,37 @@ fn put(settings: &mut Map<String, Value>, args: &SettingsArgs) -> Result<(), Fai
         };
         let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
         settings.insert(key.to_owned(), value);
+    }
+    Ok(())
+}
+
+/// Puts what the flags say of callers beside what is said of them already; a list that is given takes
+/// the place of the one before.
+fn put_callers(settings: &mut Map<String, Value>, args: &SettingsArgs) -> Result<(), Failure> {
+    let mut callers = match settings.get("callers") {
+        Some(Value::Object(callers)) => callers.clone(),
+        _ => Map::new(),
+    };
+    let users = args.caller_basic.iter().map(|user| {
+        let (name, hash) = user.split_once('=').ok_or_else(|| {
+            Failure::usage(format!(
+                "--caller-basic {user}: expected NAME=HASH, as anp-proxy token new NAME --caller \
+                 prints it"
+            ))
+        })?;
+        Ok(json!({"name": name, "hash": hash}))
+    });
+    let users = users.collect::<Result<Vec<_>, Failure>>()?;
+    let texts = |list: &[String]| list.iter().map(|text| text.as_str().into()).collect();
+    for (key, list) in [
+        ("dids", texts(&args.caller_did)),
+        ("basic", users),
+        ("networks", texts(&args.caller_network)),
+    ] {
+        if !list.is_empty() {
+            callers.insert(key.to_owned(), Value::Array(list));
+            settings.insert("callers".to_owned(), callers.clone().into());
+        }
     }
     Ok(())
 }

@@ -63,6 +63,26 @@ fn endpoints_by_the_command_line() {
         "endpoint change lab --receiver r --receiver s --unset max_requests",
     );
     assert_eq!(out, "lab: */lab → r,s\n");
+    let (_, out, _) = run(&["token", "new", "ann", "--caller"]);
+    let user = out.split("--caller-basic ").nth(1).unwrap().trim();
+    let rule = format!("--caller-basic {user} --caller-network ::1");
+    said(&url, &format!("endpoint change lab {rule}"));
+    said(
+        &url,
+        "endpoint change lab --caller-network 10.0.0.0/8 --caller-network 10.0.0.7",
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&url, "endpoint show lab --json")).unwrap();
+    let (name, hash) = user.split_once('=').unwrap();
+    assert_eq!(
+        json["settings"]["callers"],
+        serde_json::json!({
+            "basic": [{"name": name, "hash": hash}],
+            "networks": ["10.0.0.0/8", "10.0.0.7/32"],
+        })
+    );
+    said(&url, "endpoint change lab --unset callers");
+    assert!(!said(&url, "endpoint show lab").contains("callers"));
     let list = said(&url, "endpoint list");
     assert_eq!(
         words(&list),
@@ -102,6 +122,10 @@ fn endpoints_by_the_command_line() {
             "endpoint add x --receiver r --setting y=1",
             "error: unknown field `y`",
         ),
+        (
+            "endpoint add x --receiver r --caller-did domain:a.example",
+            "error: callers.dids: nothing says how identities are proven",
+        ),
         ("endpoint show x", "error: there is no endpoint \"x\""),
         (
             "endpoint remove open",
@@ -115,6 +139,7 @@ fn endpoints_by_the_command_line() {
     }
     for line in [
         "endpoint add x --receiver r --setting y",
+        "endpoint add x --receiver r --caller-basic ann",
         "endpoint change lab --unset max_requests",
         "endpoint show a/b",
         "admin close t/1",
@@ -139,6 +164,34 @@ fn endpoints_by_the_command_line() {
     drop(gateway);
     let (_gateway, url) = start(directory.path(), &["--admin-listen", "127.0.0.1:0"]);
     assert!(said(&url, "endpoint list").contains("did:wba:a.example"));
+}
+
+#[test]
+fn changes_at_the_same_time_are_all_made_or_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_gateway, url) = start(directory.path(), &["--admin-listen", "127.0.0.1:0"]);
+    said(&url, "endpoint add lab --path /lab --receiver r");
+    let keys = ["response_timeout", "idle_timeout", "sse_keepalive"];
+    let times = |key: &str| {
+        for seconds in 1..=5 {
+            let line = format!("endpoint change lab --setting {key}={seconds}s");
+            let (mut code, mut err) = (1, String::new());
+            while code == 1 {
+                assert!(err.is_empty() || err.contains("look again"), "{err}");
+                (code, _, err) = ask(&url, &line);
+            }
+            assert_eq!(code, 0, "{err}");
+        }
+    };
+    std::thread::scope(|scope| {
+        for key in keys {
+            scope.spawn(move || times(key));
+        }
+    });
+    let shown = said(&url, "endpoint show lab");
+    for key in keys {
+        assert!(words(&shown).contains(&vec![key, "5s"]), "{shown}");
+    }
 }
 
 #[test]
@@ -220,4 +273,8 @@ fn where_nobody_is_the_way_to_start_one_is_told() {
     let (code, _, err) = run(&["gateway", "--admin-listen", "0.0.0.0:0"]);
     assert_eq!(code, 2);
     assert!(err.contains("set admin_token_file"), "{err}");
+    let token = "gateway.admin_token=a-token-of-this-test";
+    let (code, _, err) = run(&["gateway", "--admin-listen", "0.0.0.0:0", "--set", token]);
+    assert_eq!(code, 2);
+    assert!(err.contains("allow_plain_admin = true"), "{err}");
 }

@@ -43,15 +43,19 @@ async fn the_new_certificate_is_shown_and_no_request_fails() {
             }
         }));
     }
-    let (cert, key) = authority.1.pem(&["gate.example"]);
-    put(&files.key, &key);
-    put(&files.cert, &cert);
-    let shown = async { while connect(public, authority.1.client(&[])).await.is_err() {} };
-    soon(shown).await;
-    assert!(connect(public, authority.0.client(&[])).await.is_err());
-    let before = served.load(Relaxed);
-    while served.load(Relaxed) < before + 100 {
-        tokio::task::yield_now().await;
+    // There and back: each time another certificate.
+    let (one, other) = (&authority.0, &authority.1);
+    for (next, last) in [(other, one), (one, other), (other, one)] {
+        let (cert, key) = next.pem(&["gate.example"]);
+        put(&files.key, &key);
+        put(&files.cert, &cert);
+        let shown = async { while connect(public, next.client(&[])).await.is_err() {} };
+        soon(shown).await;
+        assert!(connect(public, last.client(&[])).await.is_err());
+        let before = served.load(Relaxed);
+        while served.load(Relaxed) < before + 100 {
+            tokio::task::yield_now().await;
+        }
     }
     over.store(true, Relaxed);
     for task in load {

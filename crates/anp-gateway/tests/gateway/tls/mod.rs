@@ -4,4 +4,5 @@ mod acme;
 mod authority;
 mod changes;
 mod handshakes;
+mod owners;
 mod receivers;
