@@ -1,7 +1,7 @@
 """The Rust core. Not for use outside this package."""
 
 from asyncio import AbstractEventLoop, Task
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ._types import ASGIApp
@@ -30,6 +30,7 @@ class Dispatcher:
         event_loop: AbstractEventLoop,
         *,
         create_task: Callable[[Any], Task[None]],
+        gone: Callable[[], Awaitable[None]],
         log: Callable[[str, BaseException | None], None],
         notify: Callable[..., None],
         state: dict[str, Any] | None,

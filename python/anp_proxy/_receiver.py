@@ -117,6 +117,7 @@ class Receiver:
                 self._app,
                 loop,
                 create_task=_create_task(loop),
+                gone=_gone,
                 log=_log,
                 notify=self._notify,
                 state=self._lifespan.state if self._lifespan.is_running else None,
@@ -286,6 +287,17 @@ def _create_task(loop: asyncio.AbstractEventLoop) -> Callable[[Any], asyncio.Tas
     if sys.version_info >= (3, 12):
         return functools.partial(asyncio.Task, loop=loop, eager_start=True)
     return functools.partial(asyncio.Task, loop=loop)
+
+
+async def _gone() -> None:
+    """What `send` gives where the caller left and another task of the app waits in `receive`.
+
+    That one is told, too, and most often ends the one that sends (Django does). It gets some turns of
+    the loop to do so before the error.
+    """
+    for _ in range(20):
+        await asyncio.sleep(0)
+    raise ConnectionResetError("the caller went away")
 
 
 def _watch(loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher) -> Callable[[], None]:

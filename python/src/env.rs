@@ -29,6 +29,8 @@ pub(crate) struct Env {
     event_loop: Py<PyAny>,
     create_future: Py<PyAny>,
     create_task: Py<PyAny>,
+    /// `gone()` gives the awaitable that raises once listeners had their turn.
+    pub(crate) gone: Py<PyAny>,
     /// `log(message, exception)`.
     log: Py<PyAny>,
     /// Tasks that run: the loop itself holds them weakly.
@@ -50,6 +52,7 @@ impl Env {
         app: Py<PyAny>,
         event_loop: &Bound<'_, PyAny>,
         create_task: Py<PyAny>,
+        gone: Py<PyAny>,
         log: Py<PyAny>,
         state: Option<Py<PyDict>>,
         root_path: String,
@@ -67,6 +70,7 @@ impl Env {
             create_future: event_loop.getattr("create_future")?.unbind(),
             event_loop: event_loop.clone().unbind(),
             create_task,
+            gone,
             log,
             live: Mutex::default(),
             batching: AtomicBool::new(false),

@@ -112,13 +112,24 @@ pub(crate) fn from_python(headers: &Bound<'_, PyAny>) -> PyResult<Headers> {
     for pair in list.iter() {
         let (name, value) = match pair.cast::<PyTuple>() {
             Ok(pair) if pair.len() == 2 => (pair.get_item(0)?, pair.get_item(1)?),
-            _ => pair.extract()?,
+            _ => two(&pair)?,
         };
         let name = name.cast::<PyBytes>().map_err(|_| not_bytes("name"))?;
         let value = value.cast::<PyBytes>().map_err(|_| not_bytes("value"))?;
         headers_read.push(name.as_bytes(), value.as_bytes())?;
     }
     Ok(headers_read)
+}
+
+/// The two items of any iterable: the specification says that headers are one of such.
+fn two<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let mut items = pair.try_iter()?;
+    match (items.next(), items.next(), items.next()) {
+        (Some(name), Some(value), None) => Ok((name?, value?)),
+        _ => Err(PyTypeError::new_err(
+            "expected a header to be a name and a value",
+        )),
+    }
 }
 
 fn not_bytes(what: &str) -> PyErr {
