@@ -41,8 +41,10 @@ pub(crate) fn scope<'py>(
     if !is_websocket {
         scope.set_item(intern!(py, "method"), method(py, &head.method))?;
     }
-    let root = &env.root_path;
+    let root = root(env, head);
     scope.set_item(intern!(py, "root_path"), root)?;
+    // `OPTIONS *` is about no path.
+    let root = if path == b"*" { "" } else { root };
     scope.set_item(intern!(py, "path"), decoded(py, root, path))?;
     scope.set_item(intern!(py, "raw_path"), raw(py, root, path))?;
     scope.set_item(intern!(py, "query_string"), PyBytes::new(py, query))?;
@@ -96,6 +98,24 @@ fn method<'py>(py: Python<'py>, method: &[u8]) -> Bound<'py, PyString> {
         // A token is ASCII (RFC 9110 section 9.1).
         other => PyString::new(py, &String::from_utf8_lossy(other)),
     }
+}
+
+/// Where the app is mounted, without a slash at the end: what it was told by its user, or else what
+/// the gateway took off the target. Gateways take `X-Forwarded-*` of strangers away.
+fn root<'a>(env: &'a Env, head: &'a RequestHead) -> &'a str {
+    if !env.root_path.is_empty() {
+        return &env.root_path;
+    }
+    let prefix = head.headers.get("x-forwarded-prefix");
+    let prefix = prefix.and_then(|prefix| std::str::from_utf8(prefix).ok());
+    prefix.filter(|prefix| is_prefix(prefix)).unwrap_or("")
+}
+
+/// Whether it is a path of an endpoint: one that stands before others, and has nothing encoded.
+fn is_prefix(prefix: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_graphic() && !b"%?#,\\".contains(&b);
+    let bounds = prefix.starts_with('/') && !prefix.starts_with("//") && !prefix.ends_with('/');
+    bounds && prefix.bytes().all(plain)
 }
 
 /// The path after percent-decoding, below `root`.
