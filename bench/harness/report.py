@@ -36,24 +36,24 @@ Row = list[str]
 
 def markdown(facts: dict[str, str], results: Results) -> str:
     """Everything people read: the machine, the figures, the ratios, the goals."""
-    parts = [_facts(facts)]
+    parts = [facts_lines(facts)]
     for connections in CONNECTIONS:
         parts.append(f"### 12-byte answers, {connections} connection{'s' if connections > 1 else ''}")
-        parts.append(_table(["", "RPS", "p50", "p99", "CPU a request"], _small_rows(results, connections)))
+        parts.append(table(["", "RPS", "p50", "p99", "CPU a request"], _small_rows(results, connections)))
     parts.append("### 100 MB bodies and memory")
     parts.append(
-        _table(["", "download", "upload", "peak memory, small requests", "peak memory, bulk"], _bulk_rows(results))
+        table(["", "download", "upload", "peak memory, small requests", "peak memory, bulk"], _bulk_rows(results))
     )
     if "us" in results and len(results) > 1:
         parts.append("### anp-proxy as a ratio to each")
         parts.append(
             "RPS and MB/s: above 1 is faster than the peer. p50, CPU and memory: below 1 is less than the peer."
         )
-        parts.append(_table(["anp-proxy to", *(name for name, _ in _RATIOS)], _ratio_rows(results)))
+        parts.append(table(["anp-proxy to", *(name for name, _ in _RATIOS)], _ratio_rows(results)))
         goals = _goal_rows(results)
         if goals:
             parts.append("### Goals")
-            parts.append(_table(["goal", "figure", ""], goals))
+            parts.append(table(["goal", "figure", ""], goals))
     return "\n\n".join(parts) + "\n"
 
 
@@ -63,11 +63,13 @@ def write_json(path: Path, facts: dict[str, str], results: Results) -> None:
     path.write_text(json.dumps({"machine": facts, "subjects": subjects}, indent=2) + "\n")
 
 
-def _facts(facts: dict[str, str]) -> str:
+def facts_lines(facts: dict[str, str]) -> str:
+    """The machine, a line each."""
     return "\n".join(f"- {name}: {value}" for name, value in facts.items())
 
 
-def _table(header: Row, rows: list[Row]) -> str:
+def table(header: Row, rows: list[Row]) -> str:
+    """A table whose first column is text."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
@@ -77,7 +79,7 @@ def _small_rows(results: Results, connections: int) -> list[Row]:
     for result in results.values():
         figures = result.middle(connections)
         cpu = f"{figures.cpu:.1f} µs" if figures.cpu is not None else ""
-        rows.append([result.label, f"{figures.rps:,.0f}", _time(figures.p50), _time(figures.p99), cpu])
+        rows.append([result.label, f"{figures.rps:,.0f}", time_text(figures.p50), time_text(figures.p99), cpu])
     return rows
 
 
@@ -94,7 +96,8 @@ def _bulk_rows(results: Results) -> list[Row]:
     ]
 
 
-def _time(microseconds: float) -> str:
+def time_text(microseconds: float) -> str:
+    """A time with its unit."""
     return f"{microseconds:.0f} µs" if microseconds < 10_000 else f"{microseconds / 1000:.1f} ms"
 
 
