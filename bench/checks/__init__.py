@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import bodies, cancels, crashes, floods, neighbours, network, overload, restarts, scale
+from . import bodies, cancels, crashes, floods, neighbours, network, overload, python, restarts, scale
 from .setup import Promise
 
 PROMISES: list[Promise] = [
@@ -13,6 +13,7 @@ PROMISES: list[Promise] = [
     *floods.PROMISES,
     *network.PROMISES,
     *overload.PROMISES,
+    *python.PROMISES,
     *restarts.PROMISES,
     *scale.PROMISES,
 ]

@@ -89,10 +89,8 @@ class Inside:
     def start(self, owner: Servers, programs: Programs, app: str) -> Running:
         """Starts the gateway, then the receiver with the app."""
         gateway, public, tunnel = start_gateway(owner, programs["anp-proxy"], environment_args("ANP_BENCH_GATEWAY_ARGS"))
-        flags = ["--gateway", f"ws://127.0.0.1:{tunnel}", "--app", f"asgi_apps:{app}", "--app-dir", str(_HOME)]
         args = environment_args("ANP_BENCH_RECEIVER_ARGS")
-        receiver = owner.start("receiver with the app", [programs["anp-proxy"], "receiver", *flags, *args])
-        receiver.wait_until("a ready tunnel", lambda: "→" in receiver.log.read_text(errors="replace"))
+        receiver = start_receiver_with(owner, programs, tunnel, f"asgi_apps:{app}", args)
         return Running(("127.0.0.1", public), [gateway, receiver])
 
 
@@ -111,10 +109,18 @@ Results = dict[str, dict[str, Result]]
 """By app, then by subject."""
 
 
+def start_receiver_with(owner: Servers, programs: Programs, tunnel: int, app: str, args: list[str]) -> Server:
+    """Starts a receiver with an app of this folder in its process, and waits until its tunnel is ready."""
+    flags = ["--gateway", f"ws://127.0.0.1:{tunnel}", "--app", app, "--app-dir", str(_HOME)]
+    receiver = owner.start("receiver with the app", [programs["anp-proxy"], "receiver", *flags, *args])
+    receiver.wait_until("a ready tunnel", lambda: "→" in receiver.log.read_text(errors="replace"))
+    return receiver
+
+
 def run(options: Namespace) -> None:
     """Measures every app by every subject in turns and prints Markdown."""
     wrk = tool("ANP_BENCH_WRK", "wrk", "wrk")
-    programs = _environment()
+    programs = environment()
     facts = machine.facts() | {"wrk": machine.version(wrk, "-v"), "versions": _versions()}
     results: Results = {app: {subject.key: Result() for subject in SUBJECTS} for app in APPS}
     with servers() as owner:
@@ -160,7 +166,7 @@ def _start_uvicorn(owner: Servers, programs: Programs, app: str, port: int) -> S
     return server
 
 
-def _environment() -> Programs:
+def environment() -> Programs:
     """A virtual environment with the peers as pinned and our wheel, made when it is not there."""
     if not (_CACHE / "bin" / "python").exists():
         _say(f"makes an environment in {_CACHE}")
