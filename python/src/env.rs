@@ -12,7 +12,9 @@ use parking_lot::Mutex;
 use pyo3::{intern, prelude::*, types::PyDict};
 use slab::Slab;
 
-use crate::{awaitable::Done, bridge::Bridge, exchange::Exchange, fields::FieldCache};
+use crate::{
+    awaitable::Done, bridge::Bridge, exchange::Exchange, fields::FieldCache, scope::Template,
+};
 
 /// The loop, the app and what is kept for both. Everything but the bridge is used with the GIL only.
 pub(crate) struct Env {
@@ -26,6 +28,7 @@ pub(crate) struct Env {
     /// What `send` returns where there is nothing to wait for.
     pub(crate) done: Py<Done>,
     pub(crate) fields: Mutex<FieldCache>,
+    pub(crate) template: Template,
     event_loop: Py<PyAny>,
     create_future: Py<PyAny>,
     create_task: Py<PyAny>,
@@ -67,6 +70,7 @@ impl Env {
             max_message,
             done: Py::new(py, Done)?,
             fields: Mutex::new(FieldCache::new()),
+            template: Template::new(py)?,
             create_future: event_loop.getattr("create_future")?.unbind(),
             event_loop: event_loop.clone().unbind(),
             create_task,

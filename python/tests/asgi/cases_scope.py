@@ -1,6 +1,6 @@
 """What the scope says of a request."""
 
-from .case import Case, add, answer, ask, request, sent_fields
+from .case import Case, add, answer, ask, case, request, sent_fields
 
 
 def scope_case(name, sent, look, expected, status=200, **settings):
@@ -92,3 +92,21 @@ scope_case(
 scope_case(
     "host_first", request(b"/", b"GET", b"X-A: 1"), lambda scope: scope["headers"][0], (b"host", b"app.example")
 )
+
+
+@case(([True, True, True], None))
+def scope_is_each_requests_own(seen):
+    """What an app does to a scope is seen by no other request."""
+
+    async def app(scope, _receive, send):
+        mine = [scope["asgi"], scope.get("extensions", {}), scope["headers"]]
+        seen.append(all("x-mine" not in part for part in mine))
+        mine[0]["x-mine"] = mine[1]["x-mine"] = True
+        mine[2].append("x-mine")
+        await answer(send)
+
+    async def caller(place):
+        for _ in range(3):
+            await ask(place, request())
+
+    return app, caller
