@@ -50,6 +50,7 @@ TEST_WHEELS = python/target/test-wheels
 
 test-python: build .venv/installed
 	rm -rf $(TEST_WHEELS)
+	$(CARGO) build --locked --workspace --examples
 	.venv/bin/maturin build --profile dev --locked --manifest-path python/Cargo.toml --out $(TEST_WHEELS)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall $(TEST_WHEELS)/*.whl
 	ANP_PROXY_BIN="$(abspath $(BINARY))" TEST_WHEELS="$(abspath $(TEST_WHEELS))" .venv/bin/python -m pytest python/tests vectors

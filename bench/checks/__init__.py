@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from . import bodies, cancels, certificates, crashes, floods, neighbours, network, overload, restarts, scale, slow
+from . import (
+    bodies,
+    cancels,
+    certificates,
+    crashes,
+    floods,
+    neighbours,
+    network,
+    overload,
+    python,
+    restarts,
+    scale,
+    slow,
+)
 from .setup import Promise
 
 PROMISES: list[Promise] = [
@@ -13,6 +26,7 @@ PROMISES: list[Promise] = [
     *floods.PROMISES,
     *network.PROMISES,
     *overload.PROMISES,
+    *python.PROMISES,
     *restarts.PROMISES,
     *certificates.PROMISES,
     *scale.PROMISES,

@@ -36,7 +36,7 @@ Row = list[str]
 
 def markdown(facts: dict[str, str], results: Results) -> str:
     """Everything people read: the machine, the figures, the ratios, the goals."""
-    parts = [_facts(facts)]
+    parts = [facts_lines(facts)]
     for connections in CONNECTIONS:
         parts.append(f"### 12-byte answers, {connections} connection{'s' if connections > 1 else ''}")
         parts.append(table(["", "RPS", "p50", "p99", "CPU a request"], _small_rows(results, connections)))
@@ -61,7 +61,8 @@ def write_json(
     path.write_text(json.dumps({"machine": facts, "subjects": subjects, "pairs": pairs}, indent=2) + "\n")
 
 
-def _facts(facts: dict[str, str]) -> str:
+def facts_lines(facts: dict[str, str]) -> str:
+    """The machine, a line each."""
     return "\n".join(f"- {name}: {value}" for name, value in facts.items())
 
 
@@ -76,7 +77,7 @@ def _small_rows(results: Results, connections: int) -> list[Row]:
     for result in results.values():
         figures = result.middle(connections)
         cpu = f"{figures.cpu:.1f} µs" if figures.cpu is not None else ""
-        rows.append([result.label, f"{figures.rps:,.0f}", _time(figures.p50), _time(figures.p99), cpu])
+        rows.append([result.label, f"{figures.rps:,.0f}", time_text(figures.p50), time_text(figures.p99), cpu])
     return rows
 
 
@@ -93,7 +94,8 @@ def _bulk_rows(results: Results) -> list[Row]:
     ]
 
 
-def _time(microseconds: float) -> str:
+def time_text(microseconds: float) -> str:
+    """A time with its unit."""
     return f"{microseconds:.0f} µs" if microseconds < 10_000 else f"{microseconds / 1000:.1f} ms"
 
 

@@ -1,7 +1,7 @@
 """The Rust core. Not for use outside this package."""
 
 from asyncio import AbstractEventLoop, Task
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ._types import ASGIApp
@@ -10,7 +10,7 @@ __version__: str
 
 class ReceiverSettings:
     @staticmethod
-    def from_json(text: str) -> ReceiverSettings: ...
+    def from_json(text: str, identity: tuple[str, str] | None = None) -> ReceiverSettings: ...
     def with_gateway(self, url: str) -> ReceiverSettings: ...
     @property
     def gateways(self) -> list[str]: ...
@@ -30,6 +30,7 @@ class Dispatcher:
         event_loop: AbstractEventLoop,
         *,
         create_task: Callable[[Any], Task[None]],
+        gone: Callable[[], Awaitable[None]],
         log: Callable[[str, BaseException | None], None],
         notify: Callable[..., None],
         state: dict[str, Any] | None,

@@ -16,8 +16,8 @@ from typing import Any
 
 from ._core import Dispatcher, ReceiverSettings, RunningReceiver
 from ._lifespan import Lifespan, Mode
-from ._settings import as_json
-from ._types import ASGIApp
+from ._settings import as_json, identity
+from ._types import ASGIApp, DidDocument, PrivateKey
 
 log = logging.getLogger("anp_proxy")
 
@@ -51,6 +51,9 @@ class Receiver:
     `gateway` is one address or several. Every other setting of the `[receiver]` table is a keyword, too:
     `name="lab-1"`, `workers=2`, `drain_timeout="10s"` … ValueError tells of one that cannot be.
 
+    `did` and `key` prove to gateways who this is: the files of a DID document and of its private key
+    (settings `did_document` and `did_key`), or the document as a dict and the key in PEM.
+
     `root_path` is where the app is told it is mounted, `lifespan` is "auto", "on" or "off",
     `max_message` bounds messages of WebSockets.
     """
@@ -60,13 +63,17 @@ class Receiver:
         app: ASGIApp,
         gateway: str | Iterable[str],
         *,
+        did: DidDocument | None = None,
+        key: PrivateKey | None = None,
         root_path: str = "",
         lifespan: Mode = "auto",
         max_message: int = MAX_MESSAGE,
         **settings: Any,
     ) -> None:
         settings["gateways"] = [gateway] if isinstance(gateway, str) else list(gateway)
-        self._begin(app, ReceiverSettings.from_json(as_json(settings)), root_path, lifespan, max_message)
+        texts = identity(settings, did, key)
+        checked = ReceiverSettings.from_json(as_json(settings), texts)
+        self._begin(app, checked, root_path, lifespan, max_message)
 
     @classmethod
     def _of(cls, app: ASGIApp, settings: ReceiverSettings, root_path: str) -> Receiver:
@@ -117,6 +124,7 @@ class Receiver:
                 self._app,
                 loop,
                 create_task=_create_task(loop),
+                gone=_gone,
                 log=_log,
                 notify=self._notify,
                 state=self._lifespan.state if self._lifespan.is_running else None,
@@ -212,6 +220,8 @@ async def serve(
     app: ASGIApp,
     gateway: str | Iterable[str],
     *,
+    did: DidDocument | None = None,
+    key: PrivateKey | None = None,
     root_path: str = "",
     lifespan: Mode = "auto",
     max_message: int = MAX_MESSAGE,
@@ -221,9 +231,8 @@ async def serve(
 
     Raises LifespanFailed where the app does not start up, ReceiverFailed once no gateway is left.
     """
-    receiver = Receiver(
-        app, gateway, root_path=root_path, lifespan=lifespan, max_message=max_message, **settings
-    )
+    settings |= {"root_path": root_path, "lifespan": lifespan, "max_message": max_message}
+    receiver = Receiver(app, gateway, did=did, key=key, **settings)
     async with receiver:
         await receiver.wait()
 
@@ -286,6 +295,17 @@ def _create_task(loop: asyncio.AbstractEventLoop) -> Callable[[Any], asyncio.Tas
     if sys.version_info >= (3, 12):
         return functools.partial(asyncio.Task, loop=loop, eager_start=True)
     return functools.partial(asyncio.Task, loop=loop)
+
+
+async def _gone() -> None:
+    """What `send` gives where the caller left and another task of the app waits in `receive`.
+
+    That one is told, too, and most often ends the one that sends (Django does). It gets some turns of
+    the loop to do so before the error.
+    """
+    for _ in range(20):
+        await asyncio.sleep(0)
+    raise ConnectionResetError("the caller went away")
 
 
 def _watch(loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher) -> Callable[[], None]:

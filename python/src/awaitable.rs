@@ -40,9 +40,17 @@ impl Receive {
             Ok(event.map(|event| PyStopIteration::new_err((event,))))
         })
     }
+
+    /// Its task waits no more.
+    fn ended(&self) {
+        self.exchange.stop_listening();
+    }
 }
 
 impl Sent {
+    /// Nobody listens by it.
+    fn ended(&self) {}
+
     pub(crate) fn new(exchange: Arc<Exchange>) -> Self {
         Self {
             exchange,
@@ -129,10 +137,12 @@ macro_rules! coroutine {
                 traceback: Option<&Bound<'_, PyAny>>,
             ) -> PyErr0 {
                 let _ = traceback;
+                self.ended();
                 Err(throw(py, &self.waiting, value.unwrap_or(raised)))
             }
 
             fn close(&self) {
+                self.ended();
                 drop(self.waiting.lock().take());
             }
         }

@@ -60,6 +60,9 @@ impl Command {
     /// The receiver to run.
     #[getter]
     fn receiver(&self) -> ReceiverSettings {
-        ReceiverSettings(self.0.receiver.clone())
+        ReceiverSettings {
+            config: self.0.receiver.clone(),
+            identity: None,
+        }
     }
 }

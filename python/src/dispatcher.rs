@@ -28,12 +28,13 @@ pub(crate) struct Dispatcher {
 #[pymethods]
 impl Dispatcher {
     #[new]
-    #[pyo3(signature = (app, event_loop, *, create_task, log, notify, state, root_path, max_message))]
+    #[pyo3(signature = (app, event_loop, *, create_task, gone, log, notify, state, root_path, max_message))]
     #[expect(clippy::too_many_arguments, reason = "each has a name in Python")]
     fn new(
         app: Py<PyAny>,
         event_loop: &Bound<'_, PyAny>,
         create_task: Py<PyAny>,
+        gone: Py<PyAny>,
         log: Py<PyAny>,
         notify: Py<PyAny>,
         state: Option<Py<PyDict>>,
@@ -46,6 +47,7 @@ impl Dispatcher {
             app,
             event_loop,
             create_task,
+            gone,
             log,
             state,
             root_path,

@@ -12,7 +12,9 @@ use parking_lot::Mutex;
 use pyo3::{intern, prelude::*, types::PyDict};
 use slab::Slab;
 
-use crate::{awaitable::Done, bridge::Bridge, exchange::Exchange, fields::FieldCache};
+use crate::{
+    awaitable::Done, bridge::Bridge, exchange::Exchange, fields::FieldCache, scope::Template,
+};
 
 /// The loop, the app and what is kept for both. Everything but the bridge is used with the GIL only.
 pub(crate) struct Env {
@@ -26,9 +28,12 @@ pub(crate) struct Env {
     /// What `send` returns where there is nothing to wait for.
     pub(crate) done: Py<Done>,
     pub(crate) fields: Mutex<FieldCache>,
+    pub(crate) template: Template,
     event_loop: Py<PyAny>,
     create_future: Py<PyAny>,
     create_task: Py<PyAny>,
+    /// `gone()` gives the awaitable that raises once listeners had their turn.
+    pub(crate) gone: Py<PyAny>,
     /// `log(message, exception)`.
     log: Py<PyAny>,
     /// Tasks that run: the loop itself holds them weakly.
@@ -50,6 +55,7 @@ impl Env {
         app: Py<PyAny>,
         event_loop: &Bound<'_, PyAny>,
         create_task: Py<PyAny>,
+        gone: Py<PyAny>,
         log: Py<PyAny>,
         state: Option<Py<PyDict>>,
         root_path: String,
@@ -64,9 +70,11 @@ impl Env {
             max_message,
             done: Py::new(py, Done)?,
             fields: Mutex::new(FieldCache::new()),
+            template: Template::new(py)?,
             create_future: event_loop.getattr("create_future")?.unbind(),
             event_loop: event_loop.clone().unbind(),
             create_task,
+            gone,
             log,
             live: Mutex::default(),
             batching: AtomicBool::new(false),

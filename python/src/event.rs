@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use pyo3::{
-    exceptions::{PyTypeError, PyValueError},
+    exceptions::{PyRuntimeError, PyTypeError, PyValueError},
     intern,
     prelude::*,
     types::{PyBytes, PyDict, PyString},
@@ -114,7 +114,7 @@ impl Sent {
             }
             "websocket.http.response.body" => ("websocket.http.response.body", true, body(event)?),
             other => {
-                return Err(PyValueError::new_err(format!(
+                return Err(PyRuntimeError::new_err(format!(
                     "unknown ASGI message {other:?}"
                 )));
             }

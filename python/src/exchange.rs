@@ -64,6 +64,8 @@ pub(crate) struct State {
     /// Futures of `receive()` and `send()` calls that wait.
     waiting: Vec<Py<PyAny>>,
     slot: Option<Slot>,
+    /// A `receive` waits, or waited until it was told that the caller left.
+    listens: bool,
     over: bool,
 }
 
@@ -142,6 +144,7 @@ impl Exchange {
                 protocol,
                 waiting: Vec::new(),
                 slot: None,
+                listens: false,
                 over: false,
             }),
             name: Name {
@@ -176,8 +179,21 @@ impl Exchange {
         };
         match event {
             Poll::Ready(event) => event.into_python(py).map(Some),
-            Poll::Pending => Ok(None),
+            Poll::Pending => {
+                self.state.lock().listens = true;
+                Ok(None)
+            }
         }
+    }
+
+    /// The `receive` that waited was ended by its task.
+    pub(crate) fn stop_listening(&self) {
+        self.state.lock().listens = false;
+    }
+
+    /// Whether part of the app is told by `receive` when the caller leaves.
+    fn listens(&self) -> bool {
+        self.state.lock().listens
     }
 
     /// A future that is done once something happened.
@@ -403,7 +419,11 @@ pub(crate) struct SendCall(pub(crate) Arc<Exchange>);
 impl SendCall {
     fn __call__(&self, py: Python<'_>, event: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let exchange = &self.0;
-        exchange.send(Sent::from_python(event)?)?;
+        match exchange.send(Sent::from_python(event)?) {
+            // Whoever listens may end the task that sends here; an error would overtake that.
+            Err(Refusal::Gone) if exchange.listens() => return exchange.env.gone.call0(py),
+            sent => sent?,
+        }
         match exchange.is_full() {
             false => Ok(exchange.env.done.clone_ref(py).into_any()),
             true => {

@@ -1,7 +1,5 @@
 //! Header fields between the wire and Python.
 
-use std::hash::{BuildHasher as _, RandomState};
-
 use anpx::{
     Fields, FieldsError,
     fields::{FieldsBuilder, is_forbidden},
@@ -12,31 +10,17 @@ use pyo3::{
     types::{PyBytes, PyList, PyTuple},
 };
 
+use crate::kept::Kept;
+
 /// Fields kept as Python objects.
 const SLOTS: usize = 512;
-/// Longer ones are not worth keeping.
-const KEPT: usize = 256;
 
-/// Fields that came before, as the tuples an app gets. Callers repeat themselves, and two bytes
-/// objects and a tuple cost more than a look here. A field takes its place by its hash, and whatever
-/// was there goes.
-pub(crate) struct FieldCache {
-    slots: Vec<Option<Kept>>,
-    hasher: RandomState,
-}
-
-struct Kept {
-    name: Box<[u8]>,
-    value: Box<[u8]>,
-    tuple: Py<PyTuple>,
-}
+/// Fields that came before, as the tuples an app gets.
+pub(crate) struct FieldCache(Kept);
 
 impl FieldCache {
     pub(crate) fn new() -> Self {
-        Self {
-            slots: (0..SLOTS).map(|_| None).collect(),
-            hasher: RandomState::new(),
-        }
+        Self(Kept::new(SLOTS))
     }
 
     /// `(name, value)` as bytes.
@@ -46,27 +30,10 @@ impl FieldCache {
         name: &[u8],
         value: &[u8],
     ) -> PyResult<Bound<'py, PyTuple>> {
-        if name.len() + value.len() > KEPT || is_once(name) {
-            return tuple(py, name, value);
+        match is_once(name) {
+            true => tuple(py, name, value),
+            false => self.0.get(py, name, value, || tuple(py, name, value)),
         }
-        let hash = self.hasher.hash_one((name, value));
-        let slot = usize::try_from(hash % SLOTS as u64).unwrap_or(0);
-        let Some(slot) = self.slots.get_mut(slot) else {
-            return tuple(py, name, value);
-        };
-        if let Some(kept) = slot
-            && *kept.name == *name
-            && *kept.value == *value
-        {
-            return Ok(kept.tuple.bind(py).clone());
-        }
-        let tuple = tuple(py, name, value)?;
-        *slot = Some(Kept {
-            name: name.into(),
-            value: value.into(),
-            tuple: tuple.clone().unbind(),
-        });
-        Ok(tuple)
     }
 }
 
@@ -112,13 +79,24 @@ pub(crate) fn from_python(headers: &Bound<'_, PyAny>) -> PyResult<Headers> {
     for pair in list.iter() {
         let (name, value) = match pair.cast::<PyTuple>() {
             Ok(pair) if pair.len() == 2 => (pair.get_item(0)?, pair.get_item(1)?),
-            _ => pair.extract()?,
+            _ => two(&pair)?,
         };
         let name = name.cast::<PyBytes>().map_err(|_| not_bytes("name"))?;
         let value = value.cast::<PyBytes>().map_err(|_| not_bytes("value"))?;
         headers_read.push(name.as_bytes(), value.as_bytes())?;
     }
     Ok(headers_read)
+}
+
+/// The two items of any iterable: the specification says that headers are one of such.
+fn two<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let mut items = pair.try_iter()?;
+    match (items.next(), items.next(), items.next()) {
+        (Some(name), Some(value), None) => Ok((name?, value?)),
+        _ => Err(PyTypeError::new_err(
+            "expected a header to be a name and a value",
+        )),
+    }
 }
 
 fn not_bytes(what: &str) -> PyErr {

@@ -34,7 +34,7 @@ enum Phase {
 pub(crate) struct Http {
     phase: Phase,
     is_head: bool,
-    /// Trailers follow the body.
+    /// The app announced trailers behind the body, and did not send all of them yet.
     trailers: bool,
     /// The response has no body, whatever the app sends.
     bodyless: bool,
@@ -152,6 +152,9 @@ impl Http {
         if out.is_broken() {
             return Err(Refusal::Gone);
         }
+        if self.drops_trailers(&message) {
+            return Ok(());
+        }
         let expected = match self.phase {
             Phase::Start => "http.response.start",
             Phase::Head { .. } | Phase::Body => "http.response.body",
@@ -197,10 +200,9 @@ impl Http {
                 ));
             }
         }
-        let trailers = self.trailers && !self.bodyless;
         if let Phase::Head { status, headers } = std::mem::replace(&mut self.phase, Phase::Body) {
             let mut headers = headers;
-            if !more && !self.bodyless && !trailers && headers.length.is_none() {
+            if !more && !self.bodyless && !self.trailers && headers.length.is_none() {
                 headers.set_length(data.len());
             }
             out.respond(ResponseHead {
@@ -212,7 +214,7 @@ impl Http {
             out.push(data);
         }
         if !more {
-            if trailers {
+            if self.trailers && !self.bodyless {
                 self.phase = Phase::Trailers(Headers::ours(&[]));
             } else {
                 self.phase = Phase::Complete;
@@ -241,6 +243,19 @@ impl Http {
             }
         }
         Ok(())
+    }
+
+    /// Whether these are trailers that the app announced for a response without a body, which has no
+    /// place for them (RFC 9110 section 6.5).
+    fn drops_trailers(&mut self, message: &Message) -> bool {
+        let announced = self.trailers && self.bodyless && self.is_complete();
+        match message {
+            Message::Trailers { more, .. } if announced => {
+                self.trailers = *more;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Whether a body comes, of a request that does not say so.

@@ -25,6 +25,7 @@ mod exchange;
 mod fields;
 mod gateway;
 mod http;
+mod kept;
 mod outgoing;
 mod receiver;
 mod run;

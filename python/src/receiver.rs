@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anp_receiver::{Config, Event, Receiver, TakeStreams};
+use anp_receiver::{Config, Event, Receiver, Signer, TakeStreams};
 use pyo3::{exceptions::PyValueError, prelude::*};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -16,35 +16,66 @@ use crate::{
 
 /// Checked settings of a receiver: the `[receiver]` table.
 #[pyclass(frozen, module = "anp_proxy._core")]
-pub(crate) struct ReceiverSettings(pub(crate) Config);
+pub(crate) struct ReceiverSettings {
+    pub(crate) config: Config,
+    /// What it proves itself with, where that is in no file.
+    pub(crate) identity: Option<Identity>,
+}
+
+/// The texts of a DID document and of a private key in PEM.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    did: String,
+    key: String,
+}
+
+impl Identity {
+    fn signer(&self) -> PyResult<Signer> {
+        Signer::from_texts(&self.did, &self.key).map_err(bad)
+    }
+}
 
 #[pymethods]
 impl ReceiverSettings {
-    /// Settings from JSON.
+    /// Settings from JSON. `identity` is the text of a DID document and of a key in PEM.
     #[staticmethod]
-    fn from_json(text: &str) -> PyResult<Self> {
+    #[pyo3(signature = (text, identity=None))]
+    fn from_json(text: &str, identity: Option<(String, String)>) -> PyResult<Self> {
         let config: Config = parse(text)?;
-        config.validate_streams().map_err(bad)?;
-        Ok(Self(config))
+        let identity = identity.map(|(did, key)| Identity { did, key });
+        let mut checked = config.clone();
+        if let Some(identity) = &identity {
+            identity.signer()?;
+            // The rules for an identity hold for one that is in no file, too.
+            checked.did_document = Some("did".into());
+            checked.did_key = Some("key".into());
+        }
+        checked.validate_streams().map_err(bad)?;
+        Ok(Self { config, identity })
     }
 
     /// The same with other gateways.
     fn with_gateway(&self, url: &str) -> PyResult<Self> {
-        let mut config = self.0.clone();
+        let mut config = self.config.clone();
         config.gateways = vec![url.parse().map_err(bad)?];
-        Ok(Self(config))
+        let identity = self.identity.clone();
+        Ok(Self { config, identity })
     }
 
     /// The gateways' addresses.
     #[getter]
     fn gateways(&self) -> Vec<String> {
-        self.0.gateways.iter().map(ToString::to_string).collect()
+        self.config
+            .gateways
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// Seconds that a graceful stop may take.
     #[getter]
     fn drain_timeout(&self) -> f64 {
-        self.0.drain_timeout.0.as_secs_f64()
+        self.config.drain_timeout.0.as_secs_f64()
     }
 }
 
@@ -60,9 +91,12 @@ impl RunningReceiver {
         let bridge = Arc::clone(&dispatcher.env.bridge);
         let taker: Arc<dyn TakeStreams> = Arc::clone(&bridge) as _;
         let observer = Arc::clone(&bridge);
-        let receiver = Receiver::with_streams(settings.0.clone(), taker)
-            .map_err(|error| PyValueError::new_err(error.to_string()))?
+        let mut receiver = Receiver::with_streams(settings.config.clone(), taker)
+            .map_err(bad)?
             .with_observer(move |event| tell(&observer, event));
+        if let Some(identity) = &settings.identity {
+            receiver = receiver.with_signer(identity.signer()?);
+        }
         let runner = Runner::start("anp-receiver", move |stop| run(receiver, stop, bridge))?;
         Ok(Self(runner))
     }

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, net::SocketAddr};
 
 use anpx::RequestHead;
+use parking_lot::Mutex;
 use percent_encoding::percent_decode;
 use pyo3::{
     intern,
@@ -10,7 +11,59 @@ use pyo3::{
     types::{PyBytes, PyDict, PyList, PyString, PyTuple},
 };
 
-use crate::{env::Env, exchange::Kind};
+use crate::{env::Env, exchange::Kind, kept::Kept};
+
+/// Addresses of callers kept as Python objects, and of servers that they asked for.
+const PLACES: usize = 256;
+
+/// What scopes have in common.
+pub(crate) struct Template {
+    http: Py<PyDict>,
+    websocket: Py<PyDict>,
+    clients: Mutex<Kept>,
+    servers: Mutex<Kept>,
+}
+
+impl Template {
+    /// Scopes with every key that each has, so that a copy need not grow.
+    ///
+    /// # Errors
+    /// Python has no memory left.
+    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
+        let make = |kind: &str, own: &str, extension: &str| {
+            let scope = PyDict::new(py);
+            let asgi = PyDict::new(py);
+            asgi.set_item("version", "3.0")?;
+            asgi.set_item("spec_version", "2.4")?;
+            let extensions = PyDict::new(py);
+            extensions.set_item(extension, PyDict::new(py))?;
+            scope.set_item("type", kind)?;
+            scope.set_item("asgi", asgi)?;
+            scope.set_item("http_version", "1.1")?;
+            for key in [
+                "scheme",
+                own,
+                "root_path",
+                "path",
+                "raw_path",
+                "query_string",
+                "headers",
+                "client",
+                "server",
+            ] {
+                scope.set_item(key, py.None())?;
+            }
+            scope.set_item("extensions", extensions)?;
+            Ok::<_, PyErr>(scope.unbind())
+        };
+        Ok(Self {
+            http: make("http", "method", "http.response.trailers")?,
+            websocket: make("websocket", "subprotocols", "websocket.http.response")?,
+            clients: Mutex::new(Kept::new(PLACES)),
+            servers: Mutex::new(Kept::new(PLACES)),
+        })
+    }
+}
 
 /// The scope of the request `head`.
 ///
@@ -22,44 +75,34 @@ pub(crate) fn scope<'py>(
     head: &RequestHead,
     kind: Kind,
 ) -> PyResult<Bound<'py, PyDict>> {
+    let template = &env.template;
     let is_websocket = kind == Kind::WebSocket;
-    let scope = PyDict::new(py);
-    let (path, query) = split(&head.target);
-    scope.set_item(
-        intern!(py, "type"),
-        match is_websocket {
-            true => intern!(py, "websocket"),
-            false => intern!(py, "http"),
-        },
-    )?;
-    let asgi = PyDict::new(py);
-    asgi.set_item(intern!(py, "version"), intern!(py, "3.0"))?;
-    asgi.set_item(intern!(py, "spec_version"), intern!(py, "2.4"))?;
-    scope.set_item(intern!(py, "asgi"), asgi)?;
-    scope.set_item(intern!(py, "http_version"), intern!(py, "1.1"))?;
-    scope.set_item(intern!(py, "scheme"), scheme(py, head, is_websocket))?;
-    if !is_websocket {
-        scope.set_item(intern!(py, "method"), method(py, &head.method))?;
+    let scope = match is_websocket {
+        true => template.websocket.bind(py).copy()?,
+        false => template.http.bind(py).copy()?,
+    };
+    // An app may change what it was given: the next one has its own.
+    for key in [intern!(py, "asgi"), intern!(py, "extensions")] {
+        if let Some(shared) = scope.get_item(key)? {
+            scope.set_item(key, shared.cast::<PyDict>()?.copy()?)?;
+        }
     }
-    let root = &env.root_path;
+    let (path, query) = split(&head.target);
+    scope.set_item(intern!(py, "scheme"), scheme(py, head, is_websocket))?;
+    match is_websocket {
+        true => scope.set_item(intern!(py, "subprotocols"), subprotocols(py, head)?)?,
+        false => scope.set_item(intern!(py, "method"), method(py, &head.method))?,
+    }
+    let root = root(env, head);
     scope.set_item(intern!(py, "root_path"), root)?;
+    // `OPTIONS *` is about no path.
+    let root = if path == b"*" { "" } else { root };
     scope.set_item(intern!(py, "path"), decoded(py, root, path))?;
     scope.set_item(intern!(py, "raw_path"), raw(py, root, path))?;
     scope.set_item(intern!(py, "query_string"), PyBytes::new(py, query))?;
     scope.set_item(intern!(py, "headers"), headers(py, env, head, kind)?)?;
-    scope.set_item(intern!(py, "client"), client(py, head)?)?;
-    scope.set_item(intern!(py, "server"), server(py, head)?)?;
-    let extensions = PyDict::new(py);
-    let extension = match is_websocket {
-        true => {
-            let offered = subprotocols(py, head)?;
-            scope.set_item(intern!(py, "subprotocols"), offered)?;
-            intern!(py, "websocket.http.response")
-        }
-        false => intern!(py, "http.response.trailers"),
-    };
-    extensions.set_item(extension, PyDict::new(py))?;
-    scope.set_item(intern!(py, "extensions"), extensions)?;
+    scope.set_item(intern!(py, "client"), client(py, env, head)?)?;
+    scope.set_item(intern!(py, "server"), server(py, env, head)?)?;
     if let Some(state) = &env.state {
         scope.set_item(intern!(py, "state"), state.bind(py).copy()?)?;
     }
@@ -96,6 +139,24 @@ fn method<'py>(py: Python<'py>, method: &[u8]) -> Bound<'py, PyString> {
         // A token is ASCII (RFC 9110 section 9.1).
         other => PyString::new(py, &String::from_utf8_lossy(other)),
     }
+}
+
+/// Where the app is mounted, without a slash at the end: what it was told by its user, or else what
+/// the gateway took off the target. Gateways take `X-Forwarded-*` of strangers away.
+fn root<'a>(env: &'a Env, head: &'a RequestHead) -> &'a str {
+    if !env.root_path.is_empty() {
+        return &env.root_path;
+    }
+    let prefix = head.headers.get("x-forwarded-prefix");
+    let prefix = prefix.and_then(|prefix| std::str::from_utf8(prefix).ok());
+    prefix.filter(|prefix| is_prefix(prefix)).unwrap_or("")
+}
+
+/// Whether it is a path of an endpoint: one that stands before others, and has nothing encoded.
+fn is_prefix(prefix: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_graphic() && !b"%?#,\\".contains(&b);
+    let bounds = prefix.starts_with('/') && !prefix.starts_with("//") && !prefix.ends_with('/');
+    bounds && prefix.bytes().all(plain)
 }
 
 /// The path after percent-decoding, below `root`.
@@ -148,30 +209,45 @@ fn headers<'py>(
 }
 
 /// `(address, port)`, or None where the gateway did not say.
-fn client<'py>(py: Python<'py>, head: &RequestHead) -> PyResult<Option<Bound<'py, PyTuple>>> {
-    let address = head.client_addr.as_deref();
-    let address = address.and_then(|a| std::str::from_utf8(a).ok()?.parse::<SocketAddr>().ok());
-    address
-        .map(|address| (address.ip().to_string(), address.port()).into_pyobject(py))
-        .transpose()
+fn client<'py>(
+    py: Python<'py>,
+    env: &Env,
+    head: &RequestHead,
+) -> PyResult<Option<Bound<'py, PyTuple>>> {
+    let Some(text) = head.client_addr.as_deref() else {
+        return Ok(None);
+    };
+    let address = |text| std::str::from_utf8(text).ok()?.parse::<SocketAddr>().ok();
+    let mut clients = env.template.clients.lock();
+    let tuple = clients.get(py, text, b"", || match address(text) {
+        Some(address) => (address.ip().to_string(), address.port()).into_pyobject(py),
+        None => Ok(PyTuple::empty(py)),
+    })?;
+    Ok(Some(tuple).filter(|tuple| !tuple.is_empty()))
 }
 
 /// `(host, port)` that the caller asked for; the port of the scheme where it named none.
-fn server<'py>(py: Python<'py>, head: &RequestHead) -> PyResult<Option<Bound<'py, PyTuple>>> {
-    let authority = String::from_utf8_lossy(&head.authority);
-    if authority.is_empty() {
+fn server<'py>(
+    py: Python<'py>,
+    env: &Env,
+    head: &RequestHead,
+) -> PyResult<Option<Bound<'py, PyTuple>>> {
+    if head.authority.is_empty() {
         return Ok(None);
     }
-    let named = authority
-        .rsplit_once(':')
-        .filter(|(host, port)| !port.is_empty() && (!host.contains(':') || host.ends_with(']')));
-    let named = named.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
-    let (host, port) = named.unwrap_or((
-        &authority,
-        if head.scheme == b"https"[..] { 443 } else { 80 },
-    ));
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    (host, port).into_pyobject(py).map(Some)
+    let mut servers = env.template.servers.lock();
+    let tuple = servers.get(py, &head.authority, &head.scheme, || {
+        let authority = String::from_utf8_lossy(&head.authority);
+        let named = authority.rsplit_once(':').filter(|(host, port)| {
+            !port.is_empty() && (!host.contains(':') || host.ends_with(']'))
+        });
+        let named = named.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+        let standard = if head.scheme == b"https"[..] { 443 } else { 80 };
+        let (host, port) = named.unwrap_or((&authority, standard));
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        (host, port).into_pyobject(py)
+    })?;
+    Ok(Some(tuple))
 }
 
 /// What the caller offers in `Sec-WebSocket-Protocol` (RFC 6455 section 11.3.4).

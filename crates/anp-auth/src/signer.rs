@@ -145,9 +145,28 @@ impl Signer {
     pub fn load(document: &Path, key: &Path) -> Result<Self, SignerError> {
         let parsed = load_document(document)?;
         let pem = read_secret(key)?;
+        Self::of(&parsed, &pem, key)
+    }
+
+    /// As [`Signer::load`], with the texts of a document and of a key in PEM. Errors speak of them as
+    /// `did` and `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`SignerError`].
+    pub fn from_texts(document: &str, key: &str) -> Result<Self, SignerError> {
+        let parsed = parse_document(document.as_bytes()).map_err(|reason| {
+            let file = PathBuf::from("did");
+            SignerError::Document { file, reason }
+        })?;
+        Self::of(&parsed, key, Path::new("key"))
+    }
+
+    /// A signer for `parsed` with the key in `pem`, which is called `key`.
+    fn of(parsed: &Document, pem: &str, key: &Path) -> Result<Self, SignerError> {
         let private = PrivateKeyMaterial::from_compatible_private_pem(pem.trim_start());
         let private = private.map_err(|_| SignerError::Key(key.to_owned()))?;
-        let fragment = own_fragment(&parsed, &private).ok_or_else(|| match private {
+        let fragment = own_fragment(parsed, &private).ok_or_else(|| match private {
             PrivateKeyMaterial::X25519(_) => SignerError::Key(key.to_owned()),
             _ => SignerError::OtherKey {
                 file: key.to_owned(),

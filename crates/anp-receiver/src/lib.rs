@@ -78,6 +78,7 @@ mod tls;
 mod worker;
 
 pub use address::{AddressError, AppPlace, AppUrl, GatewayUrl};
+pub use anp_auth::{Signer, SignerError};
 pub use anp_tunnel::Incoming;
 pub use app::{
     TakeStreams,

@@ -2,6 +2,7 @@
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
+use anp_auth::Signer;
 use http::{Request, Response};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -112,6 +113,14 @@ impl Receiver {
             proxies: None,
             events: Events::none(),
         })
+    }
+
+    /// Proves who it is by `signer`, in place of what the configuration names, in the form that
+    /// [`Config::auth_form`] says.
+    #[must_use]
+    pub fn with_signer(mut self, signer: Signer) -> Self {
+        self.identity = Identity::Key(Box::new(signer), self.config.auth_form);
+        self
     }
 
     /// Connects through `proxies` instead of those the environment names.

@@ -230,6 +230,34 @@ async def test_a_caller_that_leaves_is_told_to_receive_at_once(serve, begun):
     assert await soon(seen.get()) == "ConnectionResetError"
 
 
+async def test_a_task_that_listens_may_end_the_one_that_sends(serve):
+    seen = asyncio.Queue()
+
+    async def handler(_scope, receive, send):
+        await whole(receive)
+        await start(send)
+
+        async def sends():
+            try:
+                while True:
+                    await body(send, b"more", True)
+                    await asyncio.sleep(0)
+            except BaseException as error:
+                seen.put_nowait(type(error).__name__)
+                raise
+
+        sending = asyncio.create_task(sends())
+        assert (await receive())["type"] == "http.disconnect"
+        sending.cancel()
+
+    served = await serve(http(handler))
+    for _ in range(20):
+        async with served.caller() as caller:
+            await caller.send("GET", "/")
+            await soon(read_head(caller.reader))
+        assert await soon(seen.get()) == "CancelledError"
+
+
 async def test_receive_after_the_response_is_a_disconnect(serve):
     seen = asyncio.Queue()
 
@@ -343,7 +371,7 @@ START = {"type": "http.response.start", "status": 200, "headers": []}
     [
         ([{"type": "http.response.body", "body": b""}], b"RuntimeError"),
         ([{"type": "websocket.send", "text": ""}], b"RuntimeError"),
-        ([{"type": "nonsense"}], b"ValueError"),
+        ([{"type": "nonsense"}], b"RuntimeError"),
         ([{"status": 200}], b"ValueError"),
         (["http.response.start"], b"TypeError"),
         ([{**START, "status": 199}], b"ValueError"),

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import random
 import threading
 import weakref
 
@@ -222,3 +223,62 @@ async def test_the_urls_that_a_gateway_grants_are_told():
     async with anp_proxy.Gateway(**settings) as gateway:
         async with anp_proxy.Receiver(app, gateway.tunnel_url) as receiver:
             assert receiver.urls == ["https://gate.example/"]
+
+
+class Traced(dict):
+    """A thing of one request that can be watched."""
+
+
+async def test_requests_whose_callers_leave_leave_nothing_behind(serve):
+    alive, chance = weakref.WeakSet(), random.Random(1)
+
+    async def app(scope, receive, send):
+        scope["traced"] = Traced()
+        alive.add(scope["traced"])
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            while (await receive())["type"] == "websocket.receive":
+                pass
+            return
+        while (event := await receive())["type"] == "http.request" and event["more_body"]:
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while scope["path"] == "/stream":
+            await send({"type": "http.response.body", "body": b"x" * 1000, "more_body": True})
+            await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b"done"})
+
+    served = await serve(app, lifespan="off")
+    tasks = len(asyncio.all_tasks())
+    upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
+
+    async def one(_):
+        way = chance.randrange(5)
+        async with served.caller() as caller:
+            if way == 0:
+                await caller.send("GET", "/")
+                await soon(read_head(caller.reader))
+            elif way == 1:
+                await caller.send("GET", "/stream")
+                await soon(caller.reader.read(chance.choice((1, 100, 10_000))))
+            elif way == 2:
+                await caller.send("POST", "/", [("Content-Length", "100000")], None)
+                caller.writer.write(bytes(chance.randrange(50_000)))
+            elif way == 3:
+                await caller.send("GET", "/socket", upgrade)
+                await soon(read_head(caller.reader))
+            else:
+                await caller.send("GET", "/")
+
+    for _ in range(20):
+        await asyncio.gather(*map(one, range(50)))
+
+    async def quiet():
+        """The app hears of the last ones a little later than they leave."""
+        while served.receiver.stats().in_flight or len(asyncio.all_tasks()) > tasks + 1:
+            assert (await served.get())[2] == b"done"
+
+    await soon(quiet())
+    gc.collect()
+    assert (served.receiver.stats().requests > 500, len(alive)) == (True, 0)

@@ -1,0 +1,1 @@
+"""Apps of real frameworks, called through a real gateway."""
