@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import bodies, cancels, crashes, floods, neighbours, network, overload, restarts, scale
+from . import bodies, cancels, crashes, floods, identity, neighbours, network, overload, restarts, scale
 from .setup import Promise
 
 PROMISES: list[Promise] = [
@@ -11,6 +11,7 @@ PROMISES: list[Promise] = [
     *crashes.PROMISES,
     *cancels.PROMISES,
     *floods.PROMISES,
+    *identity.PROMISES,
     *network.PROMISES,
     *overload.PROMISES,
     *restarts.PROMISES,
