@@ -126,6 +126,7 @@ async fn a_did_is_a_label_of_a_host_name() {
     assert!(head.starts_with("HTTP/1.1 401"), "{head}");
 }
 
+/// Row 12 of the threats.
 #[tokio::test]
 async fn who_came_first_loses_nothing() {
     let first = agent(&["team", "alice"]);
@@ -156,6 +157,7 @@ async fn who_came_first_loses_nothing() {
     assert!(head.starts_with("HTTP/1.1 403"), "{head}");
 }
 
+/// Row 12 of the threats.
 #[tokio::test]
 async fn what_is_configured_comes_first() {
     let (alice, bob, owner) = (
