@@ -52,11 +52,18 @@ impl Tenant {
 
     /// The headers of a handshake, signed for the name `host`.
     pub(crate) fn proof(&self, host: &str) -> Vec<(String, String)> {
+        self.proof_of(host, None)
+    }
+
+    /// As [`Tenant::proof`], with a nonce that was asked for.
+    pub(crate) fn proof_of(&self, host: &str, nonce: Option<&str>) -> Vec<(String, String)> {
         let url = format!("ws://{host}/anpx");
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let now = i64::try_from(now.unwrap().as_secs()).unwrap();
         let target = Target::of("GET", &url).unwrap();
-        let headers = self.signer.headers(AuthForm::Signature, &target, None, now);
+        let headers = self
+            .signer
+            .headers(AuthForm::Signature, &target, nonce, now);
         let mut fields = vec![("Host".to_owned(), host.to_owned())];
         fields.extend(
             headers

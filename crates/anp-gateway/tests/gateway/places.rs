@@ -202,6 +202,48 @@ async fn what_is_configured_comes_first() {
     assert!(head.starts_with("HTTP/1.1 403"), "{head}");
 }
 
+/// Row 35 of the threats: nobody's endpoint is written down anywhere that the next gateway looks.
+#[tokio::test]
+async fn a_gateway_that_follows_another_waits_for_the_receivers_of_names() {
+    let alice = agent(&["alice"]);
+    let config = places(PlaceMode::Path, &[&alice]);
+    let old = Gateway::bind(config.clone()).await.unwrap();
+    let handed = old.listeners().unwrap();
+    let next = Config {
+        listen: old.public_addr(),
+        tunnel_listen: old.tunnel_addr(),
+        ..config
+    };
+    drop(old);
+    let running = support::run(Gateway::bind_with(next, handed).await.unwrap());
+    let mut early = running.caller().await;
+    early.get("/alice/early").await;
+    let (head, mut nonce) = knock(&running, &alice).await;
+    // Signed before the gateway knew which nonces were used: once more, with its own.
+    assert!(
+        head.starts_with("HTTP/1.1 401") || head.starts_with("HTTP/1.1 101"),
+        "{head}"
+    );
+    let receiver = match head.starts_with("HTTP/1.1 101") {
+        true => tunnel(nonce).await,
+        false => {
+            nonce.until("\n").await;
+            let nonce = head
+                .split("nonce=\"")
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap();
+            let (head, caller) = shake(&running, &alice.proof_of(HOST, Some(nonce)), &[V2]).await;
+            assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+            tunnel(caller).await
+        }
+    };
+    answer(&mut receiver.accept().await, 200, "late");
+    early.until("late").await;
+}
+
 #[tokio::test]
 async fn a_name_gives_no_say_over_documents_and_paths_of_the_gateway() {
     let alice = agent(&["alice"]);
