@@ -263,6 +263,7 @@ mod tests {
         assert_eq!(did("did:wba:a.example:e1_x:bob").binding(), None);
     }
 
+    /// Row 5 of the threats.
     #[test]
     fn refuses_what_could_lead_elsewhere() {
         for (text, error) in [

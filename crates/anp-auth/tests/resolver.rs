@@ -73,6 +73,7 @@ async fn a_failure_is_remembered_too() {
     assert_eq!(server.request_count(), 1);
 }
 
+/// Row 5 of the threats.
 #[tokio::test]
 async fn addresses_that_are_not_public_get_no_connection() {
     let authority = Authority::new();
@@ -105,6 +106,7 @@ async fn addresses_that_are_not_public_get_no_connection() {
     assert_eq!(server.connections.load(Ordering::SeqCst), 0);
 }
 
+/// Row 5 of the threats.
 #[tokio::test]
 async fn a_port_that_is_not_allowed_gets_no_look_up() {
     let authority = Authority::new();
@@ -123,6 +125,7 @@ async fn a_port_that_is_not_allowed_gets_no_look_up() {
     assert_eq!(server.connections.load(Ordering::SeqCst), 0);
 }
 
+/// Row 6 of the threats.
 #[tokio::test]
 async fn a_name_is_looked_up_once_and_another_answer_is_checked_anew() {
     let authority = Authority::new();
@@ -143,6 +146,7 @@ async fn a_name_is_looked_up_once_and_another_answer_is_checked_anew() {
     assert_eq!(second.connections.load(Ordering::SeqCst), 0);
 }
 
+/// Row 6 of the threats.
 #[tokio::test]
 async fn redirects_are_not_followed() {
     let (authority, server, resolver) = both().await;
@@ -165,6 +169,7 @@ async fn redirects_are_not_followed() {
     assert_eq!(second.connections.load(Ordering::SeqCst), 0);
 }
 
+/// Row 7 of the threats.
 #[tokio::test]
 async fn a_huge_document_is_not_read() {
     let (_authority, server, resolver) = both().await;
@@ -193,6 +198,7 @@ async fn a_huge_document_is_not_read() {
     assert!(matches!(found, Err(ResolveError::Broken(_))), "{found:?}");
 }
 
+/// Row 7 of the threats.
 #[tokio::test]
 async fn a_compressed_or_deep_document_is_refused() {
     let (_authority, server, resolver) = both().await;
@@ -218,6 +224,7 @@ async fn a_compressed_or_deep_document_is_refused() {
     }
 }
 
+/// Row 7 of the threats.
 #[tokio::test]
 async fn a_server_that_takes_its_time_has_so_much_of_it() {
     let authority = Authority::new();

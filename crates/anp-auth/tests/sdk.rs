@@ -158,6 +158,7 @@ fn signatures_and_keys_without_leading_zeros_are_covered() {
     assert!(cases().iter().any(short_key));
 }
 
+/// Row 4 of the threats.
 #[test]
 fn a_key_bound_document_cannot_be_changed() {
     let mut bound = 0;

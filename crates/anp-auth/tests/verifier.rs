@@ -134,6 +134,7 @@ async fn every_form_by_every_key_is_believed() {
     }
 }
 
+/// Row 4 of the threats.
 #[tokio::test]
 async fn a_damaged_header_is_refused_and_the_genuine_one_still_good() {
     for kind in KINDS {
@@ -199,6 +200,7 @@ async fn a_damaged_header_is_refused_and_the_genuine_one_still_good() {
     }
 }
 
+/// Row 4 of the threats.
 #[tokio::test]
 async fn a_key_that_is_not_for_authentication_is_refused() {
     let alice = identity("alice", KeyKind::P256);
@@ -209,6 +211,7 @@ async fn a_key_that_is_not_for_authentication_is_refused() {
     assert!(matches!(gate.unproven(&headers).await, Unproven::Key(_)));
 }
 
+/// Row 8 of the threats.
 #[tokio::test]
 async fn of_a_thousand_uses_at_once_one_succeeds_and_none_after_a_restart() {
     let alice = identity("alice", KeyKind::Ed25519);
@@ -270,6 +273,7 @@ async fn a_store_that_knows_less_makes_everybody_sign_once_more() {
     }
 }
 
+/// Row 9 of the threats.
 #[tokio::test]
 async fn a_signature_is_for_this_service_only() {
     let (_, signer, gate) = alice();
@@ -336,6 +340,7 @@ async fn a_url_is_believed_in_each_way_clients_write_it() {
     }
 }
 
+/// Row 9 of the threats.
 #[tokio::test]
 async fn the_clock_may_be_wrong_by_so_much() {
     let (alice, signer, gate) = alice();
@@ -382,6 +387,7 @@ async fn the_clock_may_be_wrong_by_so_much() {
     }
 }
 
+/// Row 11 of the threats.
 #[tokio::test]
 async fn twenty_thousand_forgeries_fetch_nothing_and_look_alike() {
     let (_, alice_signer, gate) = alice();
@@ -431,6 +437,7 @@ async fn twenty_thousand_forgeries_fetch_nothing_and_look_alike() {
     assert_eq!(faces.len(), 1, "{faces:?}");
 }
 
+/// Row 10 of the threats.
 #[tokio::test]
 async fn a_token_is_good_until_it_ends_or_its_did_is_removed() {
     let (alice, signer, gate) = alice();

@@ -1,13 +1,12 @@
 //! Endpoints that DIDs have by their names. One comes with the first tunnel of its DID, and goes some
 //! time after the last: meanwhile its callers are told to come again, and nobody else gets its place.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anp_auth::Did;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use std::sync::Arc;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     config::{Config, NoPlace},
@@ -22,6 +21,8 @@ pub(crate) struct Places {
     config: ArcSwap<Config>,
     /// When a tunnel of each was last seen. Locked before what the routes lock.
     seen: Mutex<HashMap<Did, Instant>>,
+    /// Changed by each that comes.
+    opened: watch::Sender<()>,
 }
 
 /// Why a DID did not get the endpoint of its name. `Display` is for the log.
@@ -56,12 +57,28 @@ impl Places {
             routes,
             config: ArcSwap::from_pointee(config.clone()),
             seen: Mutex::default(),
+            opened: watch::Sender::new(()),
         }
     }
 
     /// Takes up another valid configuration. The routes have done so.
     pub(crate) fn follow(&self, config: &Config) {
         self.config.store(Arc::new(config.clone()));
+    }
+
+    /// True if DIDs have endpoints by their names.
+    pub(crate) fn are_given(&self) -> bool {
+        let config = self.config.load();
+        let auth = config.auth.as_ref();
+        auth.is_some_and(|auth| auth.did_endpoints.is_some())
+    }
+
+    /// Tells of each that comes, and once at first.
+    pub(crate) fn opened(&self) -> watch::Receiver<()> {
+        let mut opened = self.opened.subscribe();
+        // One may have come between the caller's look and this.
+        opened.mark_changed();
+        opened
     }
 
     /// True if `did` may come for the sake of its name.
@@ -91,6 +108,7 @@ impl Places {
             tracing::info!(%did, place = %endpoint.path, host = endpoint.host, "a DID has an endpoint");
         }
         seen.insert(did.clone(), Instant::now());
+        self.opened.send_replace(());
         Ok(())
     }
 

@@ -24,6 +24,7 @@ use crate::{
     pick::pick,
     policy::Governed,
     registry::{Member, Pool, TunnelId},
+    route::Served,
     workers::Worker,
 };
 
@@ -69,6 +70,27 @@ pub(crate) struct Answer {
     pub(crate) upload: Upload,
 }
 
+/// The endpoint of a request where none is there yet: one that a DID has by its name comes with its
+/// receiver, and after a gateway was replaced, receivers are on their way.
+async fn expected(
+    worker: &Worker,
+    authority: &str,
+    target: &str,
+) -> Result<Arc<Served>, ProxyError> {
+    let shared = &worker.shared;
+    let mut opened = shared.places.opened();
+    while shared.places.are_given()
+        && let Some(left) = shared.tunnels.expects_for()
+        && let Ok(Ok(())) = tokio::time::timeout(left, opened.changed()).await
+    {
+        match shared.routes.now().find(authority, target).cloned() {
+            Err(ProxyError::NoEndpoint) => {}
+            found => return found,
+        }
+    }
+    Err(ProxyError::NoEndpoint)
+}
+
 /// Sends a request to a receiver of its endpoint, and to another where the first did not take it.
 ///
 /// # Errors
@@ -89,9 +111,11 @@ pub(crate) async fn forward<D: Downstream>(
         let reads = matches!(&head.method[..], b"GET" | b"HEAD");
         return Err(Failure::Document(reads.then_some(document)));
     }
-    let routes = worker.shared.routes.now();
-    let endpoint = routes.find(authority, target)?.clone();
-    drop(routes);
+    let found = worker.shared.routes.now().find(authority, target).cloned();
+    let endpoint = match found {
+        Err(ProxyError::NoEndpoint) => expected(worker, authority, target).await?,
+        found => found?,
+    };
     exchange.endpoint = Some(endpoint.clone());
     if let Some(policy) = &endpoint.policy {
         let governed = exchange.governed.insert(Governed::new(policy, &head));

@@ -11,6 +11,7 @@ use super::{
     support::{self, soon},
 };
 
+/// Row 12 of the threats.
 #[tokio::test]
 async fn whoever_proves_it_serves_what_is_his_and_nobody_else_does() {
     let (alice, bob) = (Tenant::new("alice"), Tenant::new("bob"));
@@ -83,6 +84,7 @@ async fn an_old_receiver_is_told_after_the_upgrade() {
     assert_eq!(rest.get(2..4), Some(&4003_u16.to_be_bytes()[..]));
 }
 
+/// Rows 10 and 12 of the threats.
 #[tokio::test]
 async fn a_tunnel_ends_when_its_permission_does() {
     let (alice, bob) = (Tenant::new("alice"), Tenant::new("bob"));
@@ -166,6 +168,7 @@ async fn a_did_that_is_no_longer_allowed_is_closed() {
     assert!(!bob.driver.is_finished());
 }
 
+/// Row 10 of the threats.
 #[tokio::test]
 async fn a_tunnel_that_a_token_opened_drains_before_the_token_ends() {
     let alice = Tenant::new("alice");

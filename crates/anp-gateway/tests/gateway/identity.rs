@@ -52,9 +52,14 @@ impl Tenant {
 
     /// The headers of a handshake, signed for the name `host`.
     pub(crate) fn proof(&self, host: &str) -> Vec<(String, String)> {
+        self.proof_of(host, None)
+    }
+
+    /// As [`Tenant::proof`], with a nonce that was asked for.
+    pub(crate) fn proof_of(&self, host: &str, nonce: Option<&str>) -> Vec<(String, String)> {
         let mut fields = vec![("Host".to_owned(), host.to_owned())];
         let url = format!("ws://{host}/anpx");
-        fields.extend(self.signed(AuthForm::Signature, "GET", &url, None));
+        fields.extend(self.signed(AuthForm::Signature, "GET", &url, nonce));
         fields
     }
 

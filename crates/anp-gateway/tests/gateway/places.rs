@@ -126,6 +126,7 @@ async fn a_did_is_a_label_of_a_host_name() {
     assert!(head.starts_with("HTTP/1.1 401"), "{head}");
 }
 
+/// Row 12 of the threats.
 #[tokio::test]
 async fn who_came_first_loses_nothing() {
     let first = agent(&["team", "alice"]);
@@ -156,6 +157,7 @@ async fn who_came_first_loses_nothing() {
     assert!(head.starts_with("HTTP/1.1 403"), "{head}");
 }
 
+/// Row 12 of the threats.
 #[tokio::test]
 async fn what_is_configured_comes_first() {
     let (alice, bob, owner) = (
@@ -198,6 +200,48 @@ async fn what_is_configured_comes_first() {
     assert_eq!(status(&running, "/alice").await, "404");
     let (head, _) = shake(&running, &bearer(&token), &[V2]).await;
     assert!(head.starts_with("HTTP/1.1 403"), "{head}");
+}
+
+/// Row 35 of the threats: nobody's endpoint is written down anywhere that the next gateway looks.
+#[tokio::test]
+async fn a_gateway_that_follows_another_waits_for_the_receivers_of_names() {
+    let alice = agent(&["alice"]);
+    let config = places(PlaceMode::Path, &[&alice]);
+    let old = Gateway::bind(config.clone()).await.unwrap();
+    let handed = old.listeners().unwrap();
+    let next = Config {
+        listen: old.public_addr(),
+        tunnel_listen: old.tunnel_addr(),
+        ..config
+    };
+    drop(old);
+    let running = support::run(Gateway::bind_with(next, handed).await.unwrap());
+    let mut early = running.caller().await;
+    early.get("/alice/early").await;
+    let (head, mut nonce) = knock(&running, &alice).await;
+    // Signed before the gateway knew which nonces were used: once more, with its own.
+    assert!(
+        head.starts_with("HTTP/1.1 401") || head.starts_with("HTTP/1.1 101"),
+        "{head}"
+    );
+    let receiver = match head.starts_with("HTTP/1.1 101") {
+        true => tunnel(nonce).await,
+        false => {
+            nonce.until("\n").await;
+            let nonce = head
+                .split("nonce=\"")
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap();
+            let (head, caller) = shake(&running, &alice.proof_of(HOST, Some(nonce)), &[V2]).await;
+            assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+            tunnel(caller).await
+        }
+    };
+    answer(&mut receiver.accept().await, 200, "late");
+    early.until("late").await;
 }
 
 #[tokio::test]

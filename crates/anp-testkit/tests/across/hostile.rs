@@ -42,6 +42,7 @@ fn bytes(frame: &anpx::frame::Frame) -> Vec<u8> {
     bytes
 }
 
+/// Row 1 of the threats.
 #[tokio::test]
 async fn frames_for_streams_never_opened_close_the_tunnel() {
     let app = mirror().await;
@@ -68,6 +69,7 @@ async fn frames_for_streams_never_opened_close_the_tunnel() {
     }
 }
 
+/// Row 1 of the threats.
 #[tokio::test]
 async fn a_response_to_anothers_request_reaches_nobody() {
     let (app, mut calls) = App::by_hand().await;
@@ -245,6 +247,7 @@ async fn data_beyond_the_window_closes_the_tunnel() {
     assert_eq!(soon(caller.chunks()).await.1, BodyEnd::Broken);
 }
 
+/// Row 2 of the threats.
 #[tokio::test]
 async fn equal_ids_on_two_tunnels_mix_no_bytes() {
     const ROUNDS: usize = 200;

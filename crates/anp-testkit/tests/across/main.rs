@@ -15,6 +15,8 @@ mod leaving;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]
+mod tenants;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod upgrades;

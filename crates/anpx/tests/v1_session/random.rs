@@ -393,6 +393,7 @@ fn no_byte_is_lost_and_nothing_waits_for_ever() {
     }
 }
 
+/// Row 2 of the threats.
 #[test]
 fn interleaved_chunks_of_equal_ids_on_two_tunnels_never_mix() {
     let mut random = Random(2);
