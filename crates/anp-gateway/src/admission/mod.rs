@@ -1,19 +1,24 @@
 //! Every tunnel from its handshake to its end: who may come, which worker it goes to, and what it
 //! tells the registry.
 
+mod entry;
+mod place;
+
 use std::{
     collections::{HashMap, HashSet},
-    net::SocketAddr,
-    sync::{Arc, Weak},
+    sync::Arc,
     time::Duration,
 };
 
 use anp_auth::Proven;
-use anp_tunnel::{Observer, Status, Tunnel};
+use anp_tunnel::{Status, Tunnel};
 use anpx::CloseCode;
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+pub(crate) use entry::Seen;
+use entry::{Entry, Pools};
+pub(crate) use place::Admission;
 
 use crate::{
     auth::Fate,
@@ -40,78 +45,6 @@ struct Table {
     closed: bool,
 }
 
-#[derive(Debug)]
-struct Entry {
-    id: TunnelId,
-    worker: usize,
-    owner: Owner,
-    /// What was proven, and has to stay true.
-    proven: Option<Proven>,
-    receiver: Option<String>,
-    pools: Arc<Pools>,
-    connected: Option<Connected>,
-}
-
-/// What is known of a tunnel once it is connected.
-#[derive(Clone, Debug)]
-struct Connected {
-    tunnel: Tunnel,
-    peer: SocketAddr,
-    since: Instant,
-}
-
-impl Entry {
-    fn seen(&self) -> Option<Seen> {
-        let Connected {
-            tunnel,
-            peer,
-            since,
-        } = self.connected.clone()?;
-        Some(Seen {
-            id: self.id,
-            owner: self.owner.clone(),
-            receiver: self.receiver.clone(),
-            peer,
-            since,
-            worker: self.worker,
-            tunnel,
-        })
-    }
-
-    fn tunnel(&self) -> Option<&Tunnel> {
-        self.connected.as_ref().map(|c| &c.tunnel)
-    }
-}
-
-/// A tunnel that is connected, as whoever runs the gateway sees it.
-#[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    /// Its name.
-    pub(crate) id: TunnelId,
-    /// Who holds it.
-    pub(crate) owner: Owner,
-    /// What its receiver calls itself.
-    pub(crate) receiver: Option<String>,
-    /// The other end of its connection.
-    pub(crate) peer: SocketAddr,
-    /// When it was connected.
-    pub(crate) since: Instant,
-    /// The worker that moves its bytes.
-    pub(crate) worker: usize,
-    /// The tunnel.
-    pub(crate) tunnel: Tunnel,
-}
-
-/// The pools that a tunnel is a member of. They change with the endpoints.
-#[derive(Debug, Default)]
-struct Pools(ArcSwap<Vec<Arc<Pool>>>);
-
-impl Pools {
-    fn wake_all(&self) {
-        self.0.load().iter().for_each(|pool| pool.queue.wake_all());
-    }
-}
-
 /// Why a tunnel was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAdmitted {
@@ -127,19 +60,6 @@ pub(crate) enum NotAdmitted {
     /// The gateway stops.
     #[error("the gateway is stopping")]
     Stopping,
-}
-
-/// A place among the tunnels, given up when dropped.
-#[derive(Debug)]
-pub(crate) struct Admission {
-    /// The tunnel's name.
-    pub(crate) id: TunnelId,
-    /// The worker it shall run on.
-    pub(crate) worker: usize,
-    /// Who holds it.
-    pub(crate) owner: Owner,
-    tunnels: Arc<Tunnels>,
-    pools: Arc<Pools>,
 }
 
 impl Tunnels {
@@ -372,98 +292,6 @@ impl Tunnels {
     pub(crate) fn seen(&self, id: TunnelId) -> Option<Seen> {
         let table = self.table.lock();
         table.entries.iter().find(|e| e.id == id)?.seen()
-    }
-}
-
-impl Admission {
-    /// What the tunnel must report to.
-    pub(crate) fn observer(&self) -> Arc<dyn Observer> {
-        Arc::new(Reporter {
-            id: self.id,
-            owner: self.owner.clone(),
-            tunnels: Arc::downgrade(&self.tunnels),
-            pools: self.pools.clone(),
-        })
-    }
-
-    /// Keeps what the receiver calls itself, for those who look at tunnels.
-    pub(crate) fn called(self, receiver: &str) -> Self {
-        let mut table = self.tunnels.table.lock();
-        if let Some(entry) = table.entries.iter_mut().find(|e| e.id == self.id) {
-            entry.receiver = Some(receiver.to_owned());
-        }
-        drop(table);
-        self
-    }
-
-    /// Hands over the tunnel, before its driver runs. It serves its endpoints from now on, although
-    /// it has no capacity before it is ready: a request waits for it rather than being turned away.
-    pub(crate) fn attach(&self, tunnel: &Tunnel, peer: SocketAddr) {
-        let mut table = self.tunnels.table.lock();
-        if let Some(entry) = table.entries.iter_mut().find(|e| e.id == self.id) {
-            entry.connected = Some(Connected {
-                tunnel: tunnel.clone(),
-                peer,
-                since: Instant::now(),
-            });
-            let pools = self.tunnels.pools_of(&entry.owner);
-            self.tunnels.enter(entry, tunnel, pools);
-        }
-    }
-
-    fn leave_all(tunnels: &Tunnels, id: TunnelId, pools: &Pools) {
-        for pool in pools.0.load().iter() {
-            tunnels.registry.leave(pool, id);
-        }
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        let tunnel = {
-            let mut table = self.tunnels.table.lock();
-            let at = table.entries.iter().position(|e| e.id == self.id);
-            at.map(|at| table.entries.swap_remove(at))
-        };
-        Self::leave_all(&self.tunnels, self.id, &self.pools);
-        self.pools.wake_all();
-        // Last, outside the lock: it may be the last handle on the tunnel.
-        drop(tunnel);
-    }
-}
-
-/// Keeps the registry in step with a tunnel. Holds the tunnels weakly: they hold it.
-struct Reporter {
-    id: TunnelId,
-    owner: Owner,
-    tunnels: Weak<Tunnels>,
-    pools: Arc<Pools>,
-}
-
-impl Observer for Reporter {
-    fn status(&self, status: Status) {
-        match status {
-            Status::Ready => {
-                tracing::info!(tunnel = %self.id, receiver = %self.owner, "tunnel ready");
-            }
-            // It takes nothing new, but its endpoint stays known until it is gone: a request waits
-            // for the tunnel that follows it.
-            Status::Opening | Status::Draining => return,
-            Status::Closed => {
-                if let Some(tunnels) = self.tunnels.upgrade() {
-                    Admission::leave_all(&tunnels, self.id, &self.pools);
-                }
-            }
-        }
-        self.pools.wake_all();
-    }
-
-    fn capacity(&self) {
-        self.pools
-            .0
-            .load()
-            .iter()
-            .for_each(|pool| pool.queue.wake_one());
     }
 }
 

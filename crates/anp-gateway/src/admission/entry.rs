@@ -1,0 +1,86 @@
+//! What is known of one tunnel.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anp_auth::Proven;
+use anp_tunnel::Tunnel;
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+use crate::{
+    owner::Owner,
+    registry::{Pool, TunnelId},
+};
+
+/// A tunnel, connected or about to be.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: TunnelId,
+    pub(super) worker: usize,
+    pub(super) owner: Owner,
+    /// What was proven, and has to stay true.
+    pub(super) proven: Option<Proven>,
+    pub(super) receiver: Option<String>,
+    pub(super) pools: Arc<Pools>,
+    pub(super) connected: Option<Connected>,
+}
+
+/// What is known of a tunnel once it is connected.
+#[derive(Clone, Debug)]
+pub(super) struct Connected {
+    pub(super) tunnel: Tunnel,
+    pub(super) peer: SocketAddr,
+    pub(super) since: Instant,
+}
+
+impl Entry {
+    pub(super) fn seen(&self) -> Option<Seen> {
+        let Connected {
+            tunnel,
+            peer,
+            since,
+        } = self.connected.clone()?;
+        Some(Seen {
+            id: self.id,
+            owner: self.owner.clone(),
+            receiver: self.receiver.clone(),
+            peer,
+            since,
+            worker: self.worker,
+            tunnel,
+        })
+    }
+
+    pub(super) fn tunnel(&self) -> Option<&Tunnel> {
+        self.connected.as_ref().map(|c| &c.tunnel)
+    }
+}
+
+/// A tunnel that is connected, as whoever runs the gateway sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    /// Its name.
+    pub(crate) id: TunnelId,
+    /// Who holds it.
+    pub(crate) owner: Owner,
+    /// What its receiver calls itself.
+    pub(crate) receiver: Option<String>,
+    /// The other end of its connection.
+    pub(crate) peer: SocketAddr,
+    /// When it was connected.
+    pub(crate) since: Instant,
+    /// The worker that moves its bytes.
+    pub(crate) worker: usize,
+    /// The tunnel.
+    pub(crate) tunnel: Tunnel,
+}
+
+/// The pools that a tunnel is a member of. They change with the endpoints.
+#[derive(Debug, Default)]
+pub(super) struct Pools(pub(super) ArcSwap<Vec<Arc<Pool>>>);
+
+impl Pools {
+    pub(super) fn wake_all(&self) {
+        self.0.load().iter().for_each(|pool| pool.queue.wake_all());
+    }
+}
