@@ -221,7 +221,8 @@ def _certificate(directory: Path) -> tuple[Path, Path]:
     certificate, key = directory / "tls.pem", directory / "tls.key"
     if not certificate.exists():
         command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+        command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        command += ["-addext", "basicConstraints=critical,CA:FALSE"]
         command += ["-keyout", str(key), "-out", str(certificate)]
         try:
             subprocess.run(command, check=True, capture_output=True)
