@@ -14,6 +14,11 @@ PATIENCE = 15.0
 """Seconds after which a wait counts as a failure; nothing is expected to take so long."""
 
 
+def environment():
+    """The variables of this process but those that are settings of the binary's, or would change its ways."""
+    return {k: v for k, v in os.environ.items() if not k.upper().startswith(("ANP_", "HTTP_PROXY", "HTTPS_PROXY"))}
+
+
 async def soon(awaitable):
     """The result of something that is expected at once; fails the test if it never comes."""
     return await asyncio.wait_for(awaitable, PATIENCE)
@@ -38,7 +43,6 @@ class Proxy:
 
     async def __aenter__(self):
         # Settings of the person who runs the tests must not reach the binary.
-        env = {k: v for k, v in os.environ.items() if not k.upper().startswith(("ANP_", "HTTP_PROXY", "HTTPS_PROXY"))}
         numbers = [listener.fileno() for listener in self.fds]
         # Far from 3 at first, so that none is overwritten before it was moved.
         moves = [f"{50 + at}>&{number}" for at, number in enumerate(numbers)]
@@ -46,7 +50,7 @@ class Proxy:
         shell = ["bash", "-c", f'exec {" ".join(moves)}; exec "$@"', "bash"] if numbers else []
         self.process = await asyncio.create_subprocess_exec(
             *shell, *self.args, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE, env={**env, **self.env}, pass_fds=numbers,
+            stderr=asyncio.subprocess.PIPE, env={**environment(), **self.env}, pass_fds=numbers,
         )
         self._reading = asyncio.ensure_future(self._read())
         return self

@@ -12,7 +12,7 @@ from .test_gateway import anp_identity
 
 def run(*args):
     """Exit code, and what the binary prints."""
-    ran = subprocess.run([binary.PATH, *args], capture_output=True, text=True)
+    ran = subprocess.run([binary.PATH, *args], capture_output=True, text=True, env=binary.environment())
     return ran.returncode, ran.stdout + ran.stderr
 
 
