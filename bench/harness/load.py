@@ -11,6 +11,10 @@ from . import app, client
 from .processes import BenchError
 from .subjects import Running
 
+#: After which an answer is too late. A Python server that collects garbage, on cores that others use too, may pause for
+#: longer than wrk's own 2 s.
+_PATIENCE = "10s"
+
 # Totals only: a function called for each response would slow the load generator down.
 _MEASURE = """\
 done = function(summary, latency, requests)
@@ -88,7 +92,17 @@ class Wrk:
 
     def _run(self, script: Path, running: Running, connections: int, seconds: int) -> list[int]:
         host, port = running.address
-        command = [self._path, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
+        command = [
+            self._path,
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "--timeout",
+            _PATIENCE,
+            "--latency",
+            "-s",
+            str(script),
+        ]
         scheme = "http" if running.tls is None else "https"
         done = subprocess.run([*command, f"{scheme}://{host}:{port}/"], capture_output=True, text=True, check=False)
         for line in done.stdout.splitlines():
