@@ -5,14 +5,21 @@ use std::{fmt, time::Duration};
 /// Counts failures of one tunnel slot and says how long to wait after each.
 ///
 /// Waits are random between nothing and `delay × 2ⁿ`, at most `cap` ("full jitter"), so that many
-/// receivers that lost one gateway do not come back together.
+/// receivers that lost one gateway do not come back together. Whoever draws short waits one after
+/// the other has doubled often in little time: the upper end is also kept in proportion to what was
+/// waited, so that a gateway that was away for seconds is not found again minutes later.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     delay: Duration,
     cap: Duration,
     max_attempts: Option<u32>,
     failures: u32,
+    /// Since the last healthy connection.
+    waited: Duration,
 }
+
+/// The upper end of a wait is at most the first one's and so many times what was waited before.
+const IN_PROPORTION: u32 = 3;
 
 /// What a failure means for trying again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +64,14 @@ impl Backoff {
             cap,
             max_attempts,
             failures: 0,
+            waited: Duration::ZERO,
         }
     }
 
     /// The connection proved healthy: the count starts over.
     pub(crate) fn healthy(&mut self) {
         self.failures = 0;
+        self.waited = Duration::ZERO;
     }
 
     /// Records a failure. `random` is uniform in `0.0..1.0`.
@@ -75,13 +84,18 @@ impl Backoff {
         }
         self.failures = self.failures.saturating_add(1);
         let doublings = (self.failures - 1).min(31);
-        let ceiling = self.delay.saturating_mul(1 << doublings).min(self.cap);
+        let doubled = self.delay.saturating_mul(1 << doublings);
+        let in_proportion = self.waited.saturating_mul(IN_PROPORTION);
+        let ceiling = doubled
+            .min(self.delay.saturating_add(in_proportion))
+            .min(self.cap);
         let jitter = ceiling.mul_f64(random.clamp(0.0, 1.0));
         // Receivers told the same Retry-After still spread: the jitter comes on top of it.
         let after = retry_after
             .unwrap_or_default()
             .saturating_add(jitter)
             .min(self.cap);
+        self.waited = self.waited.saturating_add(after);
         Next::Retry {
             after,
             attempt: self.failures,
@@ -149,7 +163,19 @@ mod tests {
     fn jitter_reaches_down_to_nothing() {
         let mut backoff = backoff(None);
         assert_eq!(wait(backoff.failed(PASSING, 0.0)), Duration::ZERO);
-        assert_eq!(wait(backoff.failed(PASSING, 0.5)), Duration::from_secs(1));
+        assert_eq!(
+            wait(backoff.failed(PASSING, 0.5)),
+            Duration::from_millis(500)
+        );
+    }
+
+    #[test]
+    fn short_waits_are_not_followed_by_a_long_one() {
+        let mut backoff = backoff(None);
+        let short: Duration = (0..12).map(|_| wait(backoff.failed(PASSING, 0.1))).sum();
+        assert!(short < Duration::from_secs(10), "{short:?}");
+        let long = wait(backoff.failed(PASSING, 1.0));
+        assert_eq!(long, Duration::from_secs(1) + 3 * short);
     }
 
     #[test]
