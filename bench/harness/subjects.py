@@ -25,7 +25,7 @@ worker_processes 1;
 pid {directory}/nginx.pid;
 error_log stderr crit;
 {user}
-events {{ worker_connections 2048; }}
+events {{ worker_connections 8192; }}
 http {{
     access_log off;
     server_tokens off;
