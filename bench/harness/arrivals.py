@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .app import GREETING
-from .client import Address
 from .processes import BenchError
 
 _BENCH = Path(__file__).resolve().parents[1]
