@@ -7,13 +7,11 @@ use std::{
     time::Duration,
 };
 
-use anp_tunnel::Tunnel;
-use anpx::CloseCode;
 use arc_swap::ArcSwap;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot, watch},
-    time::{Instant, timeout, timeout_at},
+    sync::{mpsc, watch},
+    time::Instant,
 };
 
 use crate::{
@@ -33,27 +31,17 @@ use crate::{
     registry::Embedded,
     reload::{Reloader, Source},
     route::Routes,
+    running::Running,
     settings::Settings,
-    stop::{Shutdown, Step, Stop},
+    stop::{Shutdown, Stop},
     tls::{Keeper, acme},
     tunnels,
     workers::{self, Shared, Worker},
 };
 
-/// How long a stop leaves connections without a request open: one that sends a request in this time
-/// gets its answer, with `Connection: close`.
-const IDLE_GRACE: Duration = Duration::from_secs(2);
-
 /// How long a gateway whose listeners served before lets requests wait for receivers to come over:
 /// the grace above, with time to connect.
 const RECEIVERS_COME: Duration = Duration::from_secs(10);
-
-/// Tunnels drained at once, and the pause after so many: 10,000 take two seconds.
-const AWAY_AT_ONCE: usize = 50;
-const AWAY_PAUSE: Duration = Duration::from_millis(10);
-
-/// How long the ends of tunnels and callers' connections may take once everything must end.
-const LAST: Duration = Duration::from_millis(500);
 
 /// How long frames may wait for a receiver that takes none (ANPX 3.4).
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -323,16 +311,13 @@ impl Bound {
         }
         self.reloader.runs(&shared);
         // From here on an error must end the threads that run: dropping `Running` does.
-        let mut running = Running {
-            shared: shared.clone(),
-            ends: Vec::new(),
-        };
+        let mut running = Running::new(shared.clone());
         let mut counters = Vec::new();
         for ((index, public), taken) in public.into_iter().enumerate().zip(taken) {
             let metrics = Arc::new(WorkerMetrics::default());
             counters.push(metrics.clone());
             let worker = Arc::new(Worker::new(index, shared.clone(), metrics));
-            running.ends.push(workers::start(worker, public, taken)?);
+            running.ends_with(workers::start(worker, public, taken)?);
         }
         // Handshakes run here, on the caller's event loop, and are not callers' requests.
         let apart = Arc::new(WorkerMetrics::default());
@@ -387,124 +372,4 @@ fn from_std(key: &'static str, listener: StdListener) -> Result<TcpListener, Gat
         listener.local_addr()
     })?;
     open(key, address, |_| TcpListener::from_std(listener))
-}
-
-/// A gateway that serves.
-struct Running {
-    shared: Arc<Shared>,
-    ends: Vec<oneshot::Receiver<()>>,
-}
-
-impl Running {
-    async fn until(mut self, mut shutdown: watch::Receiver<Shutdown>) -> Result<(), GatewayError> {
-        tokio::select! {
-            () = asked(&mut shutdown, Shutdown::Replaced) => {}
-            () = first(&mut self.ends) => return Err(GatewayError::WorkerLost),
-        }
-        if *shutdown.borrow() == Shutdown::Replaced {
-            self.shared.stop.replace();
-        }
-        tokio::select! {
-            () = drain(&self.shared) => {}
-            () = asked(&mut shutdown, Shutdown::Now) => tracing::info!("stopping now"),
-            () = first(&mut self.ends) => return Err(GatewayError::WorkerLost),
-        }
-        for tunnel in self.shared.tunnels.all() {
-            tunnel.close(CloseCode::GOING_AWAY, "the gateway stops");
-        }
-        let ends = async {
-            self.shared.connected.none().await;
-            self.shared.callers.none().await;
-        };
-        let _ = timeout(LAST, ends).await;
-        self.shared.stop.go(Step::Now);
-        for end in &mut self.ends {
-            let _ = end.await;
-        }
-        tracing::info!("stopped");
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.shared.stop.go(Step::Now);
-    }
-}
-
-/// Finishes what is under way, up to the deadline.
-///
-/// All tunnels of a receiver but one drain at once, so that it opens others elsewhere. The last one
-/// drains after the callers' idle connections were given their time, since a request that comes on
-/// one of them needs a tunnel that still takes it.
-async fn drain(shared: &Shared) {
-    let Shared {
-        stop,
-        callers,
-        connected,
-        tunnels,
-        auth,
-        ..
-    } = shared;
-    let drain_timeout = shared.settings.load().config.drain_timeout.0;
-    tracing::info!(
-        deadline_ms = drain_timeout.as_millis() as u64,
-        connections = callers.count(),
-        tunnels = connected.count(),
-        "draining"
-    );
-    let deadline = Instant::now() + drain_timeout;
-    tunnels.stop_admitting();
-    if let Some(auth) = auth {
-        auth.retire();
-    }
-    stop.go(Step::Draining);
-    send_away(tunnels.all_but_one_each()).await;
-    let idle = deadline.min(Instant::now() + IDLE_GRACE);
-    let _ = timeout_at(idle, callers.none()).await;
-    stop.go(Step::CloseIdle);
-    send_away(tunnels.all()).await;
-    let all = async {
-        callers.none().await;
-        connected.none().await;
-    };
-    if timeout_at(deadline, all).await.is_err() {
-        tracing::warn!(
-            connections = callers.count(),
-            tunnels = connected.count(),
-            "the drain deadline has passed; breaking off what is left"
-        );
-    }
-}
-
-/// Drains tunnels, not all in one moment: their receivers come to another gateway at once.
-async fn send_away(tunnels: Vec<Tunnel>) {
-    for few in tunnels.chunks(AWAY_AT_ONCE) {
-        few.iter().for_each(Tunnel::drain);
-        if few.len() == AWAY_AT_ONCE {
-            tokio::time::sleep(AWAY_PAUSE).await;
-        }
-    }
-}
-
-/// Ready once `shutdown` says `what` or more.
-async fn asked(shutdown: &mut watch::Receiver<Shutdown>, what: Shutdown) {
-    let gone = shutdown.wait_for(|now| *now >= what).await.is_err();
-    if gone && what == Shutdown::Now {
-        // Nobody can say it any more.
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Ready with the first end.
-async fn first(ends: &mut [oneshot::Receiver<()>]) {
-    std::future::poll_fn(|cx| {
-        let ended = |end: &mut oneshot::Receiver<()>| std::pin::Pin::new(end).poll(cx).is_ready();
-        if ends.iter_mut().any(ended) {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await
 }

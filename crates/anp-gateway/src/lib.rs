@@ -58,6 +58,7 @@ mod registry;
 mod reload;
 mod respond;
 mod route;
+mod running;
 mod secret;
 mod settings;
 mod stop;

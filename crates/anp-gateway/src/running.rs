@@ -1,0 +1,164 @@
+//! A gateway that serves, until its end.
+
+use std::{sync::Arc, time::Duration};
+
+use anp_tunnel::Tunnel;
+use anpx::CloseCode;
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    error::GatewayError,
+    stop::{Shutdown, Step},
+    workers::Shared,
+};
+
+/// How long a stop leaves connections without a request open: one that sends a request in this time
+/// gets its answer, with `Connection: close`.
+const IDLE_GRACE: Duration = Duration::from_secs(2);
+
+/// Tunnels drained at once, and the pause after so many: 10,000 take two seconds.
+const AWAY_AT_ONCE: usize = 50;
+const AWAY_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long the ends of tunnels and callers' connections may take once everything must end.
+const LAST: Duration = Duration::from_millis(500);
+
+/// A gateway that serves.
+pub(crate) struct Running {
+    shared: Arc<Shared>,
+    ends: Vec<oneshot::Receiver<()>>,
+}
+
+impl Running {
+    /// Without workers yet.
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            ends: Vec::new(),
+        }
+    }
+
+    /// Ends with a worker, which must not end before.
+    pub(crate) fn ends_with(&mut self, worker: oneshot::Receiver<()>) {
+        self.ends.push(worker);
+    }
+
+    /// Serves until `shutdown` says otherwise, then finishes what is under way.
+    pub(crate) async fn until(
+        mut self,
+        mut shutdown: watch::Receiver<Shutdown>,
+    ) -> Result<(), GatewayError> {
+        tokio::select! {
+            () = asked(&mut shutdown, Shutdown::Replaced) => {}
+            () = first(&mut self.ends) => return Err(GatewayError::WorkerLost),
+        }
+        if *shutdown.borrow() == Shutdown::Replaced {
+            self.shared.stop.replace();
+        }
+        tokio::select! {
+            () = drain(&self.shared) => {}
+            () = asked(&mut shutdown, Shutdown::Now) => tracing::info!("stopping now"),
+            () = first(&mut self.ends) => return Err(GatewayError::WorkerLost),
+        }
+        for tunnel in self.shared.tunnels.all() {
+            tunnel.close(CloseCode::GOING_AWAY, "the gateway stops");
+        }
+        let ends = async {
+            self.shared.connected.none().await;
+            self.shared.callers.none().await;
+        };
+        let _ = timeout(LAST, ends).await;
+        self.shared.stop.go(Step::Now);
+        for end in &mut self.ends {
+            let _ = end.await;
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.stop.go(Step::Now);
+    }
+}
+
+/// Finishes what is under way, up to the deadline.
+///
+/// All tunnels of a receiver but one drain at once, so that it opens others elsewhere. The last one
+/// drains after the callers' idle connections were given their time, since a request that comes on
+/// one of them needs a tunnel that still takes it.
+async fn drain(shared: &Shared) {
+    let Shared {
+        stop,
+        callers,
+        connected,
+        tunnels,
+        auth,
+        ..
+    } = shared;
+    let drain_timeout = shared.settings.load().config.drain_timeout.0;
+    tracing::info!(
+        deadline_ms = drain_timeout.as_millis() as u64,
+        connections = callers.count(),
+        tunnels = connected.count(),
+        "draining"
+    );
+    let deadline = Instant::now() + drain_timeout;
+    tunnels.stop_admitting();
+    if let Some(auth) = auth {
+        auth.retire();
+    }
+    stop.go(Step::Draining);
+    send_away(tunnels.all_but_one_each()).await;
+    let idle = deadline.min(Instant::now() + IDLE_GRACE);
+    let _ = timeout_at(idle, callers.none()).await;
+    stop.go(Step::CloseIdle);
+    send_away(tunnels.all()).await;
+    let all = async {
+        callers.none().await;
+        connected.none().await;
+    };
+    if timeout_at(deadline, all).await.is_err() {
+        tracing::warn!(
+            connections = callers.count(),
+            tunnels = connected.count(),
+            "the drain deadline has passed; breaking off what is left"
+        );
+    }
+}
+
+/// Drains tunnels, not all in one moment: their receivers come to another gateway at once.
+async fn send_away(tunnels: Vec<Tunnel>) {
+    for few in tunnels.chunks(AWAY_AT_ONCE) {
+        few.iter().for_each(Tunnel::drain);
+        if few.len() == AWAY_AT_ONCE {
+            tokio::time::sleep(AWAY_PAUSE).await;
+        }
+    }
+}
+
+/// Ready once `shutdown` says `what` or more.
+async fn asked(shutdown: &mut watch::Receiver<Shutdown>, what: Shutdown) {
+    let gone = shutdown.wait_for(|now| *now >= what).await.is_err();
+    if gone && what == Shutdown::Now {
+        // Nobody can say it any more.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Ready with the first end.
+async fn first(ends: &mut [oneshot::Receiver<()>]) {
+    std::future::poll_fn(|cx| {
+        let ended = |end: &mut oneshot::Receiver<()>| std::pin::Pin::new(end).poll(cx).is_ready();
+        if ends.iter_mut().any(ended) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await
+}
