@@ -138,8 +138,18 @@ pub(crate) async fn tunnel(caller: Caller) -> Receiver {
 }
 
 pub(crate) fn token_of(head: &str) -> String {
-    let Some((_, rest)) = head.split_once("access_token=\"") else {
-        panic!("no token: {head}");
+    quoted(head, "access_token")
+}
+
+/// The nonce that is asked for.
+pub(crate) fn nonce_of(head: &str) -> String {
+    quoted(head, "nonce")
+}
+
+/// The value of `name="…"`.
+fn quoted(head: &str, name: &str) -> String {
+    let Some((_, rest)) = head.split_once(&format!("{name}=\"")) else {
+        panic!("no {name}: {head}");
     };
     rest.split('"').next().unwrap().to_owned()
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     api::Admin,
-    identity::{Tenant, V2, bearer, config, endpoint, shake, token_of, tunnel},
+    identity::{Tenant, V2, bearer, config, endpoint, nonce_of, shake, token_of, tunnel},
     support::{self, Caller, Receiver, Running, answer, soon},
 };
 
@@ -228,14 +228,8 @@ async fn a_gateway_that_follows_another_waits_for_the_receivers_of_names() {
         true => tunnel(nonce).await,
         false => {
             nonce.until("\n").await;
-            let nonce = head
-                .split("nonce=\"")
-                .nth(1)
-                .unwrap()
-                .split('"')
-                .next()
-                .unwrap();
-            let (head, caller) = shake(&running, &alice.proof_of(HOST, Some(nonce)), &[V2]).await;
+            let nonce = nonce_of(&head);
+            let (head, caller) = shake(&running, &alice.proof_of(HOST, Some(&nonce)), &[V2]).await;
             assert!(head.starts_with("HTTP/1.1 101"), "{head}");
             tunnel(caller).await
         }

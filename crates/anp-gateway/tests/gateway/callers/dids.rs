@@ -7,11 +7,10 @@ use h2::client;
 use http::{HeaderMap, Request};
 
 use super::{
-    URL, callers, config, field, knock, refused, request, served, signed, token_of, tunnel_of,
-    values,
+    URL, callers, config, field, knock, refused, request, served, signed, tunnel_of, values,
 };
 use crate::{
-    identity::Tenant,
+    identity::{Tenant, nonce_of, token_of},
     support::{self, answer, head, soon, start},
 };
 
@@ -101,14 +100,8 @@ async fn what_proves_nothing_looks_alike_and_spends_nothing() {
     let _ = served(&running, &receiver, "/agent/x?y=1", &good).await;
     let head = refused(&running, &good).await;
     assert!(head.contains("error=\"invalid_nonce\""), "{head}");
-    let nonce = head
-        .split("nonce=\"")
-        .nth(1)
-        .unwrap()
-        .split('"')
-        .next()
-        .unwrap();
-    let again = alice.signed(AuthForm::Signature, "GET", URL, Some(nonce));
+    let nonce = nonce_of(&head);
+    let again = alice.signed(AuthForm::Signature, "GET", URL, Some(&nonce));
     let _ = served(&running, &receiver, "/agent/x?y=1", &again).await;
 }
 

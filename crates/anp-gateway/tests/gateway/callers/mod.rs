@@ -97,13 +97,6 @@ fn values<'a>(fields: &'a [(String, String)], name: &str) -> Vec<&'a str> {
     named.map(|(_, value)| value.as_str()).collect()
 }
 
-fn token_of(head: &str) -> String {
-    let Some((_, rest)) = head.split_once("access_token=\"") else {
-        panic!("no token: {head}");
-    };
-    rest.split('"').next().unwrap().to_owned()
-}
-
 fn field(name: &str, value: &str) -> Vec<(String, String)> {
     vec![(name.to_owned(), value.to_owned())]
 }
