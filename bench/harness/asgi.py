@@ -57,7 +57,18 @@ class Granian:
     def start(self, owner: Servers, programs: Programs, app: str) -> Running:
         """Starts it on a free port."""
         port = free_port()
-        flags = ["--interface", "asgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--loop", "uvloop"]
+        flags = [
+            "--interface",
+            "asgi",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+            "--loop",
+            "uvloop",
+        ]
         command = [programs["granian"], *flags, "--no-access-log", "--log-level", "error", f"asgi_apps:{app}"]
         server = owner.start("granian", command, {"PYTHONPATH": str(_HOME)})
         server.wait_listening(port)
@@ -74,7 +85,9 @@ class Behind:
         """Starts uvicorn, then the gateway, then the receiver."""
         port = free_port()
         server = _start_uvicorn(owner, programs, app, port)
-        gateway, public, tunnel = start_gateway(owner, programs["anp-proxy"], environment_args("ANP_BENCH_GATEWAY_ARGS"))
+        gateway, public, tunnel = start_gateway(
+            owner, programs["anp-proxy"], environment_args("ANP_BENCH_GATEWAY_ARGS")
+        )
         args = environment_args("ANP_BENCH_RECEIVER_ARGS")
         receiver = start_receiver(owner, programs["anp-proxy"], tunnel, port, args)
         return Running(("127.0.0.1", public), [gateway, receiver, server])
@@ -88,7 +101,9 @@ class Inside:
 
     def start(self, owner: Servers, programs: Programs, app: str) -> Running:
         """Starts the gateway, then the receiver with the app."""
-        gateway, public, tunnel = start_gateway(owner, programs["anp-proxy"], environment_args("ANP_BENCH_GATEWAY_ARGS"))
+        gateway, public, tunnel = start_gateway(
+            owner, programs["anp-proxy"], environment_args("ANP_BENCH_GATEWAY_ARGS")
+        )
         args = environment_args("ANP_BENCH_RECEIVER_ARGS")
         receiver = start_receiver_with(owner, programs, tunnel, f"asgi_apps:{app}", args)
         return Running(("127.0.0.1", public), [gateway, receiver])

@@ -24,7 +24,7 @@ from .subjects import (
     Us,
     check_answering,
     start_gateway,
-    start_nginx,
+    start_hop,
     start_receiver,
 )
 
@@ -37,25 +37,6 @@ _TUNNELS = 1_000
 #: Downloads beside which small requests are measured, and connections of those.
 _BULK = 4
 _BESIDE_CONNECTIONS = 8
-
-_TLS_HOP = """\
-    upstream next_{port} {{ server 127.0.0.1:{to}; keepalive 512; keepalive_requests 1000000000; }}
-    server {{
-        listen 127.0.0.1:{port}{ssl};
-        ssl_certificate {certificate};
-        ssl_certificate_key {key};
-        ssl_session_cache shared:tls:1m;
-        location / {{
-            proxy_pass {scheme}://next_{port};
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_request_buffering off;
-            proxy_max_temp_file_size 0;
-        }}
-    }}
-"""
 
 
 class Round:
@@ -108,13 +89,10 @@ class Round:
         trusted = ssl.create_default_context(cafile=str(certificate))
         ours = Running(("localhost", public), [gateway, receiver], trusted)
         inner_port, outer_port = free_port(), free_port()
-        paths = {"certificate": certificate, "key": key, "ssl": " ssl"}
-        hops = [(inner_port, self._origin, "http"), (outer_port, inner_port, "https")]
-        hops = [
-            start_nginx(owner, tools, f"nginx {port}", port, _TLS_HOP.format(port=port, to=to, scheme=scheme, **paths))
-            for port, to, scheme in hops
-        ]
-        theirs = Running(("localhost", outer_port), hops, trusted)
+        tls = (certificate, key)
+        inner = start_hop(owner, tools, "nginx receiver side", inner_port, f"http://127.0.0.1:{self._origin}", tls)
+        outer = start_hop(owner, tools, "nginx gateway side", outer_port, f"https://127.0.0.1:{inner_port}", tls)
+        theirs = Running(("localhost", outer_port), [outer, inner], trusted)
         rates = []
         for place in (ours, theirs):
             check_answering(place)

@@ -56,11 +56,11 @@ _ORIGIN = """\
 
 # Streaming both ways, as a tunnel does: bodies are neither collected nor spilled to disk.
 _HOP = """\
-    upstream next {{ server 127.0.0.1:{to}; keepalive 512; keepalive_requests 1000000000; }}
+    upstream next {{ server {to}; keepalive 512; keepalive_requests 1000000000; }}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{tls};
         location / {{
-            proxy_pass http://next;
+            proxy_pass {scheme}://next;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
@@ -112,8 +112,8 @@ class NginxNginx:
     def start(self, owner: Servers, tools: Tools, origin: int) -> Running:
         """Starts the hop beside the origin, then the public one."""
         inner_port, outer_port = free_port(), free_port()
-        inner = start_nginx(owner, tools, "nginx receiver side", inner_port, _HOP.format(port=inner_port, to=origin))
-        outer = start_nginx(owner, tools, "nginx gateway side", outer_port, _HOP.format(port=outer_port, to=inner_port))
+        inner = start_hop(owner, tools, "nginx receiver side", inner_port, f"http://127.0.0.1:{origin}")
+        outer = start_hop(owner, tools, "nginx gateway side", outer_port, f"http://127.0.0.1:{inner_port}")
         return Running(("127.0.0.1", outer_port), [outer, inner])
 
 
@@ -197,6 +197,17 @@ def start_nginx(owner: Servers, tools: Tools, name: str, port: int, servers: str
     server = owner.start(name, [tools.nginx, "-e", "stderr", "-p", str(directory), "-c", str(config)])
     server.wait_listening(port)
     return server
+
+
+def start_hop(
+    owner: Servers, tools: Tools, name: str, port: int, to: str, tls: tuple[Path, Path] | None = None
+) -> Server:
+    """Starts a reverse proxy in front of `to`, a URL without a path; `tls` are a certificate and its key."""
+    scheme, _, address = to.partition("://")
+    listens = ""
+    if tls is not None:
+        listens = f" ssl; ssl_certificate {tls[0]}; ssl_certificate_key {tls[1]}; ssl_session_cache shared:tls:1m"
+    return start_nginx(owner, tools, name, port, _HOP.format(port=port, to=address, scheme=scheme, tls=listens))
 
 
 def start_origin(owner: Servers, tools: Tools) -> int:
