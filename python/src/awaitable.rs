@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pyo3::{exceptions::PyStopIteration, prelude::*};
 
 use crate::exchange::Exchange;
@@ -9,17 +10,11 @@ use crate::exchange::Exchange;
 /// `await receive()`: takes the next event when it is awaited, not before, so that one that is
 /// cancelled takes nothing. A coroutine to asyncio: it can be made a task.
 #[pyclass(frozen, module = "anp_proxy._core")]
-pub(crate) struct Receive {
-    exchange: Arc<Exchange>,
-    waiting: parking_lot::Mutex<Option<Py<PyAny>>>,
-}
+pub(crate) struct Receive(Waiting);
 
 /// `await send(event)`, where the tunnel has more than enough: done once that is no longer so.
 #[pyclass(frozen, module = "anp_proxy._core")]
-pub(crate) struct Sent {
-    exchange: Arc<Exchange>,
-    waiting: parking_lot::Mutex<Option<Py<PyAny>>>,
-}
+pub(crate) struct Sent(Waiting);
 
 /// `await send(event)`, where there is nothing to wait for.
 #[pyclass(frozen, module = "anp_proxy._core")]
@@ -27,15 +22,12 @@ pub(crate) struct Done;
 
 impl Receive {
     pub(crate) fn new(exchange: Arc<Exchange>) -> Self {
-        Self {
-            exchange,
-            waiting: parking_lot::Mutex::new(None),
-        }
+        Self(Waiting::new(exchange))
     }
 
     /// One step: what to yield to the loop, or a `StopIteration` with the event.
     fn step(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        step(py, &self.exchange, &self.waiting, |exchange| {
+        self.0.step(py, |exchange| {
             let event = exchange.poll_receive(py)?;
             Ok(event.map(|event| PyStopIteration::new_err((event,))))
         })
@@ -43,68 +35,77 @@ impl Receive {
 
     /// Its task waits no more.
     fn ended(&self) {
-        self.exchange.stop_listening();
+        self.0.exchange.stop_listening();
     }
 }
 
 impl Sent {
-    /// Nobody listens by it.
-    fn ended(&self) {}
-
     pub(crate) fn new(exchange: Arc<Exchange>) -> Self {
-        Self {
-            exchange,
-            waiting: parking_lot::Mutex::new(None),
-        }
+        Self(Waiting::new(exchange))
     }
 
     fn step(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        step(py, &self.exchange, &self.waiting, |exchange| {
+        self.0.step(py, |exchange| {
             Ok((!exchange.is_full()).then(|| PyStopIteration::new_err(())))
         })
     }
+
+    /// Nobody listens by it.
+    fn ended(&self) {}
 }
 
-/// Polls; where there is nothing yet, waits in a future of the loop until the exchange was woken.
-fn step(
-    py: Python<'_>,
-    exchange: &Arc<Exchange>,
-    waiting: &parking_lot::Mutex<Option<Py<PyAny>>>,
-    poll: impl Fn(&Arc<Exchange>) -> PyResult<Option<PyErr>>,
-) -> PyResult<Py<PyAny>> {
-    loop {
-        let held = waiting.lock().take();
-        if let Some(future) = held {
-            match future.call_method0(py, pyo3::intern!(py, "__next__")) {
-                Ok(yielded) => {
-                    *waiting.lock() = Some(future);
-                    return Ok(yielded);
+/// An exchange that is waited for, and the future of the loop in which, where it is.
+struct Waiting {
+    exchange: Arc<Exchange>,
+    future: Mutex<Option<Py<PyAny>>>,
+}
+
+impl Waiting {
+    fn new(exchange: Arc<Exchange>) -> Self {
+        Self {
+            exchange,
+            future: Mutex::new(None),
+        }
+    }
+
+    /// Polls; where there is nothing yet, waits until the exchange was woken.
+    fn step(
+        &self,
+        py: Python<'_>,
+        poll: impl Fn(&Arc<Exchange>) -> PyResult<Option<PyErr>>,
+    ) -> PyResult<Py<PyAny>> {
+        loop {
+            let held = self.future.lock().take();
+            if let Some(future) = held {
+                match future.call_method0(py, pyo3::intern!(py, "__next__")) {
+                    Ok(yielded) => {
+                        *self.future.lock() = Some(future);
+                        return Ok(yielded);
+                    }
+                    Err(error) if error.is_instance_of::<PyStopIteration>(py) => {}
+                    Err(error) => return Err(error),
                 }
-                Err(error) if error.is_instance_of::<PyStopIteration>(py) => {}
-                Err(error) => return Err(error),
             }
+            if let Some(done) = poll(&self.exchange)? {
+                return Err(done);
+            }
+            let future = self.exchange.wait(py)?;
+            let future = future.call_method0(py, pyo3::intern!(py, "__await__"))?;
+            *self.future.lock() = Some(future);
         }
-        if let Some(done) = poll(exchange)? {
-            return Err(done);
-        }
-        let future = exchange.wait(py)?;
-        let future = future.call_method0(py, pyo3::intern!(py, "__await__"))?;
-        *waiting.lock() = Some(future);
+    }
+
+    fn end(&self) {
+        drop(self.future.lock().take());
     }
 }
 
-/// Raises what a caller throws in, into the future that is waited for.
-fn throw(
-    py: Python<'_>,
-    waiting: &parking_lot::Mutex<Option<Py<PyAny>>>,
-    raised: &Bound<'_, PyAny>,
-) -> PyErr {
-    drop(waiting.lock().take());
+/// What a caller throws in: an exception, or the class of one.
+fn thrown(raised: &Bound<'_, PyAny>) -> PyErr {
     let raised = match raised.is_instance_of::<pyo3::types::PyType>() {
         true => raised.call0(),
         false => Ok(raised.clone()),
     };
-    let _ = py;
     raised.map_or_else(|error| error, PyErr::from_value)
 }
 
@@ -128,29 +129,24 @@ macro_rules! coroutine {
                 self.step(py)
             }
 
-            #[pyo3(signature = (raised, value=None, traceback=None))]
+            #[pyo3(signature = (raised, value=None, _traceback=None))]
             fn throw(
                 &self,
-                py: Python<'_>,
                 raised: &Bound<'_, PyAny>,
                 value: Option<&Bound<'_, PyAny>>,
-                traceback: Option<&Bound<'_, PyAny>>,
-            ) -> PyErr0 {
-                let _ = traceback;
-                self.ended();
-                Err(throw(py, &self.waiting, value.unwrap_or(raised)))
+                _traceback: Option<&Bound<'_, PyAny>>,
+            ) -> PyResult<Py<PyAny>> {
+                self.close();
+                Err(thrown(value.unwrap_or(raised)))
             }
 
             fn close(&self) {
                 self.ended();
-                drop(self.waiting.lock().take());
+                self.0.end();
             }
         }
     };
 }
-
-/// What only ever raises.
-type PyErr0 = PyResult<Py<PyAny>>;
 
 coroutine!(Receive);
 coroutine!(Sent);
@@ -169,21 +165,18 @@ impl Done {
         None
     }
 
-    fn send(&self, _value: &Bound<'_, PyAny>) -> PyErr0 {
+    fn send(&self, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         Err(PyStopIteration::new_err(()))
     }
 
-    #[pyo3(signature = (raised, value=None, traceback=None))]
+    #[pyo3(signature = (raised, value=None, _traceback=None))]
     fn throw(
         &self,
-        py: Python<'_>,
         raised: &Bound<'_, PyAny>,
         value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyErr0 {
-        let _ = traceback;
-        let nothing = parking_lot::Mutex::new(None);
-        Err(throw(py, &nothing, value.unwrap_or(raised)))
+        _traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        Err(thrown(value.unwrap_or(raised)))
     }
 
     fn close(&self) {}
