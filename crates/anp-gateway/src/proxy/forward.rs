@@ -81,17 +81,11 @@ async fn expected(
     let mut opened = shared.places.opened();
     while shared.places.are_given()
         && let Some(left) = shared.tunnels.expects_for()
+        && let Ok(Ok(())) = tokio::time::timeout(left, opened.changed()).await
     {
-        // Once more: it may have been opened since the caller looked.
         match shared.routes.now().find(authority, target).cloned() {
             Err(ProxyError::NoEndpoint) => {}
             found => return found,
-        }
-        if !matches!(
-            tokio::time::timeout(left, opened.changed()).await,
-            Ok(Ok(()))
-        ) {
-            break;
         }
     }
     Err(ProxyError::NoEndpoint)
