@@ -62,8 +62,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod classes;
-mod error;
+mod classes;
+pub mod error;
 pub mod fields;
 pub mod frame;
 pub mod head;

@@ -262,8 +262,9 @@ fn apply(
             }
             let served = Served::registered(settings, config);
             let mut next = table.clone();
-            let moved = next.make_room(&served.place);
+            let place = served.place.clone();
             next.insert(Arc::new(served))?;
+            let moved = next.make_room(&place);
             *table = next;
             owners.extend(moved.iter().flat_map(|moved| moved.settings.owners()));
             owners.extend(settings.owners());
@@ -281,9 +282,10 @@ fn apply(
                 }
                 Before::LeftOut => {}
             }
-            let moved = next.make_room(&served.place);
-            concerned.extend(moved.iter().flat_map(|moved| moved.settings.owners()));
+            let place = served.place.clone();
             next.insert(Arc::new(served))?;
+            let moved = next.make_room(&place);
+            concerned.extend(moved.iter().flat_map(|moved| moved.settings.owners()));
             *table = next;
             owners.extend(concerned);
             Ok(Some(Edit::Put(settings.clone())))

@@ -8,6 +8,7 @@
 mod path;
 mod served;
 mod table;
+mod tree;
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -374,6 +375,83 @@ mod tests {
             (0, 0, 2, 0)
         );
         assert_eq!(find(&r, "h", "/a/d"), Ok("root".to_owned()));
+    }
+
+    #[test]
+    fn what_is_written_comes_first_whichever_rule_names_its_host() {
+        let r = routes(&[
+            ("root", None, "/"),
+            ("admin", None, "/admin"),
+            ("wide", Some("*.b.example"), "/w"),
+            ("named", Some("c.example"), "/n"),
+        ]);
+        let of_did = |host: Option<&str>, path: &str| {
+            let endpoint = Endpoint {
+                name: format!("did:wba:{}{path}", host.unwrap_or("any")),
+                host: host.map(str::to_owned),
+                path: path.to_owned(),
+                owner: Some(Owner::Did(path.to_owned())),
+                ..Endpoint::default()
+            };
+            Arc::new(Served::of_did(&endpoint, &Config::default()))
+        };
+        let add = |host, path| r.change(|table| table.insert_of_did(of_did(host, path)));
+        let is = |taken: Result<(), Taken>, name: &str| match taken {
+            Err(Taken::Place(other, _) | Taken::Within(other, _)) => other == name,
+            _ => false,
+        };
+        assert!(is(add(Some("a.example"), "/admin"), "admin"));
+        assert!(is(add(Some("a.example"), "/admin/x"), "admin"));
+        assert!(is(add(Some("x.b.example"), "/w"), "wide"));
+        // One host of a DID's own leaves its other paths where they were.
+        assert_eq!(add(Some("a.example"), "/alice"), Ok(()));
+        for (host, target, name) in [
+            ("a.example", "/alice/x", "did:wba:a.example/alice"),
+            ("a.example", "/admin", "admin"),
+            ("a.example", "/other", "root"),
+            ("d.example", "/alice", "root"),
+        ] {
+            assert_eq!(
+                find(&r, host, target),
+                Ok(name.to_owned()),
+                "{host}{target}"
+            );
+        }
+        // Hosts that are named are no place of those that have any.
+        assert_eq!(add(None, "/bob"), Ok(()));
+        assert_eq!(
+            find(&r, "d.example", "/bob"),
+            Ok("did:wba:any/bob".to_owned())
+        );
+        assert_eq!(find(&r, "c.example", "/bob"), Err(404));
+
+        let put = |name: &str, host: Option<&str>, path: &str| {
+            let endpoint = Endpoint {
+                name: name.to_owned(),
+                host: host.map(str::to_owned),
+                path: path.to_owned(),
+                receivers: vec!["somebody".to_owned()],
+                ..Endpoint::default()
+            };
+            let served = Arc::new(Served::new(&endpoint, &Config::default()));
+            let place = served.place.clone();
+            let mut moved = Vec::new();
+            r.change(|table| {
+                table.insert(served)?;
+                moved = table.make_room(&place);
+                Ok::<(), Taken>(())
+            })
+            .unwrap();
+            moved.len()
+        };
+        assert_eq!(put("else", Some("e.example"), "/alice"), 0);
+        assert_eq!(put("alice", None, "/alice"), 1);
+        assert_eq!(find(&r, "a.example", "/alice"), Ok("alice".to_owned()));
+        assert_eq!(put("bob", Some("d.example"), "/bob"), 0);
+        assert_eq!(
+            find(&r, "f.example", "/bob"),
+            Ok("did:wba:any/bob".to_owned())
+        );
     }
 
     #[test]

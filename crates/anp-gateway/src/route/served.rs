@@ -119,6 +119,11 @@ impl Served {
         }
     }
 
+    /// True where it has every path of its hosts that no other has.
+    pub(crate) fn is_root(&self) -> bool {
+        self.place.prefix.is_empty()
+    }
+
     /// Takes the place of `before`, whose name it has: its tunnels, and what was used of its limits.
     pub(crate) fn follow(&mut self, before: &Self) {
         self.pool = before.pool.clone();

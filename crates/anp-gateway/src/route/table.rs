@@ -7,6 +7,7 @@ use rpds::{HashTrieMapSync as Map, RedBlackTreeMapSync as Ordered};
 use super::{
     path::{host_of, normalized},
     served::{HostRule, Owners, Place, Served, Source},
+    tree::{Node, Tree},
 };
 use crate::{config::Endpoint, error::ProxyError, owner::Owner};
 
@@ -14,30 +15,23 @@ use crate::{config::Endpoint, error::ProxyError, owner::Owner};
 /// readers keep the table they have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
-    exact: Map<String, Node>,
-    /// By suffix, with the leading dot.
-    below: Map<String, Node>,
-    any: Node,
+    /// Of configuration and registry.
+    written: Tree,
+    /// Apart: what is written comes first, whichever rule names its host.
+    of_dids: Tree,
     by_name: Ordered<String, Arc<Served>>,
     by_owner: Map<Owner, Ordered<String, Arc<Served>>>,
     for_anyone: Vec<Arc<Served>>,
     left_out: Ordered<String, LeftOut>,
 }
 
-/// An entry of the registry that is not served, since the configuration came first.
+/// An entry of the registry that is not served, since another endpoint came first.
 #[derive(Clone, Debug)]
 pub(crate) struct LeftOut {
     /// As it was written.
     pub(crate) settings: Arc<Endpoint>,
     /// What it collides with.
     pub(crate) why: Taken,
-}
-
-/// A segment of paths: the endpoint whose prefix ends here, and what may follow.
-#[derive(Clone, Debug, Default)]
-struct Node {
-    endpoint: Option<Arc<Served>>,
-    children: Map<Vec<u8>, Node>,
 }
 
 /// An endpoint that cannot be added.
@@ -66,11 +60,11 @@ impl Table {
         if let Some(other) = self.named(&served.name) {
             return Err(Taken::Name(other.name.clone(), other.source));
         }
-        if let Some(other) = self.at(&served.place) {
+        let tree = self.tree(served.source);
+        if let Some(other) = tree.at(&served.place) {
             return Err(Taken::Place(other.name.clone(), other.source));
         }
-        self.root(&served.place.host)
-            .put(segments(&served.place.prefix), served.clone());
+        tree.put(&served);
         match &served.owners {
             Owners::Anyone => self.for_anyone.push(served.clone()),
             Owners::These(owners) => {
@@ -85,41 +79,56 @@ impl Table {
         Ok(())
     }
 
-    /// Adds the endpoint of a DID, unless anybody would lose by it: requests below an endpoint of
-    /// configuration or registry are that one's, but for `/`, and two DIDs are not within each other,
-    /// since each would get the other's requests while that is away.
+    /// Adds the endpoint of a DID, unless it would get no requests, or another's: those below an
+    /// endpoint of configuration or registry are that one's, but for `/`, and two DIDs are not within
+    /// each other, since each would get the other's requests while that is away.
     ///
     /// # Errors
     /// Its place is another's, in whole or in part.
     pub(crate) fn insert_of_did(&mut self, served: Arc<Served>) -> Result<(), Taken> {
-        if let Some(root) = self.rule(&served.place.host) {
-            let mut node = Some(root);
-            for (depth, step) in segments(&served.place.prefix).enumerate() {
-                let above = node.and_then(|node| node.endpoint.as_deref());
-                if let Some(other) = above.filter(|o| depth > 0 || o.source == Source::Did) {
-                    return Err(Taken::Within(other.name.clone(), other.source));
-                }
-                node = node.and_then(|node| node.children.get(step));
-            }
-            let below = node.and_then(|node| node.children.values().find_map(Node::any_of_did));
-            if let Some(other) = below {
-                return Err(Taken::Around(other.name.clone(), other.source));
-            }
+        let place = &served.place;
+        let written = match &place.host {
+            HostRule::Exact(host) => self.written.paths(host).0,
+            HostRule::Below(_) | HostRule::Any => self.written.any(),
+        };
+        let comes_first = |other: &Served| !other.is_root() || other.place == *place;
+        let of_dids = self.of_dids.rule(&place.host);
+        let above = written.along(&place.prefix).filter(|o| comes_first(o));
+        let others = of_dids.into_iter().flat_map(|r| r.along(&place.prefix));
+        if let Some(other) = above.chain(others).next() {
+            let (name, source) = (other.name.clone(), other.source);
+            return Err(match other.place.prefix == place.prefix {
+                true => Taken::Place(name, source),
+                false => Taken::Within(name, source),
+            });
+        }
+        let below = of_dids.and_then(|root| root.under(&place.prefix));
+        if let Some(other) = below.and_then(Node::first) {
+            return Err(Taken::Around(other.name.clone(), other.source));
         }
         self.insert(served)
     }
 
-    /// Takes out the endpoints of DIDs that have `place` or are within it, but for `/`: what is
-    /// written down comes before what a name gives.
+    /// Takes out the endpoints of DIDs that get no requests any more since there is an endpoint of
+    /// configuration or registry at `place`: those that have the same place, or are within it, but
+    /// for `/`.
     pub(crate) fn make_room(&mut self, place: &Place) -> Vec<Arc<Served>> {
         let mut found = Vec::new();
-        let mut steps = segments(&place.prefix);
-        let root = self.rule(&place.host);
-        let node = steps.try_fold(root, |node, step| Some(node?.children.get(step)));
-        if let Some(node) = node.flatten() {
+        for (host, root) in self.of_dids.roots() {
+            let decides = match &host {
+                HostRule::Exact(name) => {
+                    let rule = self.written.rule(&place.host);
+                    rule.is_some_and(|rule| std::ptr::eq(rule, self.written.paths(name).0))
+                }
+                HostRule::Below(_) | HostRule::Any => place.host == host,
+            };
             match place.prefix.is_empty() {
-                true => found.extend(node.of_did().cloned()),
-                false => node.all_of_did(&mut found),
+                true => found.extend(root.endpoint().filter(|o| o.place == *place).cloned()),
+                false if decides => {
+                    let within = root.under(&place.prefix);
+                    within.into_iter().for_each(|node| node.all(&mut found));
+                }
+                false => {}
             }
         }
         for served in &found {
@@ -132,7 +141,7 @@ impl Table {
     pub(crate) fn remove(&mut self, name: &str) -> Option<Arc<Served>> {
         let served = self.by_name.get(name)?.clone();
         self.by_name.remove_mut(name);
-        self.take(&served.place);
+        self.tree(served.source).take(&served.place);
         match &served.owners {
             Owners::Anyone => self.for_anyone.retain(|other| other.name != name),
             Owners::These(owners) => {
@@ -226,10 +235,10 @@ impl Table {
     pub(crate) fn find(&self, authority: &str, target: &str) -> Result<&Arc<Served>, ProxyError> {
         let path = target.split_once('?').map_or(target, |(path, _)| path);
         let path = if path == "*" { "/" } else { path };
-        let paths = self.paths(&host_of(authority));
-        let found = paths.longest(path.as_bytes());
+        let host = host_of(authority);
+        let found = self.longest(&host, path.as_bytes());
         if let Some(plain) = normalized(path.as_bytes()) {
-            let same = match (found, paths.longest(&plain)) {
+            let same = match (found, self.longest(&host, &plain)) {
                 (Some(found), Some(other)) => Arc::ptr_eq(found, other),
                 (found, other) => found.is_none() && other.is_none(),
             };
@@ -242,147 +251,30 @@ impl Table {
         found.ok_or(ProxyError::NoEndpoint)
     }
 
-    /// The paths of the narrowest rule for `host`.
-    fn paths(&self, host: &str) -> &Node {
-        if let Some(node) = self.exact.get(host) {
-            return node;
+    /// The endpoint with the longest prefix of whole segments that `host` has. What is written comes
+    /// before what the name of a DID gives, but for `/`. Documents of DIDs are no DID's to serve: who
+    /// has a path could say who is who below it.
+    fn longest(&self, host: &str, path: &[u8]) -> Option<&Arc<Served>> {
+        let (paths, is_named) = self.written.paths(host);
+        let written = paths.longest(path);
+        if self.of_dids.is_empty()
+            || written.is_some_and(|served| !served.is_root())
+            || path.ends_with(b"/did.json")
+        {
+            return written;
         }
-        if !self.below.is_empty() {
-            let dots = host.match_indices('.').map(|(at, _)| at);
-            let suffixes = dots.filter(|at| *at > 0).map(|at| &host[at..]);
-            if let Some(node) = suffixes.into_iter().find_map(|s| self.below.get(s)) {
-                return node;
-            }
-        }
-        &self.any
-    }
-
-    /// The paths of a rule, which is made where it is new.
-    fn root(&mut self, host: &HostRule) -> &mut Node {
-        let (rules, host) = match host {
-            HostRule::Exact(host) => (&mut self.exact, host),
-            HostRule::Below(suffix) => (&mut self.below, suffix),
-            HostRule::Any => return &mut self.any,
+        let (paths, is_exact) = self.of_dids.paths(host);
+        let of_did = match is_exact || !is_named {
+            true => paths.longest(path),
+            false => None,
         };
-        child(rules, host)
+        of_did.or(written)
     }
 
-    /// The paths of a rule.
-    fn rule(&self, host: &HostRule) -> Option<&Node> {
-        match host {
-            HostRule::Exact(host) => self.exact.get(host),
-            HostRule::Below(suffix) => self.below.get(suffix),
-            HostRule::Any => Some(&self.any),
+    fn tree(&mut self, source: Source) -> &mut Tree {
+        match source {
+            Source::Config | Source::Registry => &mut self.written,
+            Source::Did => &mut self.of_dids,
         }
     }
-
-    /// The endpoint at exactly this place.
-    fn at(&self, place: &Place) -> Option<&Arc<Served>> {
-        let root = self.rule(&place.host)?;
-        let mut steps = segments(&place.prefix);
-        let node = steps.try_fold(root, |node, step| node.children.get(step));
-        node?.endpoint.as_ref()
-    }
-
-    fn take(&mut self, place: &Place) {
-        let root = self.root(&place.host);
-        root.take(segments(&place.prefix));
-        let empty = root.is_empty();
-        match &place.host {
-            HostRule::Exact(host) if empty => self.exact.remove_mut(host),
-            HostRule::Below(suffix) if empty => self.below.remove_mut(suffix),
-            _ => false,
-        };
-    }
-}
-
-impl Node {
-    fn put<'a>(&mut self, mut steps: impl Iterator<Item = &'a [u8]>, served: Arc<Served>) {
-        match steps.next() {
-            None => self.endpoint = Some(served),
-            Some(step) => child(&mut self.children, step).put(steps, served),
-        }
-    }
-
-    /// Takes out an endpoint and the nodes that lead to nothing without it.
-    fn take<'a>(&mut self, mut steps: impl Iterator<Item = &'a [u8]>) {
-        let Some(step) = steps.next() else {
-            self.endpoint = None;
-            return;
-        };
-        if let Some(node) = self.children.get_mut(step) {
-            node.take(steps);
-            if node.is_empty() {
-                self.children.remove_mut(step);
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.endpoint.is_none() && self.children.is_empty()
-    }
-
-    /// The endpoint here, where it is a DID's.
-    fn of_did(&self) -> Option<&Arc<Served>> {
-        self.endpoint.as_ref().filter(|s| s.source == Source::Did)
-    }
-
-    /// An endpoint of a DID, here or below.
-    fn any_of_did(&self) -> Option<&Arc<Served>> {
-        let below = || self.children.values().find_map(Self::any_of_did);
-        self.of_did().or_else(below)
-    }
-
-    /// Every endpoint of a DID, here and below.
-    fn all_of_did(&self, found: &mut Vec<Arc<Served>>) {
-        found.extend(self.of_did().cloned());
-        self.children
-            .values()
-            .for_each(|node| node.all_of_did(found));
-    }
-
-    /// The endpoint here, where it may serve `documents` of DIDs, or others.
-    fn serves(&self, documents: bool) -> Option<&Arc<Served>> {
-        let endpoint = self.endpoint.as_ref();
-        endpoint.filter(|s| !documents || s.source != Source::Did)
-    }
-
-    /// The endpoint with the longest prefix of whole segments. Takes as long as the prefixes of this
-    /// tree are deep, whatever `path` is. Documents of DIDs are no DID's to serve: who has a path
-    /// could say who is who below it.
-    fn longest(&self, path: &[u8]) -> Option<&Arc<Served>> {
-        let documents = path.ends_with(b"/did.json");
-        let mut longest = self.serves(documents);
-        let mut node = self;
-        let mut rest = path.strip_prefix(b"/");
-        while let Some(path) = rest.filter(|_| !node.children.is_empty()) {
-            let end = memchr::memchr(b'/', path);
-            let step = path.get(..end.unwrap_or(path.len())).unwrap_or_default();
-            let Some(next) = node.children.get(step) else {
-                break;
-            };
-            node = next;
-            longest = node.serves(documents).or(longest);
-            rest = end.and_then(|end| path.get(end + 1..));
-        }
-        longest
-    }
-}
-
-/// The node under `key`, which is made where it is new.
-fn child<'m, K, Q>(nodes: &'m mut Map<K, Node>, key: &Q) -> &'m mut Node
-where
-    K: std::hash::Hash + Eq + Clone + std::borrow::Borrow<Q>,
-    Q: std::hash::Hash + Eq + ToOwned<Owned = K> + ?Sized,
-{
-    if !nodes.contains_key(key) {
-        nodes.insert_mut(key.to_owned(), Node::default());
-    }
-    #[expect(clippy::expect_used, reason = "put there right above")]
-    nodes.get_mut(key).expect("there is a node")
-}
-
-/// The segments of a prefix without a slash at its end.
-fn segments(prefix: &str) -> impl Iterator<Item = &[u8]> {
-    prefix.split('/').skip(1).map(str::as_bytes)
 }
