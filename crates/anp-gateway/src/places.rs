@@ -61,7 +61,7 @@ impl Places {
         }
     }
 
-    /// Takes up another valid configuration. The routes have done so.
+    /// Takes up another valid configuration, before the routes do.
     pub(crate) fn follow(&self, config: &Config) {
         self.config.store(Arc::new(config.clone()));
     }
@@ -103,9 +103,13 @@ impl Places {
         };
         if !is_there(&endpoint.name) {
             self.routes.change(|table| {
-                table.insert_of_did(Arc::new(Served::of_did(&endpoint, &config)))
+                // Read in here: a reload tells of its configuration before it comes for the routes.
+                let config = self.config.load();
+                let endpoint = config.endpoint_of(did)?;
+                table.insert_of_did(Arc::new(Served::of_did(&endpoint, &config)))?;
+                tracing::info!(%did, place = %endpoint.path, host = endpoint.host, "a DID has an endpoint");
+                Ok::<(), NotPlaced>(())
             })?;
-            tracing::info!(%did, place = %endpoint.path, host = endpoint.host, "a DID has an endpoint");
         }
         seen.insert(did.clone(), Instant::now());
         self.opened.send_replace(());

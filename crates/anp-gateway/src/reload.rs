@@ -119,8 +119,8 @@ fn take_up(shared: &Shared, mut config: Config) -> Result<Reloaded, ReloadError>
     let settings = Arc::new(settings);
     // First, so that endpoints that come meanwhile are made with it or made anew.
     shared.settings.store(settings.clone());
-    shared.routes.configure(&settings.config);
     shared.places.follow(&settings.config);
+    shared.routes.configure(&settings.config);
     if let Some(auth) = &shared.auth {
         auth.follow(&settings.config);
     }
