@@ -72,23 +72,31 @@ pub(crate) struct Answer {
 
 /// The endpoint of a request where none is there yet: one that a DID has by its name comes with its
 /// receiver, and after a gateway was replaced, receivers are on their way.
-async fn expected(
+async fn expected<D: Downstream>(
     worker: &Worker,
     authority: &str,
     target: &str,
-) -> Result<Arc<Served>, ProxyError> {
+    down: &mut D,
+) -> Result<Arc<Served>, Failure> {
     let shared = &worker.shared;
     let mut opened = shared.places.opened();
     while shared.places.are_given()
         && let Some(left) = shared.tunnels.expects_for()
-        && let Ok(Ok(())) = tokio::time::timeout(left, opened.changed()).await
     {
+        let mut change = pin!(tokio::time::timeout(left, opened.changed()));
+        let changed = poll_fn(|cx| match change.as_mut().poll(cx) {
+            Poll::Ready(changed) => Poll::Ready(Ok(changed)),
+            Poll::Pending => down.poll_gone(cx).map(|()| Err(Failure::Gone)),
+        });
+        if !matches!(changed.await?, Ok(Ok(()))) {
+            break;
+        }
         match shared.routes.now().find(authority, target).cloned() {
             Err(ProxyError::NoEndpoint) => {}
-            found => return found,
+            found => return Ok(found?),
         }
     }
-    Err(ProxyError::NoEndpoint)
+    Err(ProxyError::NoEndpoint.into())
 }
 
 /// Sends a request to a receiver of its endpoint, and to another where the first did not take it.
@@ -113,7 +121,7 @@ pub(crate) async fn forward<D: Downstream>(
     }
     let found = worker.shared.routes.now().find(authority, target).cloned();
     let endpoint = match found {
-        Err(ProxyError::NoEndpoint) => expected(worker, authority, target).await?,
+        Err(ProxyError::NoEndpoint) => expected(worker, authority, target, down).await?,
         found => found?,
     };
     exchange.endpoint = Some(endpoint.clone());
@@ -281,10 +289,14 @@ async fn wait_open<D: Downstream>(
             if let Err(ProxyError::Overloaded(_)) = opened {
                 worker.metrics.overloaded.fetch_add(1, Relaxed);
             }
-            // Of places that became free together the queue is told once.
-            if let Ok((member, _)) = &opened
-                && member.tunnel.capacity() > 0
-            {
+            // Of places that became free together the queue is told once; and one whom that woke may
+            // have left the place to others.
+            let passes_on = match &opened {
+                Ok((member, _)) => member.tunnel.capacity() > 0,
+                Err(ProxyError::Full | ProxyError::Overloaded(_)) => false,
+                Err(_) => true,
+            };
+            if passes_on {
                 pool.queue.wake_one();
             }
             Poll::Ready(opened.map_err(Failure::from))
