@@ -49,6 +49,8 @@ pub(crate) enum AcmeError {
     File(#[from] anp_tls::FileError),
     #[error("no answer within {} s", ORDER_TIMEOUT.as_secs())]
     Late,
+    #[error("the certificate is not in use, not for all domains, or due already")]
+    Due,
 }
 
 /// Keeps a certificate for the domains of `settings`, until everything ends.
@@ -68,13 +70,17 @@ pub(crate) async fn keep(
                     order = renew(&settings, &store) => order,
                     () = stop.reached(Step::Draining) => return,
                 };
+                // What is wrong with it is in the log.
+                let order = order.map(|()| drop(keeper.reload()));
+                let facts = keeper.facts(&certificate_path(&settings.cache));
+                // One that is due again at once must not become a loop: authorities count.
+                let order = order.and_then(|()| {
+                    left(&settings, facts.as_ref(), SystemTime::now()).ok_or(AcmeError::Due)
+                });
                 match order {
-                    Ok(()) => {
+                    Ok(left) => {
                         wait = FIRST_WAIT;
-                        // What is wrong with it is in the log.
-                        let _ = keeper.reload();
-                        // A certificate that is due again at once must not become a loop.
-                        Duration::from_secs(1)
+                        left.min(LOOK)
                     }
                     Err(error) => {
                         tracing::error!(
