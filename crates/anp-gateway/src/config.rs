@@ -23,7 +23,7 @@ mod validate;
 pub use auth::{Auth, AuthResolver, PresharedToken};
 pub use callers::{BasicUser, CallerDids, Callers};
 pub use did_endpoints::{DidEndpoints, PlaceMode};
-pub(crate) use did_endpoints::{NoPlace, is_of};
+pub(crate) use did_endpoints::{NoPlace, RESERVED, is_of};
 pub use policy::{Cors, Rate, RateLimit, SecurityHeaders, Switch};
 
 /// Settings of a gateway. `Default` gives the documented defaults; [`Config::validate`] checks what

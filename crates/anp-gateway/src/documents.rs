@@ -13,7 +13,10 @@ use bytes::Bytes;
 use rpds::{HashTrieMapSync as Map, RedBlackTreeMapSync as Ordered};
 use serde_json::Value;
 
-use crate::{config::is_of, route::host_of};
+use crate::{
+    config::{RESERVED, is_of},
+    route::host_of,
+};
 
 /// Most documents.
 const MAX_DOCUMENTS: usize = 10_000;
@@ -83,10 +86,7 @@ impl Published {
         if !is_of(&did, domain) {
             return Err(PublishError::Domain(did, domain.to_string()));
         }
-        if did
-            .segments()
-            .any(|s| matches!(s, ".well-known" | "did.json"))
-        {
+        if did.segments().any(|segment| RESERVED.contains(&segment)) {
             return Err(PublishError::Reserved);
         }
         let document = Document::parse(&did, &bytes)?;

@@ -14,7 +14,7 @@ const MAX_LABEL: usize = 63;
 
 /// Segments that no name may have: documents say who is who (did:wba method specification, section
 /// 2.5.2), and what is well known speaks for the whole host (RFC 8615).
-const RESERVED: [&str; 2] = ["did.json", ".well-known"];
+pub(crate) const RESERVED: [&str; 2] = ["did.json", ".well-known"];
 
 /// Gives every DID of one domain an endpoint of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
