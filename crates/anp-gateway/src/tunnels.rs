@@ -3,15 +3,15 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anp_auth::{Issued, Request, Subject};
+use anp_auth::{Request, Subject};
 use anp_tunnel::{Tunnel, Version, handshake as ws};
 use anpx::CloseCode;
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
-        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+        CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
     },
 };
 use tokio::{
@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     admission::{Admission, NotAdmitted},
-    auth::TurnedAway,
+    auth::{self, TurnedAway},
     config::NoPlace,
     conn::{
         Deadline, Metered,
@@ -44,9 +44,6 @@ pub(crate) const VERIFY_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// The URLs that a receiver is reached under, each in a header of its own.
 const PUBLIC_URL: HeaderName = HeaderName::from_static("anpx-public-url");
-
-/// RFC 9110 section 11.6.3.
-const AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("authentication-info");
 
 /// RFC 9421 section 5.1.
 const ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signature");
@@ -220,14 +217,8 @@ async fn admit(
     let limit = shared.settings.load().config.max_tunnels;
     let admitted = shared.tunnels.admit(owner.clone(), proven, limit);
     let admission = admitted.map_err(refused)?.called(&hello.name);
-    if let Some(Issued { token, expires_in }) = token {
-        // Old clients look into a header that no response has.
-        let info =
-            format!(r#"access_token="{token}", token_type="Bearer", expires_in={expires_in}"#);
-        for (name, value) in [
-            (AUTHENTICATION_INFO, info),
-            (AUTHORIZATION, format!("Bearer {token}")),
-        ] {
+    if let Some(issued) = token {
+        for (name, value) in auth::fields_of(&issued) {
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }

@@ -13,7 +13,7 @@ use std::{
 
 use anp_auth::{
     Did, Issued, NoKey, NoRandomness, Policy, PresharedTokens, Proof, Proven, PublicName, Refusal,
-    Request, SignerError, Subject, TokenKeyError, Tokens, Verifier, VerifierParts,
+    Request, Scope, SignerError, Subject, TokenKeyError, Tokens, Verifier, VerifierParts,
     replay::{FileReplayError, MemoryReplay, ReplayStore},
     resolver::{HttpsResolver, TlsError},
 };
@@ -39,7 +39,7 @@ const TOLD: u32 = 10;
 /// opens another, and what is under way has this long to end.
 const NOTICE: i64 = 300;
 
-/// How receivers are verified.
+/// How receivers are verified, and callers.
 #[derive(Debug)]
 pub(crate) struct Auth {
     verifier: Verifier,
@@ -207,15 +207,8 @@ impl Auth {
             return Err(TurnedAway::Busy);
         };
         let proven = self.verifier.verify(request, now()).await;
+        let proven = proven.and_then(|proven| self.still_good(proven));
         let proven = proven.map_err(TurnedAway::Refused)?;
-        match proven.by {
-            Proof::Signature => self.rechecks.is_back(&proven),
-            // It may be good, while the key that got it is so no more.
-            Proof::Token { .. } if self.rechecks.is_gone(&proven) => {
-                return Err(TurnedAway::Refused(NoKey::NotListed.into()));
-            }
-            Proof::Token { .. } | Proof::Preshared(_) => {}
-        }
         Ok(Seat {
             owner: match &proven.subject {
                 Subject::Did(did) => Owner::Did(did.to_string()),
@@ -226,9 +219,31 @@ impl Auth {
         })
     }
 
-    /// What judges proofs.
-    pub(crate) fn verifier(&self) -> &Verifier {
-        &self.verifier
+    /// Who made `request`, where `scope` says what is asked, and a token for the next one.
+    ///
+    /// # Errors
+    /// Nobody who may.
+    pub(crate) async fn verify_within(
+        &self,
+        request: Request<'_>,
+        scope: &Scope<'_>,
+    ) -> Result<(Proven, Option<Issued>), Refusal> {
+        let proven = self.verifier.verify_within(request, scope, now()).await?;
+        let proven = self.still_good(proven)?;
+        let token = self.verifier.token_within(&proven, scope.audience, now());
+        Ok((proven, token))
+    }
+
+    /// A token may be good, while the key that got it is so no more.
+    fn still_good(&self, proven: Proven) -> Result<Proven, Refusal> {
+        match proven.by {
+            Proof::Signature => self.rechecks.is_back(&proven),
+            Proof::Token { .. } if self.rechecks.is_gone(&proven) => {
+                return Err(NoKey::NotListed.into());
+            }
+            Proof::Token { .. } | Proof::Preshared(_) => {}
+        }
+        Ok(proven)
     }
 
     /// True for a `Host` that is a public name.
@@ -311,6 +326,16 @@ fn names(settings: &Settings, ports: [u16; 2]) -> Vec<PublicName> {
         }
     }
     names
+}
+
+/// The fields of an answer that give a token (RFC 9110 section 11.6.3, RFC 6750). Old clients look into one that no response has.
+pub(crate) fn fields_of(issued: &Issued) -> [(&'static str, String); 2] {
+    let Issued { token, expires_in } = issued;
+    let info = format!(r#"access_token="{token}", token_type="Bearer", expires_in={expires_in}"#);
+    [
+        ("authentication-info", info),
+        ("authorization", format!("Bearer {token}")),
+    ]
 }
 
 fn make_directory(file: &std::path::Path) -> Result<(), AuthError> {

@@ -82,9 +82,7 @@ impl Asked {
             has_body: self.has_body,
             leaves_room: true,
         };
-        let now = auth::now();
-        let proven = auth.verifier().verify_within(request, &scope, now).await?;
-        let token = auth.verifier().token_within(&proven, &rule.audience, now);
+        let (proven, token) = auth.verify_within(request, &scope).await?;
         let Subject::Did(did) = proven.subject else {
             // Of tokens only those of DIDs are taken.
             return Err(HeaderError::Missing.into());
@@ -101,12 +99,11 @@ impl Proven {
     /// Lets its request in.
     pub(super) fn admitted(self) -> Admitted {
         let mut told = Vec::new();
-        if let Some(Issued { token, expires_in }) = self.token {
-            // Old clients look into a header that no response has.
-            let info =
-                format!(r#"access_token="{token}", token_type="Bearer", expires_in={expires_in}"#);
-            told.push(("authentication-info", info.into()));
-            told.push(("authorization", format!("Bearer {token}").into()));
+        if let Some(issued) = self.token {
+            let fields = auth::fields_of(&issued).map(|(name, value)| (name, value.into()));
+            told.extend(fields);
+            // A cache would give the token, and what it opens, to anybody (RFC 9111 section 5.2.2.5).
+            told.push(("cache-control", Bytes::from_static(b"no-store")));
         }
         Admitted {
             did: Some(self.did),

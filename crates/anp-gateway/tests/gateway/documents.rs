@@ -1,11 +1,12 @@
 //! DID documents that the gateway hosts for its own domain.
 
-use anp_auth::KeyKind;
+use anp_auth::{AuthForm, KeyKind};
 use anp_gateway::{Config, Shutdown, config::DidEndpoints};
 use serde_json::{Value, json};
 
 use super::{
     api::Admin,
+    callers::callers,
     identity::{Tenant, V2, bearer, config, shake, token_of, tunnel},
     support::{self, Running, answer, soon},
 };
@@ -142,6 +143,45 @@ async fn a_document_that_is_withdrawn_ends_tunnels_and_tokens() {
     }
     let (head, _) = shake(&running, &other_bob.proof(HOST), &[V2]).await;
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+}
+
+#[tokio::test]
+async fn a_caller_whose_document_is_withdrawn_loses_its_token() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = hosting(directory.path());
+    config.callers = callers(r#"{"dids": ["domain:gw.example"]}"#);
+    let running = support::start(config).await;
+    let mut admin = Admin::connect(running.admin).await;
+    let alice = Tenant::of(HOST, &["alice"]);
+    let document = alice.identity.document.to_string();
+    let (code, _, _) = admin.ask("POST", "/documents", &document).await;
+    assert_eq!(code, 201);
+    let (head, caller) = shake(&running, &alice.proof(HOST), &[V2]).await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let receiver = tunnel(caller).await;
+
+    let call = async |fields: Vec<(String, String)>| {
+        let mut caller = running.caller().await;
+        let mut request = "GET /alice/x HTTP/1.1\r\nhost: gw.example\r\n".to_owned();
+        for (name, value) in fields.iter().filter(|(name, _)| name != "Host") {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        caller.send(request + "\r\n").await;
+        caller
+    };
+    let url = "http://gw.example/alice/x";
+    let mut caller = call(alice.signed(AuthForm::Signature, "GET", url, None)).await;
+    answer(&mut receiver.accept().await, 200, "app");
+    let token = token_of(&caller.head().await);
+    let mut caller = call(bearer(&token)).await;
+    answer(&mut receiver.accept().await, 200, "app");
+    assert!(caller.head().await.starts_with("HTTP/1.1 200"));
+
+    let target = format!("/documents/{}", alice.identity.did);
+    let (code, _, _) = admin.ask("DELETE", &target, "").await;
+    assert_eq!(code, 204);
+    let head = call(bearer(&token)).await.head().await;
+    assert!(head.starts_with("HTTP/1.1 401"), "{head}");
 }
 
 #[tokio::test]

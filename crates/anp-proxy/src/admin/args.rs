@@ -71,7 +71,7 @@ pub(crate) struct EndpointArgs {
 /// What to do with endpoints.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EndpointCommand {
-    /// List the endpoints of configuration and registry
+    /// List the endpoints of configuration and registry, and those that DIDs have by their names
     List,
     /// Print all of one endpoint
     Show(NameArgs),

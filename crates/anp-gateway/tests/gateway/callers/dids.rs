@@ -41,6 +41,8 @@ async fn the_app_learns_who_calls_from_the_gateway_alone() {
             assert_eq!(values(&got, name), [value]);
         }
         assert!(head.contains(&format!("authorization: Bearer {}", token_of(&head))));
+        // No cache gives it to others.
+        assert!(head.contains("cache-control: no-store"), "{head}");
     }
     // Where nobody is asked, nobody is named.
     let forged = field("ANP-Caller-DID", "did:wba:evil.example");
