@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,11 +139,10 @@ def _forgeries(bench: Bench) -> Finding:
         gateway.reset_peak()
         before, used = gateway.resident_kib(), gateway.cpu_seconds()
         share = _FORGED // _FORGERS
-        forgers = [threading.Thread(target=_knock, args=(port, dids, share, answers)) for _ in range(_FORGERS)]
-        for forger in forgers:
-            forger.start()
-        for forger in forgers:
-            forger.join()
+        with ThreadPoolExecutor(_FORGERS) as forgers:
+            knocks = [forgers.submit(_knock, port, dids, share, answers) for _ in range(_FORGERS)]
+        for knock in knocks:
+            knock.result()
         each = (gateway.cpu_seconds() - used) / (share * _FORGERS) * 1e6
         added = gateway.peak_kib() - before
         expect(len(answers) == 1 and next(iter(answers))[0] == 401, f"the refusals do not look alike: {answers}")
@@ -255,17 +255,18 @@ def _tenants(bench: Bench) -> Finding:
 
         receivers = {name: receive(name) for name in _NAMES}
         tally = _Tally()
-        callers = [threading.Thread(target=_caller, args=(number, public, tally)) for number in range(_CALLERS)]
-        for caller in callers:
-            caller.start()
         ends = 0
-        while any(caller.is_alive() for caller in callers):
-            time.sleep(0.01)
-            if tally.left < _BODIES - (ends + 1) * _BETWEEN:
-                name = _NAMES[ends % 2]
-                receivers[name].kill()
-                receivers[name] = receive(name)
-                ends += 1
+        with ThreadPoolExecutor(_CALLERS) as threads:
+            callers = [threads.submit(_caller, number, public, tally) for number in range(_CALLERS)]
+            while not all(caller.done() for caller in callers):
+                time.sleep(0.01)
+                if tally.left < _BODIES - (ends + 1) * _BETWEEN:
+                    name = _NAMES[ends % 2]
+                    receivers[name].kill()
+                    receivers[name] = receive(name)
+                    ends += 1
+        for caller in callers:
+            caller.result()
         gateway.check_alive()
         if tally.good < _BODIES // 2:
             raise BenchError(f"only {tally.good} of {_BODIES} bodies came back")

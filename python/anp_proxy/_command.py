@@ -7,7 +7,7 @@ import importlib
 import logging
 import os
 import sys
-from typing import Any
+from typing import Any, TypeVar
 
 from ._core import Command, command
 from ._gateway import Gateway
@@ -15,6 +15,8 @@ from ._lifespan import LifespanFailed
 from ._receiver import Receiver, ReceiverFailed, run_loop, until_signal
 from ._types import ASGIApp
 from ._wsgi import WSGI
+
+T = TypeVar("T")
 
 
 def main() -> int:
@@ -31,7 +33,7 @@ def main() -> int:
         return 2
     try:
         run_loop(until_signal(_serve(app, done)))
-    except (LifespanFailed, ReceiverFailed, OSError) as error:
+    except (LifespanFailed, ReceiverFailed, SettingsRefused, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -41,6 +43,10 @@ def main() -> int:
 
 class AppNotFound(Exception):
     """What `--app` names is not there."""
+
+
+class SettingsRefused(Exception):
+    """A setting cannot be, as only its use has shown."""
 
 
 def load(asked: Command) -> ASGIApp:
@@ -71,6 +77,14 @@ def load(asked: Command) -> ASGIApp:
     return WSGI(found) if asked.wsgi else found
 
 
+async def _started(stack: contextlib.AsyncExitStack, what: contextlib.AbstractAsyncContextManager[T]) -> T:
+    """Start it; what it is told by ValueError of its settings is no traceback's worth."""
+    try:
+        return await stack.enter_async_context(what)
+    except ValueError as error:
+        raise SettingsRefused(str(error)) from error
+
+
 async def _serve(app: ASGIApp, asked: Command) -> None:
     """Serve until cancelled: gateway and receiver for `dev`, else the receiver alone."""
     settings = asked.receiver
@@ -78,10 +92,10 @@ async def _serve(app: ASGIApp, asked: Command) -> None:
         gateway = None
         public = ", ".join(settings.gateways)
         if (gateway_settings := asked.gateway) is not None:
-            gateway = await stack.enter_async_context(Gateway._of(gateway_settings))
+            gateway = await _started(stack, Gateway._of(gateway_settings))
             settings = settings.with_gateway(gateway.tunnel_url)
             public = gateway.url
-        receiver = await stack.enter_async_context(Receiver._of(app, settings, asked.root_path))
+        receiver = await _started(stack, Receiver._of(app, settings, asked.root_path))
         print(f"{public} → {asked.app}", flush=True)
         try:
             await receiver.wait()

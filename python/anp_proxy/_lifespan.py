@@ -62,6 +62,9 @@ class Lifespan:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+            if not task.cancelled():
+                # Apps raise after they said that they failed; that was told already.
+                task.exception()
 
     async def _run(self) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}

@@ -170,6 +170,8 @@ class Receiver:
                     await asyncio.wait([self._ended])
                 except asyncio.CancelledError:
                     self._running.kill()
+                    for task in self._dispatcher.tasks() if self._dispatcher else []:
+                        task.cancel()
                     raise
                 await self._end_tasks()
         finally:
@@ -179,6 +181,8 @@ class Receiver:
                 # Whoever waits for it was told; a stop is not the place to be told again.
                 self._ended.exception()
             self._last = self.stats()
+            if self._dispatcher is not None:
+                self._dispatcher.close()
             # It holds this receiver, which the collector of garbage cannot see.
             self._dispatcher = None
             await self._lifespan.shutdown()

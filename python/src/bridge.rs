@@ -71,6 +71,8 @@ struct Queue {
     batch: Batch,
     /// The loop was woken and has not taken the batch since.
     signalled: bool,
+    /// There is no loop any more.
+    closed: bool,
 }
 
 impl Bridge {
@@ -104,6 +106,18 @@ impl Bridge {
         std::mem::replace(&mut queue.batch, spare)
     }
 
+    /// Takes nothing any more, and lets go of what waits: nobody will come for it, and it holds the
+    /// app.
+    pub(crate) fn close(&self) {
+        let waiting = {
+            let mut queue = self.queue.lock();
+            queue.closed = true;
+            std::mem::take(&mut queue.batch)
+        };
+        // Behind the lock: what it ends may come back here.
+        drop(waiting);
+    }
+
     /// Tells of something that became of the receiver.
     pub(crate) fn tell(&self, notice: Notice) {
         self.add(|batch| batch.notices.push(notice));
@@ -117,6 +131,10 @@ impl Bridge {
     fn add(&self, add: impl FnOnce(&mut Batch)) {
         let signalled = {
             let mut queue = self.queue.lock();
+            if queue.closed {
+                drop(queue);
+                return drop(add);
+            }
             add(&mut queue.batch);
             std::mem::replace(&mut queue.signalled, true)
         };

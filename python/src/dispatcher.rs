@@ -78,25 +78,39 @@ impl Dispatcher {
             this.env.begin_batch();
         }
         let together = batch.incoming.len() > 1;
+        // What fails for one must not be lost for the others.
         for incoming in batch.incoming.drain(..) {
-            this.start(py, incoming)?;
+            if let Err(error) = this.start(py, incoming) {
+                let message = "a request could not be given to the app".to_owned();
+                this.env.log(py, message, Some(&error));
+            }
         }
         for exchange in batch.woken.drain(..) {
             exchange.woken(py);
         }
+        let mut done = Ok(());
         if together {
-            this.call_soon.call1(py, (slf.getattr("flush")?,))?;
+            let soon = slf.getattr("flush");
+            done = soon.and_then(|flush| this.call_soon.call1(py, (flush,)).map(drop));
+            if done.is_err() {
+                this.env.end_batch(py);
+            }
         }
         for notice in batch.notices.drain(..) {
-            this.tell(py, notice)?;
+            done = done.and(this.tell(py, notice));
         }
         *this.spare.lock() = batch;
-        Ok(())
+        done
     }
 
     /// Sends what the apps of one batch answered.
-    fn flush(&self) {
-        self.env.end_batch();
+    fn flush(&self, py: Python<'_>) {
+        self.env.end_batch(py);
+    }
+
+    /// Takes no more requests, and lets go of what waits.
+    fn close(&self) {
+        self.env.bridge.close();
     }
 
     /// Requests whose app runs.

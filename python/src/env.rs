@@ -154,12 +154,15 @@ impl Env {
         batching
     }
 
-    /// Sends what the batch gathered.
-    pub(crate) fn end_batch(&self) {
+    /// Sends what the batch gathered, and has those go on that it was too much for.
+    pub(crate) fn end_batch(&self, py: Python<'_>) {
         self.batching.store(false, Ordering::Relaxed);
         let mut batch = mem::take(&mut *self.batch.lock());
         for exchange in batch.drain(..) {
             exchange.flush();
+            if !exchange.is_full() {
+                exchange.go_on(py);
+            }
         }
         // Its room serves the next one.
         *self.batch.lock() = batch;

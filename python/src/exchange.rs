@@ -199,7 +199,14 @@ impl Exchange {
     /// A future that is done once something happened.
     pub(crate) fn wait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let future = self.env.create_future(py)?;
-        self.state.lock().waiting.push(future.clone_ref(py));
+        // Only the loop's thread comes here: nobody sees that they are gone meanwhile.
+        let mut waiting = std::mem::take(&mut self.state.lock().waiting);
+        if waiting.len() >= MANY_WAITING {
+            // Those that were cancelled, as each look for a disconnect may be.
+            waiting.retain(|future| !is_done(py, future).unwrap_or(true));
+        }
+        waiting.push(future.clone_ref(py));
+        self.state.lock().waiting = waiting;
         Ok(future)
     }
 
@@ -245,13 +252,15 @@ impl Exchange {
     pub(crate) fn woken(self: &Arc<Self>, py: Python<'_>) {
         self.woken.store(false, Ordering::Release);
         self.flush();
+        self.go_on(py);
+    }
+
+    /// Has the calls look again that wait.
+    pub(crate) fn go_on(&self, py: Python<'_>) {
         let waiting = std::mem::take(&mut self.state.lock().waiting);
         for future in waiting {
             let resolved = (|| {
-                if future
-                    .call_method0(py, intern!(py, "done"))?
-                    .is_truthy(py)?
-                {
+                if is_done(py, &future)? {
                     return Ok(());
                 }
                 future.call_method1(py, intern!(py, "set_result"), (py.None(),))?;
@@ -383,6 +392,13 @@ impl Exchange {
         }
         Ok(())
     }
+}
+
+/// More futures than an app has calls that wait, most often.
+const MANY_WAITING: usize = 8;
+
+fn is_done(py: Python<'_>, future: &Py<PyAny>) -> PyResult<bool> {
+    future.call_method0(py, intern!(py, "done"))?.is_truthy(py)
 }
 
 /// Ends an exchange, whatever of it is left.

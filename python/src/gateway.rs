@@ -28,12 +28,6 @@ impl GatewaySettings {
         config.validate().map_err(bad)?;
         Ok(Self(config))
     }
-
-    /// Seconds that a graceful stop may take.
-    #[getter]
-    fn drain_timeout(&self) -> f64 {
-        self.0.drain_timeout.0.as_secs_f64()
-    }
 }
 
 /// A gateway that runs.
@@ -108,7 +102,8 @@ impl RunningGateway {
         let ended = self.ended.lock().take();
         match ended.map(|mut ended| ended.try_recv()) {
             Some(Ok(Err(reason))) => Err(PyRuntimeError::new_err(reason)),
-            _ => Ok(()),
+            Some(Err(_)) => Err(PyRuntimeError::new_err("the gateway's thread broke")),
+            Some(Ok(Ok(()))) | None => Ok(()),
         }
     }
 }

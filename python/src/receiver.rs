@@ -71,12 +71,6 @@ impl ReceiverSettings {
             .map(ToString::to_string)
             .collect()
     }
-
-    /// Seconds that a graceful stop may take.
-    #[getter]
-    fn drain_timeout(&self) -> f64 {
-        self.config.drain_timeout.0.as_secs_f64()
-    }
 }
 
 /// A receiver that runs.
@@ -117,14 +111,30 @@ impl RunningReceiver {
     }
 }
 
+/// Tells of the end, whatever brings it.
+struct End {
+    bridge: Arc<Bridge>,
+    ended: Result<(), String>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let ended = std::mem::replace(&mut self.ended, Ok(()));
+        self.bridge.tell(Notice::Ended(ended));
+    }
+}
+
 async fn run(receiver: Receiver, stop: watch::Receiver<Stop>, bridge: Arc<Bridge>) {
+    let mut end = End {
+        bridge,
+        ended: Err("the receiver's thread broke".to_owned()),
+    };
     let graceful = reached(stop.clone(), Stop::Graceful);
-    let ended = tokio::select! {
+    end.ended = tokio::select! {
         ended = receiver.run(graceful) => ended.map_err(|error| error.to_string()),
         // Dropping the receiver closes everything at once.
         () = reached(stop, Stop::Now) => Ok(()),
     };
-    bridge.tell(Notice::Ended(ended));
 }
 
 fn tell(bridge: &Bridge, event: &Event<'_>) {

@@ -110,7 +110,11 @@ impl Run {
         let inner = self.inner.lock().take();
         let coroutine = match &inner {
             Some(Inner::Coroutine(coroutine) | Inner::Iterator(coroutine)) => coroutine,
-            _ => return Err(PyStopIteration::new_err(())),
+            Some(Inner::Failed(error)) => {
+                self.exchange.finish(py, Some(error.clone_ref(py)))?;
+                return Err(PyStopIteration::new_err(()));
+            }
+            None => return Err(PyStopIteration::new_err(())),
         };
         match coroutine.bind(py).call_method1("throw", raised.clone()) {
             Ok(yielded) => {

@@ -60,7 +60,7 @@ impl Runner {
     /// Waits until the thread is over. Call it without the GIL.
     pub(crate) fn join(&self) {
         if let Some(thread) = self.thread.lock().take() {
-            // That it panicked, its end told already.
+            // That it panicked, whoever waits for its end is told there.
             let _ = thread.join();
         }
     }

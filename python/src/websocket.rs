@@ -282,6 +282,9 @@ impl WebSocket {
     pub(crate) fn close(&mut self, out: &mut Outgoing, code: u16, reason: &str) {
         self.phase = Phase::Closed;
         self.code = code;
+        // Nobody takes what was read ahead; room for the caller's close.
+        self.events.clear();
+        self.waiting = 0;
         let Some(socket) = &mut self.socket else {
             return;
         };

@@ -3,9 +3,7 @@ block after the other, below a directory of the test's own. systemd is played by
 what the units say; ports are free ones."""
 
 import contextlib
-import json
 import os
-import pathlib
 import re
 import signal
 import socket

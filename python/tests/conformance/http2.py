@@ -13,7 +13,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
-from .message import OPEN, Answer, Broken, Head, has_no_body, raw, value_of
+from .message import OPEN, Answer, Broken, Head, has_no_body, raw
 
 
 def split(headers):

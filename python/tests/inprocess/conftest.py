@@ -1,6 +1,5 @@
 """Apps in the receiver's own process, behind a gateway in the same process, with a caller."""
 
-import asyncio
 import contextlib
 import sys
 from pathlib import Path

@@ -39,7 +39,7 @@ def with_lifespan(steps, startup="complete", shutdown="complete"):
     return app
 
 
-async def test_a_lifespan_spans_the_requests_and_shares_its_state(serve):
+async def test_a_lifespan_spans_the_requests_and_shares_its_state():
     steps = []
     async with contextlib.AsyncExitStack() as stack:
         from conftest import serving
@@ -158,7 +158,7 @@ async def test_a_loop_that_watches_no_descriptors_is_woken_by_a_thread(serve, mo
         assert (await served.get())[2] == b"hello"
 
 
-async def test_a_receiver_that_ended_is_let_go(serve):
+async def test_a_receiver_that_ended_is_let_go():
     class App:
         async def __call__(self, scope, receive, send):
             await hello(scope, receive, send)
@@ -178,15 +178,21 @@ async def test_a_receiver_that_ended_is_let_go(serve):
 
 
 async def test_serve_ends_when_it_is_cancelled():
+    from conftest import Served
+
     steps = []
+
+    async def until_served(gateway):
+        while (await Served(gateway, None).get())[0] != 200:
+            pass
+
     async with anp_proxy.Gateway(listen="127.0.0.1:0", tunnel_listen="127.0.0.1:0", workers=1) as gateway:
         serving = asyncio.ensure_future(anp_proxy.serve(with_lifespan(steps), gateway.tunnel_url))
-        while not steps:
-            await asyncio.sleep(0)
+        await soon(until_served(gateway))
         serving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await soon(serving)
-    assert steps[-1] == "shutdown" or steps == ["startup"]
+    assert [steps[0], steps[-1]] == ["startup", "shutdown"]
 
 
 async def test_wsgi_apps_run_in_threads(serve):
