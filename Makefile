@@ -16,7 +16,7 @@ help:
 	@echo "make bench      us beside our peers on this machine"
 	@echo "make promises   times, memory and long runs beside their limits"
 	@echo "make fuzz       each fuzz target for FUZZ_SECONDS (12); needs nightly Rust and cargo-fuzz"
-	@echo "make guard      instruction counts of codec and session against the recorded ones"
+	@echo "make guard      instruction counts of codec, session and whole requests against the recorded ones"
 
 # Optimised a little: a tunnel worth trying after a short build.
 demo:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import ssl
 import socket
-import subprocess
 import time
 from pathlib import Path
 
 from harness import arrivals, subjects
 from harness.arrivals import Plan
-from harness.processes import tool
+from harness.authority import NAME, Authority
 
 from .setup import Bench, Finding, Promise, expect, gateway_args, receiver_args
 
-_NAME = "localhost"
 _TIMES = 5
 _RATE = 500.0
 #: Share of the requests that shake hands for themselves.
@@ -24,47 +22,20 @@ _FRESH = 0.1
 _BETWEEN = 1.0
 #: Seconds within which callers are shown the new one.
 _SOON = 5.0
-_EC = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-
-
-class _Authority:
-    """Issues certificates for `localhost` into a directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._openssl = tool("OPENSSL", "openssl", "openssl")
-        self.file = directory / "authority.pem"
-        key = directory / "authority.key"
-        self._run("req", "-x509", *_EC, "-days", "2", "-subj", "/CN=bench", "-keyout", key, "-out", self.file)
-        names = f"subjectAltName=DNS:{_NAME}\nbasicConstraints=CA:FALSE\n"
-        (directory / "names").write_text(names)
-
-    def _run(self, *args: str | Path) -> None:
-        command = [self._openssl, *map(str, args)]
-        done = subprocess.run(command, cwd=self._directory, capture_output=True, text=True)
-        expect(done.returncode == 0, f"openssl: {done.stderr.strip()}")
-
-    def issue(self, number: int) -> tuple[Path, Path]:
-        """The files of one more certificate and of its key."""
-        cert, key = (self._directory / f"{number}.{end}" for end in ("pem", "key"))
-        self._run("req", *_EC, "-subj", f"/CN={_NAME}", "-keyout", key, "-out", "request")
-        ca = ["-CA", self.file, "-CAkey", "authority.key", "-set_serial", str(number + 10)]
-        self._run("x509", "-req", "-in", "request", *ca, "-days", "1", "-extfile", "names", "-out", cert)
-        return cert, key
 
 
 def _shown(port: int, authority: Path) -> bytes:
     """The certificate that a new caller gets, in DER."""
     context = ssl.create_default_context(cafile=str(authority))
     with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
-        with context.wrap_socket(plain, server_hostname=_NAME) as secure:
+        with context.wrap_socket(plain, server_hostname=NAME) as secure:
             return secure.getpeercert(binary_form=True) or b""
 
 
 def _replaced(bench: Bench) -> Finding:
     owner, binary = bench.owner, bench.binary
     directory = Path(owner.directory)
-    authority = _Authority(directory)
+    authority = Authority(directory)
     issued = [authority.issue(number) for number in range(_TIMES + 1)]
     cert, key = directory / "gate.pem", directory / "gate.key"
 
@@ -83,7 +54,7 @@ def _replaced(bench: Bench) -> Finding:
     subjects.start_receiver(owner, binary, tunnel, origin, receiver_args())
     seconds = _BETWEEN + _TIMES * (_SOON + _BETWEEN)
     plan = Plan(
-        _NAME, public, "/", seconds, rate=_RATE, patience=5.0, warm_up=_BETWEEN, ca_file=str(authority.file), fresh=_FRESH
+        NAME, public, "/", seconds, rate=_RATE, patience=5.0, warm_up=_BETWEEN, ca_file=str(authority.file), fresh=_FRESH
     )
     load = arrivals.start(plan)
     slowest = 0.0

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import venv
 from argparse import Namespace
 from dataclasses import asdict, dataclass, field
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from . import machine
 from .load import Small, Wrk, median
-from .processes import BenchError, Server, Servers, free_port, servers, tool
+from .processes import BenchError, Server, Servers, free_port, say, servers, tool
 from .report import CONNECTIONS, Row, facts_lines, table, time_text
 from .subjects import Running, check_answering, environment_args, start_gateway, start_receiver
 
@@ -141,7 +140,7 @@ def run(options: Namespace) -> None:
     with servers() as owner:
         runner = Wrk(wrk, owner.directory)
         for number in range(options.rounds):
-            _say(f"round {number + 1} of {options.rounds}, load average {os.getloadavg()[0]:.2f}")
+            say(f"round {number + 1} of {options.rounds}, load average {os.getloadavg()[0]:.2f}")
             order = SUBJECTS[number % len(SUBJECTS) :] + SUBJECTS[: number % len(SUBJECTS)]
             for app in APPS:
                 _round(owner, programs, runner, app, order, results[app], options.seconds)
@@ -166,7 +165,7 @@ def _round(
         check_answering(place)
     for connections in CONNECTIONS:
         for key, place in running.items():
-            _say(f"  {app}, {key}, connections: {connections}")
+            say(f"  {app}, {key}, connections: {connections}")
             runner.verify(place, connections)
             results[key].small[connections].append(runner.measure(place, connections, seconds))
     for place in running.values():
@@ -184,7 +183,7 @@ def _start_uvicorn(owner: Servers, programs: Programs, app: str, port: int) -> S
 def environment() -> Programs:
     """A virtual environment with the peers as pinned and our wheel, made when it is not there."""
     if not (_CACHE / "bin" / "python").exists():
-        _say(f"makes an environment in {_CACHE}")
+        say(f"makes an environment in {_CACHE}")
         venv.create(_CACHE, with_pip=True)
     programs = Programs(_CACHE)
     pip = [programs["python"], "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -198,7 +197,7 @@ def _wheel() -> Path:
     given = os.environ.get("ANP_BENCH_WHEEL")
     if given:
         return Path(given)
-    _say("make wheel")
+    say("make wheel")
     _must(["make", "--silent", "wheel"], cwd=machine.ROOT)
     found = sorted((machine.ROOT / "python/dist").glob("anp_proxy-*.whl"), key=os.path.getmtime)
     if not found:
@@ -252,7 +251,3 @@ def _rows(results: dict[str, Result], count: int) -> list[Row]:
 def _write_json(path: Path, facts: dict[str, str], results: Results) -> None:
     apps = {app: {key: asdict(result) for key, result in of.items()} for app, of in results.items()}
     path.write_text(json.dumps({"machine": facts, "apps": apps}, indent=2) + "\n")
-
-
-def _say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)

@@ -6,13 +6,13 @@ Each is taken in turns with what it is compared to, once a round.
 from __future__ import annotations
 
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from . import app, client
+from .authority import Authority
 from .load import Wrk
 from .processes import BenchError, Server, Servers, free_port
 from .subjects import (
@@ -80,13 +80,14 @@ class Round:
     def _tls(self) -> tuple[float, float]:
         """Requests a second at 32 connections with TLS on both hops: ours, and nginx → nginx."""
         owner, tools = self._owner, self._tools
-        certificate, key = _certificate(owner.directory)
+        authority = Authority(Path(owner.directory))
+        certificate, key = authority.issue(0)
         binary = self._us()
         files = f'{{cert="{certificate}",key="{key}"}}'
         gateway, public, tunnel = start_gateway(owner, binary, ["--set", f"gateway.tls={files}"])
-        trust = ["--set", f"receiver.ca_file={certificate}"]
+        trust = ["--set", f"receiver.ca_file={authority.file}"]
         receiver = start_receiver(owner, binary, tunnel, self._origin, trust, scheme="wss", host="localhost")
-        trusted = ssl.create_default_context(cafile=str(certificate))
+        trusted = ssl.create_default_context(cafile=str(authority.file))
         ours = Running(("localhost", public), [gateway, receiver], trusted)
         inner_port, outer_port = free_port(), free_port()
         tls = (certificate, key)
@@ -192,19 +193,3 @@ def _downloads(place: Running) -> Iterator[None]:
             thread.join()
     if broken:
         raise BenchError(f"a download beside small requests broke: {broken[0]}")
-
-
-def _certificate(directory: Path) -> tuple[Path, Path]:
-    """A certificate for localhost that is its own authority, made once."""
-    certificate, key = directory / "tls.pem", directory / "tls.key"
-    if not certificate.exists():
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-        command += ["-addext", "basicConstraints=critical,CA:FALSE"]
-        command += ["-keyout", str(key), "-out", str(certificate)]
-        try:
-            subprocess.run(command, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise BenchError(f"openssl is needed for the figures under TLS: {error}") from error
-        key.chmod(0o600)
-    return certificate, key

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -179,6 +180,11 @@ def servers() -> Iterator[Servers]:
         yield owner
     finally:
         owner.close()
+
+
+def say(text: str) -> None:
+    """Tells whoever waits how far the bench is."""
+    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 def free_port() -> int:
