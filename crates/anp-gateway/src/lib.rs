@@ -46,6 +46,7 @@ mod health;
 mod hello;
 mod inherited;
 mod listener;
+mod members;
 mod metrics;
 mod owner;
 mod pick;

@@ -20,19 +20,16 @@ const ENOUGH: usize = 8;
 const MOST: usize = 4 * ENOUGH;
 
 /// The tunnel with the fewest open streams of those that take one more and satisfy `allowed`,
-/// `worker`'s own before others'. `turn` decides between equals, and among which of very many the
-/// choice is: a thousand tunnels cost no more than a few.
-pub(crate) fn pick<T: Candidate>(
-    tunnels: &[T],
+/// `worker`'s own before others'. Of equals it is the first, and of very many it is one of the first:
+/// a thousand tunnels cost no more than a few. They come in `parts`.
+pub(crate) fn pick<'t, T: Candidate + 't>(
+    parts: impl Iterator<Item = &'t [T]>,
     worker: usize,
-    turn: usize,
     allowed: impl Fn(&T) -> bool,
-) -> Option<&T> {
+) -> Option<&'t T> {
     let (mut home, mut away) = (None, None);
     let (mut fit, mut looks) = (0, 0);
-    let start = turn % tunnels.len().max(1);
-    let (tail, head) = tunnels.split_at_checked(start)?;
-    for tunnel in head.iter().chain(tail) {
+    for tunnel in parts.flatten() {
         looks += 1;
         if fit >= ENOUGH && (home.is_some() || looks > MOST) {
             break;
@@ -77,7 +74,8 @@ mod tests {
     }
 
     fn choose(tunnels: &[Fake], turn: usize) -> Option<usize> {
-        let chosen = pick(tunnels, 0, turn, |_| true)?;
+        let (end, start) = tunnels.split_at(turn);
+        let chosen = pick([start, end].into_iter(), 0, |_| true)?;
         tunnels.iter().position(|t| std::ptr::eq(t, chosen))
     }
 
@@ -87,16 +85,17 @@ mod tests {
             choose(&[Fake(3, 9, 0), Fake(1, 9, 0), Fake(0, 0, 0)], 0),
             Some(1)
         );
-        assert_eq!(choose(&[], 5), None);
+        assert_eq!(choose(&[], 0), None);
         assert_eq!(choose(&[Fake(3, 0, 0)], 1), None);
-        assert!(pick(&[Fake(0, 1, 0)], 0, 0, |_| false).is_none());
+        assert!(pick([&[Fake(0, 1, 0)][..]].into_iter(), 0, |_| false).is_none());
     }
 
     #[test]
     fn a_thousand_cost_no_more_than_a_few() {
         let looked = |tunnels: &[Fake]| {
             let looked = std::cell::Cell::new(0);
-            let chosen = pick(tunnels, 0, 900, |_| {
+            let (end, start) = tunnels.split_at(900);
+            let chosen = pick([start, end].into_iter(), 0, |_| {
                 looked.set(looked.get() + 1);
                 true
             });

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::{
     alive::Alive,
+    members::Members,
     metrics::{CLASSES, class},
     pick::Candidate,
     queue::Queue,
@@ -56,7 +57,7 @@ impl Candidate for Member {
 /// waits for one, and what was counted.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    members: ArcSwap<Vec<Member>>,
+    members: ArcSwap<Members>,
     changes: Mutex<()>,
     /// Those who wait for a place on one of the tunnels.
     pub(crate) queue: Queue,
@@ -95,9 +96,9 @@ impl Pool {
         self.counts.iter().map(|c| c.0[class].load(Relaxed)).sum()
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<Member>)) {
+    fn change(&self, change: impl FnOnce(&mut Members)) {
         let _one_at_a_time = self.changes.lock();
-        let mut members = Vec::clone(&self.members.load());
+        let mut members = Members::clone(&self.members.load());
         change(&mut members);
         self.members.store(Arc::new(members));
     }
@@ -110,7 +111,7 @@ pub(crate) trait Registry: fmt::Debug + Send + Sync {
     /// The tunnel serves it no more.
     fn leave(&self, pool: &Pool, tunnel: TunnelId);
     /// Shows the members of `pool` as they are now. Called for every request.
-    fn members(&self, pool: &Pool, visit: &mut dyn FnMut(&[Member]));
+    fn members(&self, pool: &Pool, visit: &mut dyn FnMut(&Members));
 }
 
 /// The registry of a gateway that stands alone: readers take a snapshot without a lock.
@@ -123,10 +124,10 @@ impl Registry for Embedded {
     }
 
     fn leave(&self, pool: &Pool, tunnel: TunnelId) {
-        pool.change(|members| members.retain(|m| m.id != tunnel));
+        pool.change(|members| members.remove(tunnel));
     }
 
-    fn members(&self, pool: &Pool, visit: &mut dyn FnMut(&[Member])) {
+    fn members(&self, pool: &Pool, visit: &mut dyn FnMut(&Members)) {
         visit(&pool.members.load());
     }
 }

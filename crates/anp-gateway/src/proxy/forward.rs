@@ -342,7 +342,7 @@ fn choose(worker: &Worker, pool: &Pool, request: &Outgoing) -> Result<Member, Pr
         .tunnels
         .registry()
         .members(pool, &mut |members| {
-            chosen = match pick(members, worker.index, turn, |m| request.may_ask(m)) {
+            chosen = match pick(members.parts(turn), worker.index, |m| request.may_ask(m)) {
                 Some(member) => Ok(member.clone()),
                 None if members.is_empty() => Err(ProxyError::NoTunnel),
                 None if members.iter().any(|m| request.may_ask(m)) => Err(ProxyError::Full),
