@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anp_auth::{Request, Subject};
+use anp_auth::{Did, Request, Subject};
 use anp_tunnel::{Tunnel, Version, handshake as ws};
 use anpx::CloseCode;
 use bytes::{Bytes, BytesMut};
@@ -193,7 +193,7 @@ async fn admit(
         _ => (Owner::Name(hello.name.clone()), None, None),
     };
     let placed = match proven.as_ref().map(|proven| &proven.subject) {
-        Some(Subject::Did(did)) => shared.places.open(did),
+        Some(Subject::Did(did)) => open(shared, did).await,
         _ => Err(NoPlace::Off.into()),
     };
     let refused = |error| match (&placed, error) {
@@ -225,6 +225,17 @@ async fn admit(
         }
     }
     Ok(admission)
+}
+
+/// Gives a DID the endpoint of its name, off the event loop: a change to the registry of endpoints,
+/// which is written to the disk, may be in the way.
+async fn open(shared: &Arc<Shared>, did: &Did) -> Result<(), NotPlaced> {
+    if !shared.places.allow(did) {
+        return shared.places.open(did);
+    }
+    let (shared, did) = (shared.clone(), did.clone());
+    let opened = tokio::task::spawn_blocking(move || shared.places.open(&did));
+    opened.await.unwrap_or(Err(NoPlace::Off.into()))
 }
 
 /// Makes of a connection what its handshake said.

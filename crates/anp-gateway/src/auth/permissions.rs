@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{stop::Step, workers::Shared};
+use crate::{owner::Owner, stop::Step, workers::Shared};
 
 /// Between two looks at everybody. A tunnel is to end within five times this.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -37,12 +37,12 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
             _ = tick.tick() => {}
             () = shared.stop.reached(Step::Now) => return,
         }
-        shared
-            .places
-            .sweep(|holder| shared.tunnels.each_owner(holder));
         let looking = shared.clone();
-        // It reads from the disk whether the key of tokens was replaced.
+        // It reads from the disk whether the key of tokens was replaced, and waits for changes to the
+        // registry of endpoints.
         let looked = tokio::task::spawn_blocking(move || {
+            let holders = |holder: &mut dyn FnMut(&Owner)| looking.tunnels.each_owner(holder);
+            looking.places.sweep(holders);
             let settings = looking.settings.load();
             if let (Some(auth), Some(config)) = (&looking.auth, &settings.config.auth) {
                 auth.refresh();

@@ -34,7 +34,7 @@ pub(crate) struct Governed {
     /// Of the limits on requests, as far as they were looked at.
     left: Vec<Left>,
     /// What bodies take from.
-    buckets: Arc<[Arc<Bucket>]>,
+    buckets: Vec<Arc<Bucket>>,
     /// What the caller is told of the proof it showed, or has to show.
     told: Vec<(&'static str, Bytes)>,
     /// Its place among the requests of its tenant.
@@ -51,13 +51,13 @@ impl Governed {
             is_secure: &head.scheme[..] == b"https",
             policy: policy.clone(),
             left: Vec::new(),
-            buckets: Arc::default(),
+            buckets: Vec::new(),
             told: Vec::new(),
             place: None,
         })
     }
 
-    /// Lets the request go on.
+    /// Lets the request go on, as far as its client counts.
     ///
     /// # Errors
     /// It is answered here.
@@ -75,7 +75,35 @@ impl Governed {
         if policy.response_timeout.is_some() || policy.idle_timeout.is_some() {
             down.allow(policy.response_timeout, policy.idle_timeout);
         }
-        self.meter(worker, head)?;
+        let settings = worker.shared.settings.load();
+        let clients = match &policy.clients {
+            Clients::Free => None,
+            Clients::Shared => settings.rates.clients(),
+            Clients::Own(_, meters) => Some(&**meters),
+        };
+        let client = clients.map(|meters| meters.of(&client(head).into(), Instant::now()));
+        if let Some(client) = client {
+            self.meter(worker, Scope::Client, &client)?;
+        }
+        Ok(())
+    }
+
+    /// Counts the request toward the limits of its endpoint and its tenant, once its caller may make
+    /// it: others must not use them up.
+    ///
+    /// # Errors
+    /// 429, or 503, where it is one too many for one of them; those looked at before count it.
+    pub(crate) fn count(&mut self, worker: &Worker) -> Result<(), ProxyError> {
+        let policy = self.policy.clone();
+        if let Some((_, endpoint)) = &policy.endpoint {
+            self.meter(worker, Scope::Endpoint, endpoint)?;
+        }
+        let settings = worker.shared.settings.load();
+        if let (Some(tenant), Some(meters)) = (&policy.tenant, settings.rates.tenants()) {
+            let meter = meters.of(tenant, Instant::now());
+            self.meter(worker, Scope::Tenant, &meter)?;
+            self.place = begin(&meter, settings.rates.tenant_max)?;
+        }
         Ok(())
     }
 
@@ -108,58 +136,27 @@ impl Governed {
         Ok(())
     }
 
-    /// Counts the request toward every limit it is under.
+    /// Counts the request toward one limit.
     ///
     /// # Errors
-    /// 429, or 503, where it is one too many for one of them; those looked at before count it.
-    fn meter(&mut self, worker: &Worker, head: &RequestHead) -> Result<(), ProxyError> {
-        let policy = self.policy.clone();
-        let settings = worker.shared.settings.load();
-        let now = Instant::now();
-        let clients = match &policy.clients {
-            Clients::Free => None,
-            Clients::Shared => settings.rates.clients(),
-            Clients::Own(_, meters) => Some(&**meters),
-        };
-        let tenants = settings.rates.tenants();
-        let client = clients.map(|meters| meters.of(&client(head).into(), now));
-        let endpoint = policy.endpoint.as_ref().map(|(_, meter)| meter.clone());
-        let tenant = policy
-            .tenant
-            .as_ref()
-            .zip(tenants)
-            .map(|(t, meters)| meters.of(t, now));
-        let meters = [
-            (Scope::Client, client),
-            (Scope::Endpoint, endpoint),
-            (Scope::Tenant, tenant),
-        ];
-        let mut buckets = Vec::new();
-        for (scope, meter) in meters {
-            let Some(meter) = meter else {
-                continue;
-            };
-            match meter.request(scope) {
-                Ok(left) => self.left.extend(left),
-                Err(left) => {
-                    // What is left elsewhere does not help.
-                    self.left = vec![left];
-                    worker.metrics.rate_limited.fetch_add(1, Relaxed);
-                    return Err(ProxyError::RateLimited(scope));
-                }
+    /// 429, where it is one too many.
+    fn meter(&mut self, worker: &Worker, scope: Scope, meter: &Meter) -> Result<(), ProxyError> {
+        match meter.request(scope) {
+            Ok(left) => self.left.extend(left),
+            Err(left) => {
+                // What is left elsewhere does not help.
+                self.left = vec![left];
+                worker.metrics.rate_limited.fetch_add(1, Relaxed);
+                return Err(ProxyError::RateLimited(scope));
             }
-            if scope == Scope::Tenant {
-                self.place = begin(&meter, settings.rates.tenant_max)?;
-            }
-            buckets.extend(meter.bytes.clone());
         }
-        self.buckets = buckets.into();
+        self.buckets.extend(meter.bytes.clone());
         Ok(())
     }
 
     /// What holds one direction of bodies back; nothing where nothing does.
     pub(crate) fn pace(&self) -> Option<Pace> {
-        (!self.buckets.is_empty()).then(|| Pace::new(self.buckets.clone()))
+        (!self.buckets.is_empty()).then(|| Pace::new(self.buckets.as_slice().into()))
     }
 
     /// What a response with this head is followed by.

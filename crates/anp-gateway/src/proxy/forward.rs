@@ -133,6 +133,7 @@ pub(crate) async fn forward<D: Downstream>(
             true => Box::pin(callers::admit(worker, governed, &head, &mut upload, down)).await?,
             false => None,
         };
+        governed.count(worker)?;
         governed.rewrite(&mut head, caller.as_ref())?;
         upload.held_to(governed.pace());
     }

@@ -22,16 +22,11 @@ pub(super) async fn obtain(settings: &AcmeConfig, store: &Store) -> Result<Strin
     let identifiers = settings.domains.iter().cloned().map(Identifier::Dns);
     let identifiers: Vec<_> = identifiers.collect();
     let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
-    let proved = prove(&mut order, store).await;
-    let status = match proved {
-        Ok(()) => order.poll_ready(&RetryPolicy::default()).await,
-        Err(error) => {
-            store.forget_proofs();
-            return Err(error);
-        }
-    };
-    store.forget_proofs();
-    match status? {
+    let shown = Shown(store);
+    prove(&mut order, store).await?;
+    let status = order.poll_ready(&RetryPolicy::default()).await?;
+    drop(shown);
+    match status {
         OrderStatus::Ready => {}
         OrderStatus::Invalid => return Err(unproved(&mut order).await),
         other => return Err(AcmeError::Order(other)),
@@ -44,6 +39,15 @@ pub(super) async fn obtain(settings: &AcmeConfig, store: &Store) -> Result<Strin
         .await?;
     let chain = order.poll_certificate(&RetryPolicy::default()).await?;
     Ok(format!("{}{chain}", key.serialize_pem()))
+}
+
+/// Proofs that are shown as long as this is there: an order may also be given up.
+struct Shown<'s>(&'s Store);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        self.0.forget_proofs();
+    }
 }
 
 /// The account of the cache, or a new one that is put there.

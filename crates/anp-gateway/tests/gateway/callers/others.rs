@@ -166,6 +166,25 @@ async fn a_preflight_needs_no_proof_and_a_script_may_read_the_refusal() {
 }
 
 #[tokio::test]
+async fn who_may_not_call_uses_up_nothing_of_the_endpoint() {
+    let (secret, hash) = new_token().unwrap();
+    let rule = json!({"basic": [{"name": "ann", "hash": hash}]});
+    let mut config = config(&[], &rule.to_string());
+    config.endpoints[0].endpoint_rate =
+        Some(serde_json::from_str(r#"{"requests": "1/h"}"#).unwrap());
+    let running = start(config).await;
+    let receiver = running.receiver().await;
+    for _ in 0..3 {
+        let head = refused(&running, &[]).await;
+        assert!(head.starts_with("HTTP/1.1 401"), "{head}");
+    }
+    let ann = basic("ann", &secret);
+    let _ = served(&running, &receiver, "/agent", &ann).await;
+    let head = refused(&running, &ann).await;
+    assert!(head.starts_with("HTTP/1.1 429"), "{head}");
+}
+
+#[tokio::test]
 async fn the_registry_takes_rules_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(&[], r#"{"dids": ["*"]}"#);
