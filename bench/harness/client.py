@@ -101,12 +101,14 @@ def is_answering(address: Address, target: str, body: bytes, tls: ssl.SSLContext
     return head.status == 200 and found == body
 
 
-def download(address: Address, target: str, digest: bool) -> tuple[float, int, str]:
+def download(
+    address: Address, target: str, digest: bool, tls: ssl.SSLContext | None = None
+) -> tuple[float, int, str]:
     """GETs a large thing. Returns seconds from connect to last byte, bytes, and SHA-256 if asked for."""
     hasher = hashlib.sha256()
     total = 0
     start = time.perf_counter()
-    with Call(address) as call:
+    with Call(address, tls=tls) as call:
         call.send_head("GET", target)
         head = call.read_head()
         if head.status != 200:
@@ -119,10 +121,16 @@ def download(address: Address, target: str, digest: bool) -> tuple[float, int, s
     return seconds, total, hasher.hexdigest() if digest else ""
 
 
-def upload(address: Address, target: str, blocks: Iterable[bytes | memoryview], length: int) -> tuple[float, bytes]:
+def upload(
+    address: Address,
+    target: str,
+    blocks: Iterable[bytes | memoryview],
+    length: int,
+    tls: ssl.SSLContext | None = None,
+) -> tuple[float, bytes]:
     """POSTs a large thing. Returns seconds from connect to the end of the answer, and the answer's body."""
     start = time.perf_counter()
-    with Call(address) as call:
+    with Call(address, tls=tls) as call:
         call.send_head("POST", target, [("Content-Length", str(length))])
         call.send_body(blocks)
         head = call.read_head()

@@ -7,10 +7,9 @@ import os
 import platform
 import re
 import subprocess
-import sys
 from pathlib import Path
 
-from .processes import BenchError
+from .processes import BenchError, say
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,12 +17,19 @@ ROOT = Path(__file__).resolve().parents[2]
 def build() -> str:
     """Builds the release binary and returns its path; ANP_BENCH_BINARY names one that is built already."""
     given = os.environ.get("ANP_BENCH_BINARY")
-    if given:
-        return given
-    command = ["cargo", "build", "--release", "--locked", "-p", "anp-proxy"]
-    print(f"bench: {' '.join(command)}", file=sys.stderr)
+    return given or cargo([], {})
+
+
+def cargo(args: list[str], env: dict[str, str]) -> str:
+    """Builds the release binary with these arguments and variables and returns its path."""
+    command = ["cargo", "build", "--release", "--locked", "-p", "anp-proxy", *args]
+    say(" ".join(command))
     done = subprocess.run(
-        [*command, "--message-format=json-render-diagnostics"], cwd=ROOT, stdout=subprocess.PIPE, check=False
+        [*command, "--message-format=json-render-diagnostics"],
+        cwd=ROOT,
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        check=False,
     )
     if done.returncode:
         raise BenchError("the release build failed")
