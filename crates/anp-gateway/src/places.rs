@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    alive::Alive,
     config::{Config, NoPlace},
     owner::Owner,
     route::{Routes, Served, Source, Taken},
@@ -23,6 +24,8 @@ pub(crate) struct Places {
     seen: Mutex<HashMap<Did, Instant>>,
     /// Changed by each that comes.
     opened: watch::Sender<()>,
+    /// Requests that wait for one to come.
+    pub(crate) expected: Alive,
 }
 
 /// Why a DID did not get the endpoint of its name. `Display` is for the log.
@@ -58,6 +61,7 @@ impl Places {
             config: ArcSwap::from_pointee(config.clone()),
             seen: Mutex::default(),
             opened: watch::Sender::new(()),
+            expected: Alive::default(),
         }
     }
 

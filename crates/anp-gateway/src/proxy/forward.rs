@@ -80,9 +80,14 @@ async fn expected<D: Downstream>(
 ) -> Result<Arc<Served>, Failure> {
     let shared = &worker.shared;
     let mut opened = shared.places.opened();
+    let mut waits = None;
     while shared.places.are_given()
         && let Some(left) = shared.tunnels.expects_for()
     {
+        if waits.is_none() {
+            let most = shared.settings.load().config.queue_size;
+            waits = Some(shared.places.expected.begin(most).ok_or(ProxyError::Full)?);
+        }
         let mut change = pin!(tokio::time::timeout(left, opened.changed()));
         let changed = poll_fn(|cx| match change.as_mut().poll(cx) {
             Poll::Ready(changed) => Poll::Ready(Ok(changed)),
