@@ -107,10 +107,10 @@ class Server:
 
     def __init__(self, root):
         self.root = root
-        for directory in ["bin", "run", "log", "work", "usr/local/bin", "var/lib/anp-proxy"]:
+        for directory in ["bin", "run", "log", "root/anp-proxy", "usr/local/bin", "var/lib/anp-proxy"]:
             (root / directory).mkdir(parents=True)
-        (root / "work/anp-proxy").symlink_to(binary.PATH)
-        (root / "work/examples").symlink_to(binary.ROOT / "examples")
+        (root / "root/anp-proxy/anp-proxy").symlink_to(binary.PATH)
+        (root / "root/anp-proxy/examples").symlink_to(binary.ROOT / "examples")
         self.apps = {name: App(name) for name in ["alice", "lab"]}
         # Held until all are known, so that they differ.
         held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
@@ -146,7 +146,7 @@ class Server:
 
     def paths(self, text):
         """Below the directory."""
-        return re.sub(r"(?<![\w/])/(etc|usr|var)/(anp-proxy|local|lib|systemd)", rf"{self.root}/\1/\2", text)
+        return re.sub(r"(?<![\w/])/(etc|root|usr|var)/(anp-proxy|local|lib|systemd)", rf"{self.root}/\1/\2", text)
 
     def run(self, block):
         """What a block prints; it must succeed as a whole."""
@@ -157,7 +157,7 @@ class Server:
             "ANP_ADMIN": f"http://127.0.0.1:{self.admin}",
         }
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block], cwd=self.root / "work", env=env, capture_output=True,
+            ["bash", "-euo", "pipefail", "-c", block], cwd=self.root, env=env, capture_output=True,
             text=True, timeout=60, stdin=subprocess.DEVNULL,
         )
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
