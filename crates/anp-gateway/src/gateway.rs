@@ -301,6 +301,7 @@ impl Bound {
             endpoints: Endpoints::default(),
             stop: Stop::default(),
             callers: Alive::default(),
+            beginning: Alive::default(),
             connected: Alive::default(),
             dealt,
             settings: ArcSwap::from_pointee(Settings::new(config)?),

@@ -19,6 +19,10 @@ use crate::{
 /// gets its answer, with `Connection: close`.
 const IDLE_GRACE: Duration = Duration::from_secs(2);
 
+/// How much longer those have that were accepted before the stop and whose first request is still to
+/// come: nobody told them that they are too late.
+const BEGIN_GRACE: Duration = Duration::from_secs(3);
+
 /// Tunnels drained at once, and the pause after so many: 10,000 take two seconds.
 const AWAY_AT_ONCE: usize = 50;
 const AWAY_PAUSE: Duration = Duration::from_millis(10);
@@ -95,6 +99,7 @@ async fn drain(shared: &Shared) {
     let Shared {
         stop,
         callers,
+        beginning,
         connected,
         tunnels,
         auth,
@@ -116,6 +121,7 @@ async fn drain(shared: &Shared) {
     send_away(tunnels.all_but_one_each()).await;
     let idle = deadline.min(Instant::now() + IDLE_GRACE);
     let _ = timeout_at(idle, callers.none()).await;
+    let _ = timeout_at(deadline.min(idle + BEGIN_GRACE), beginning.none()).await;
     stop.go(Step::CloseIdle);
     send_away(tunnels.all()).await;
     let all = async {
@@ -161,4 +167,43 @@ async fn first(ends: &mut [oneshot::Receiver<()>]) {
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    /// When the connections without a request are closed, where one is accepted whose first request
+    /// finds a tunnel after `first`.
+    async fn closed_after(first: Option<Duration>) -> Duration {
+        let shared = Shared::alone(Config::default());
+        let start = Instant::now();
+        let _caller = shared.callers.begin(9);
+        let begins = async {
+            let beginning = first.and_then(|_| shared.beginning.begin(9));
+            tokio::time::sleep(first.unwrap_or_default()).await;
+            drop(beginning);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = begins => unreachable!(),
+            () = drain(&shared) => unreachable!(),
+            () = shared.stop.reached(Step::CloseIdle) => start.elapsed(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_lets_first_requests_find_a_tunnel_but_does_not_wait_long() {
+        let all = IDLE_GRACE + BEGIN_GRACE;
+        let between = IDLE_GRACE + BEGIN_GRACE / 2;
+        for (first, closed) in [
+            (None, IDLE_GRACE),
+            (Some(Duration::from_millis(1)), IDLE_GRACE),
+            (Some(between), between),
+            (Some(2 * all), all),
+        ] {
+            assert_eq!(closed_after(first).await, closed, "{first:?}");
+        }
+    }
 }

@@ -106,7 +106,7 @@ async fn shake_hands<IO: Transport>(
 ) {
     let caller = Arc::new(Caller::new(worker.clone(), Listener::Tunnel, peer, local));
     let io = Metered::new(socket, worker.metrics.clone());
-    let finished = http1::serve(&caller, io, BytesMut::new(), deadline).await;
+    let finished = http1::serve(&caller, io, BytesMut::new(), deadline, None).await;
     if let Finished::Becomes(socket, read, becomes) = finished {
         take_over(&worker.shared, socket, read, becomes, peer).await;
     }

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     admission::{Admission, Tunnels},
-    alive::Alive,
+    alive::{Alive, Life},
     auth::Auth,
     callers::Desk,
     config::Config,
@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) stop: Stop,
     /// Connections of callers.
     pub(crate) callers: Alive,
+    /// Those of them whose first request is still to come, or to find a tunnel.
+    pub(crate) beginning: Alive,
     /// Tunnels whose handshake is over.
     pub(crate) connected: Alive,
     /// Ways to the workers, by index.
@@ -90,6 +92,31 @@ pub(crate) struct Worker {
     /// About connections without a PROXY header that can be used.
     pub(crate) complaint: Complaint,
     turn: AtomicUsize,
+}
+
+#[cfg(test)]
+impl Shared {
+    /// That of a gateway without workers, listeners, identities and a registry's file.
+    pub(crate) fn alone(config: Config) -> Arc<Self> {
+        let routes = Arc::new(Routes::new(&config));
+        let registry = Arc::new(crate::registry::Embedded);
+        Arc::new(Self {
+            tunnels: Arc::new(Tunnels::new(routes.clone(), registry, 1)),
+            documents: Arc::new(Documents::new(None)),
+            places: Arc::new(Places::new(routes.clone(), &config)),
+            routes,
+            endpoints: Endpoints::default(),
+            auth: None,
+            desk: Desk::here(),
+            tls: None,
+            stop: Stop::default(),
+            callers: Alive::default(),
+            beginning: Alive::default(),
+            connected: Alive::default(),
+            dealt: Vec::new(),
+            settings: Arc::new(Settings::new(config).unwrap()).into(),
+        })
+    }
 }
 
 impl Shared {
@@ -257,17 +284,18 @@ async fn serve(worker: Arc<Worker>, mut socket: TcpStream, peer: SocketAddr) {
     let Ok(local) = socket.local_addr() else {
         return;
     };
+    let beginning = worker.shared.beginning.begin(usize::MAX);
     let mut deadline = Deadline::new(worker.shared.settings.load().limits.head);
     let ends = proxy_protocol::ends(&worker, &mut socket, (peer, local), &mut deadline).await;
     let Some((peer, local)) = ends else {
         return;
     };
     match worker.shared.tls(Listener::Public) {
-        None => converse(worker, socket, (peer, local), deadline).await,
+        None => converse(worker, socket, (peer, local), deadline, beginning).await,
         Some(tls) => {
             let stream = tls.accept(socket, &worker.shared.stop, &mut deadline).await;
             if let Some(stream) = stream {
-                converse(worker, stream, (peer, local), deadline).await;
+                converse(worker, stream, (peer, local), deadline, beginning).await;
             }
         }
     }
@@ -279,13 +307,14 @@ async fn converse<IO: Transport>(
     socket: IO,
     (peer, local): (SocketAddr, SocketAddr),
     deadline: Deadline,
+    beginning: Option<Life>,
 ) {
     let caller = Arc::new(Caller::new(worker.clone(), Listener::Public, peer, local));
     worker.metrics.connections.fetch_add(1, Relaxed);
     let io = Metered::new(socket, worker.metrics.clone());
-    let finished = match http1::serve(&caller, io, BytesMut::new(), deadline).await {
-        Finished::Http2(io, read, deadline) => {
-            http2::serve(&caller, io, read, deadline).await;
+    let finished = match http1::serve(&caller, io, BytesMut::new(), deadline, beginning).await {
+        Finished::Http2(io, read, deadline, beginning) => {
+            http2::serve(&caller, io, read, deadline, beginning).await;
             Finished::Closed
         }
         finished => finished,

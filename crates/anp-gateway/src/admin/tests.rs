@@ -6,38 +6,12 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::{
-    admission::Tunnels,
     config::{Config, Endpoint},
-    documents::Documents,
-    endpoints::{Change, Endpoints, Store},
+    endpoints::{Change, Store},
     owner::Owner,
-    places::Places,
-    registry::Embedded,
-    route::Routes,
-    settings::Settings,
-    stop::Stop,
 };
 
 const COUNT: usize = 10_000;
-
-fn shared(config: Config) -> Arc<Shared> {
-    let routes = Arc::new(Routes::new(&config));
-    Arc::new(Shared {
-        tunnels: Arc::new(Tunnels::new(routes.clone(), Arc::new(Embedded), 1)),
-        documents: Arc::new(Documents::new(None)),
-        places: Arc::new(Places::new(routes.clone(), &config)),
-        routes,
-        endpoints: Endpoints::default(),
-        auth: None,
-        desk: crate::callers::Desk::here(),
-        tls: None,
-        stop: Stop::default(),
-        callers: Alive::default(),
-        connected: Alive::default(),
-        dealt: Vec::new(),
-        settings: Arc::new(Settings::new(config).unwrap()).into(),
-    })
-}
 
 fn endpoint(i: usize) -> Arc<Endpoint> {
     Arc::new(Endpoint {
@@ -65,7 +39,7 @@ async fn page(admin: &Admin, query: String) -> Value {
 async fn thousands_are_added_and_listed_by_pages() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("endpoints.redb");
-    let shared = shared(Config {
+    let shared = Shared::alone(Config {
         open: Some(false),
         workers: Some(1),
         ..Config::default()

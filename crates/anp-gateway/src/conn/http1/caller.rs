@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::response::put_informational;
 use crate::{
+    alive::Life,
     conn::{Deadline, LINGER, Limits, Metered},
     error::ProxyError,
     proxy::{Downstream, Failure, Piece, request},
@@ -38,11 +39,19 @@ pub(crate) struct Http1<IO> {
     disregards: bool,
     /// The request under way is of HTTP/1.0, which has no informational heads.
     pub(crate) is_old: bool,
+    /// Until the first request has found a tunnel.
+    pub(crate) beginning: Option<Life>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
     /// A connection of which `read` was read, and whose first head must come before `deadline`.
-    pub(crate) fn new(io: Metered<IO>, read: BytesMut, deadline: Deadline, limits: Limits) -> Self {
+    pub(crate) fn new(
+        io: Metered<IO>,
+        read: BytesMut,
+        deadline: Deadline,
+        limits: Limits,
+        beginning: Option<Life>,
+    ) -> Self {
         Self {
             conn: Connection::new(io, read),
             body: Decoder::empty(),
@@ -52,6 +61,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
             patience: limits.head,
             disregards: false,
             is_old: false,
+            beginning,
         }
     }
 

@@ -20,6 +20,7 @@ use super::{
     response::{Framing, Persistence, put_head},
 };
 use crate::{
+    alive::Life,
     conn::{Deadline, Metered, http2::PREFACE},
     error::ProxyError,
     health,
@@ -45,24 +46,26 @@ pub(crate) enum Finished<IO> {
     Broken(IO),
     /// A connection that turned out to speak HTTP/2, and what was read of it. Its first request must
     /// come before the deadline.
-    Http2(Metered<IO>, Bytes, Deadline),
+    Http2(Metered<IO>, Bytes, Deadline, Option<Life>),
     /// A socket with another purpose, and what was read of it ahead.
     Becomes(IO, Bytes, Becomes),
 }
 
 /// Serves HTTP/1 on `io`, of which `read` was read already. The first head must come before
-/// `deadline`.
+/// `deadline`; `beginning` lasts until its request has found a tunnel.
 pub(crate) async fn serve<IO>(
     caller: &Arc<Caller>,
     io: Metered<IO>,
     read: BytesMut,
     deadline: Deadline,
+    beginning: Option<Life>,
 ) -> Finished<IO>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let shared = &caller.worker.shared;
-    let mut http = Http1::new(io, read, deadline, shared.settings.load().limits);
+    let limits = shared.settings.load().limits;
+    let mut http = Http1::new(io, read, deadline, limits, beginning);
     let mut stopping = Stopping {
         stop: &shared.stop,
         closes_idle: pin!(shared.stop.reached(Step::CloseIdle)),
@@ -88,7 +91,7 @@ where
         End::Reset => Finished::Broken(http.conn.into_parts().0.into_inner()),
         End::Http2 => {
             let (io, read) = http.conn.into_parts();
-            Finished::Http2(io, read.freeze(), http.deadline)
+            Finished::Http2(io, read.freeze(), http.deadline, http.beginning)
         }
         End::Becomes(becomes) => {
             if http.flush().await.is_err() {
@@ -277,6 +280,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
             Ok(head) => forward(worker, head, upload, self, &mut exchange).await,
             Err(error) => Err(error.into()),
         };
+        self.beginning = None;
         let judged = answered.and_then(|answer| {
             let follows = judge(&answer.head, answer.end, is_head, protocol.is_some())?;
             Ok((answer, follows))

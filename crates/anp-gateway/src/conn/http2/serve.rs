@@ -18,6 +18,7 @@ use super::{
     response,
 };
 use crate::{
+    alive::Life,
     conn::{Deadline, LINGER, Metered, Moved},
     health,
     proxy::{
@@ -39,12 +40,13 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 const SEND_BUFFER: usize = 64 << 10;
 
 /// Serves HTTP/2 on `io`, of which `read` was read already: the beginning of the preface at least.
-/// The first request must come before `deadline`.
+/// The first request must come before `deadline`; `beginning` lasts until it has found a tunnel.
 pub(crate) async fn serve<IO>(
     caller: &Arc<Caller>,
     mut io: Metered<IO>,
     read: Bytes,
     deadline: Deadline,
+    beginning: Option<Life>,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -69,7 +71,7 @@ pub(crate) async fn serve<IO>(
     })
     .await;
     if let Some(connection) = connection {
-        run(caller, connection, deadline, &moved).await;
+        run(caller, connection, deadline, &moved, beginning).await;
     }
 }
 
@@ -79,6 +81,7 @@ async fn run<IO>(
     mut connection: Connection<IO, Bytes>,
     mut deadline: Deadline,
     moved: &Moved,
+    mut beginning: Option<Life>,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -88,16 +91,14 @@ async fn run<IO>(
     let longest = Longest::new(&limits);
     let mut busy = longest.now() + LINGER;
     let mut draining = pin!(shared.stop.reached(Step::Draining));
-    let (mut was_busy, mut leaving) = (false, false);
+    let (mut was_busy, mut drains, mut leaving) = (false, false, false);
     poll_fn(|cx| {
-        if !leaving && draining.as_mut().poll(cx).is_ready() {
-            leave(&mut connection, &mut deadline);
-            leaving = true;
-        }
+        drains = drains || draining.as_mut().poll(cx).is_ready();
         loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    tokio::spawn(one(caller.clone(), request, respond, longest.clone()));
+                    let (caller, longest) = (caller.clone(), longest.clone());
+                    tokio::spawn(one(caller, request, respond, longest, beginning.take()));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "HTTP/2 connection ended");
@@ -106,6 +107,12 @@ async fn run<IO>(
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => break,
             }
+        }
+        // Not before the first request: a caller that is told to go before it could ask anything takes
+        // that for a broken connection.
+        if drains && !leaving && beginning.is_none() {
+            leave(&mut connection, &mut deadline);
+            leaving = true;
         }
         let is_busy = connection.has_streams();
         if is_busy && (!was_busy || moved.take()) {
@@ -151,6 +158,7 @@ async fn one(
     request: Request<h2::RecvStream>,
     respond: h2::server::SendResponse<Bytes>,
     longest: Longest,
+    beginning: Option<Life>,
 ) {
     let (parts, body) = request.into_parts();
     let worker = &caller.worker;
@@ -187,6 +195,7 @@ async fn one(
         }
         Err(error) => Err(error.into()),
     };
+    drop(beginning);
     let (answer, follows, head, upgrade) = match answered {
         Ok(answered) => answered,
         Err(Failure::Gone) => return,
