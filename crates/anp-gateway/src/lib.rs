@@ -52,6 +52,7 @@ mod owner;
 mod pick;
 mod places;
 mod policy;
+mod private;
 mod proxy;
 mod proxy_protocol;
 mod queue;

@@ -5,7 +5,7 @@ mod recheck;
 mod replay;
 
 use std::{
-    fmt, fs, io,
+    fmt, io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -26,6 +26,7 @@ use crate::{
     documents::{Documents, Hosting},
     owner::Owner,
     places::Places,
+    private,
     route::Routes,
 };
 
@@ -339,19 +340,10 @@ pub(crate) fn fields_of(issued: &Issued) -> [(&'static str, String); 2] {
 }
 
 fn make_directory(file: &std::path::Path) -> Result<(), AuthError> {
-    let Some(directory) = file.parent().filter(|d| !d.as_os_str().is_empty()) else {
-        return Ok(());
-    };
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(directory)
-        .map_err(|source| AuthError::Directory {
-            directory: directory.to_owned(),
-            source,
-        })
+    private::directory_of(file).map_err(|source| AuthError::Directory {
+        directory: file.parent().unwrap_or(file).to_owned(),
+        source,
+    })
 }
 
 /// Seconds since 1970.

@@ -4,7 +4,7 @@
 //! Processes share it, so that a gateway and the one that replaces it have it open at once.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::OpenOptions,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,7 +17,7 @@ use redb::{
 
 use bytes::Bytes;
 
-use crate::{config::Endpoint, documents::Published};
+use crate::{config::Endpoint, documents::Published, private};
 
 const ENDPOINTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("endpoints");
 const DOCUMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("documents");
@@ -234,13 +234,7 @@ impl Store {
 
 /// Makes an empty file that only its owner reads, and its directory, where there are none.
 fn make(path: &Path) -> io::Result<()> {
-    if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(directory)?;
-    }
+    private::directory_of(path)?;
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -260,6 +254,8 @@ fn endpoint(name: &str, json: &[u8]) -> Result<Endpoint, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn named(name: &str) -> Arc<Endpoint> {

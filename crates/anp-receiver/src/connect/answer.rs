@@ -147,7 +147,11 @@ impl Answer {
                     " (it speaks no version of ours, wants another path, or speaks TLS: try wss://)",
                 );
             }
-            401 => return refused(" (it wants a proof of identity)"),
+            401 => {
+                return refused(
+                    " (it wants a proof of identity, and accepts none that it was shown)",
+                );
+            }
             403 => return refused(" (this receiver may not serve here)"),
             429 => return refused(" (too many tunnels or attempts)"),
             503 => return refused(" (it takes no new tunnels now)"),

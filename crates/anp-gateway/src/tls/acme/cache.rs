@@ -10,6 +10,8 @@ use anp_tls::FileError;
 use instant_acme::AccountCredentials;
 use serde::{Deserialize, Serialize};
 
+use crate::private;
+
 /// The certificate and its key, in one file so that they change together.
 pub(crate) fn certificate_path(cache: &Path) -> PathBuf {
     cache.join("certificate.pem")
@@ -57,11 +59,7 @@ fn account_path(cache: &Path) -> PathBuf {
 /// # Errors
 /// The system's.
 pub(super) fn prepare(cache: &Path) -> Result<(), FileError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    let made = builder.create(cache);
+    let made = private::directory(cache);
     made.map_err(|error| FileError::new(cache, format!("cannot be made: {error}")))
 }
 
