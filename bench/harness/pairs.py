@@ -42,8 +42,10 @@ _BESIDE_CONNECTIONS = 8
 class Round:
     """The measurements of one round."""
 
-    def __init__(self, owner: Servers, tools: Tools, runner: Wrk, origin: int, sink: int, seconds: int) -> None:
-        self._owner, self._tools, self._runner = owner, tools, runner
+    def __init__(
+        self, number: int, owner: Servers, tools: Tools, runner: Wrk, origin: int, sink: int, seconds: int
+    ) -> None:
+        self._number, self._owner, self._tools, self._runner = number, owner, tools, runner
         self._origin, self._sink, self._seconds = origin, sink, seconds
 
     def run(self, into: Pairs) -> None:
@@ -66,16 +68,19 @@ class Round:
 
     def _crowd(self) -> tuple[float, float]:
         """CPU a request in µs at 32 connections: at one of thousands of endpoints, among tunnels, and at the only one."""
-        figures = []
-        crowded = among(self._owner, self._us(), self._origin, _ENDPOINTS, _TUNNELS)
-        for place, idle in (crowded, (self._start(Us(), self._origin), [])):
+
+        def cpu(place: Running, idle: list[Server]) -> float:
             self._runner.verify(place, 32)
-            cpu = self._runner.measure(place, 32, self._seconds).cpu
-            if cpu is None:
-                raise BenchError("there is no process to count")
-            figures.append(cpu)
+            figure = self._runner.measure(place, 32, self._seconds).cpu
             self._owner.stop([*idle, *place.between])
-        return figures[0], figures[1]
+            if figure is None:
+                raise BenchError("there is no process to count")
+            return figure
+
+        return self._in_turn(
+            lambda: cpu(*among(self._owner, self._us(), self._origin, _ENDPOINTS, _TUNNELS)),
+            lambda: cpu(self._start(Us(), self._origin), []),
+        )
 
     def _tls(self) -> tuple[float, float]:
         """Requests a second at 32 connections with TLS on both hops: ours, and nginx → nginx."""
@@ -104,12 +109,21 @@ class Round:
 
     def _gibibyte(self, origin: int, transfer: Callable[[Running], float]) -> tuple[float, float]:
         """MB a second of one body of 1 GiB: ours, and rathole's."""
-        rates = []
-        for subject in (Us(), Rathole()):
+
+        def rate(subject: Us | Rathole) -> float:
             place = self._start(subject, origin)
-            rates.append(GIBIBYTE / transfer(place) / 1e6)
+            seconds = transfer(place)
             self._owner.stop(place.between)
-        return rates[0], rates[1]
+            return GIBIBYTE / seconds / 1e6
+
+        return self._in_turn(lambda: rate(Us()), lambda: rate(Rathole()))
+
+    def _in_turn(self, ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[float, float]:
+        """Both figures; which is taken first changes from round to round."""
+        if self._number % 2:
+            second = theirs()
+            return ours(), second
+        return ours(), theirs()
 
     @staticmethod
     def _download(place: Running) -> float:
