@@ -5,7 +5,7 @@ PYTHON ?= python3
 # Tests of the Python side start this binary.
 BINARY = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/anp-proxy
 
-.PHONY: help demo build release wheel test test-rust pebble test-python lint bench promises guard fuzz
+.PHONY: help demo build release operations-vm wheel test test-rust pebble test-python lint bench promises guard fuzz
 
 help:
 	@echo "make demo       build and run gateway, receiver and a sample app; prints what to try"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint       format, clippy, documentation, licences of dependencies"
 	@echo "make bench      us beside our peers on this machine"
 	@echo "make promises   times, memory and long runs beside their limits"
+	@echo "make operations-vm  docs/operations.md command by command, on three virtual machines of Debian (11 minutes)"
 	@echo "make fuzz       each fuzz target for FUZZ_SECONDS (12); needs nightly Rust and cargo-fuzz"
 	@echo "make guard      instruction counts of codec, session and whole requests against the recorded ones"
 
@@ -46,6 +47,11 @@ test-rust: pebble
 # Laid out by a profile of its own load: a fifth less CPU a request (docs/performance.md).
 release: .venv/installed
 	.venv/bin/python bench/pgo
+
+# As root; says what is missing where it cannot.
+operations-vm:
+	$(CARGO) build --release --locked -p anp-proxy
+	bench/operations_vm
 
 wheel: .venv/installed
 	.venv/bin/maturin build --release --locked --manifest-path python/Cargo.toml --out python/dist

@@ -2,11 +2,12 @@
 
 use std::future::poll_fn;
 
+use anp_gateway::Shutdown;
 use anp_tunnel::{Part, handshake::accept_key};
 use anpx::{Fields, ResetCode, StreamError, session::End};
 use bytes::Bytes;
 use h2::{
-    Reason,
+    Ping, PingPong, Reason,
     client::{self, SendRequest},
     ext::Protocol,
 };
@@ -16,12 +17,18 @@ use crate::support::{Running, answer, body, config, head, part, send, soon, star
 
 /// A connection whose frames are read and written in the background.
 async fn connect(gateway: &Running) -> SendRequest<Bytes> {
+    connect_and_ping(gateway).await.0
+}
+
+/// The same, with what sends pings.
+async fn connect_and_ping(gateway: &Running) -> (SendRequest<Bytes>, PingPong) {
     let socket = gateway.caller().await.socket;
-    let (send, connection) = soon(client::handshake(socket)).await.unwrap();
+    let (send, mut connection) = soon(client::handshake(socket)).await.unwrap();
+    let pings = connection.ping_pong().unwrap();
     tokio::spawn(async move {
         let _ = connection.await;
     });
-    soon(send.ready()).await.unwrap()
+    (soon(send.ready()).await.unwrap(), pings)
 }
 
 fn request(method: &str, path: &str) -> Request<()> {
@@ -67,6 +74,29 @@ async fn requests_share_a_connection_and_are_answered_in_any_order() {
         assert!(response.headers().contains_key("date"));
         assert_eq!(text(response).await.unwrap().0, name);
     }
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_yet_gets_its_first_one_through_during_a_stop() {
+    let gateway = start(config()).await;
+    let first = gateway.receiver().await;
+    let (mut caller, mut pings) = connect_and_ping(&gateway).await;
+    let second = gateway.receiver().await;
+    gateway.shutdown.send_replace(Shutdown::Graceful);
+    // The stop has begun once all tunnels but one are sent away.
+    soon(second.driver).await.unwrap();
+    // What is said of it on this connection has come before the third answer.
+    for _ in 0..3 {
+        soon(pings.ping(Ping::opaque())).await.unwrap();
+    }
+    let (response, _) = caller.send_request(request("GET", "/"), true).unwrap();
+    answer(&mut first.accept().await, 200, "first");
+    let response = soon(response).await.unwrap();
+    assert_eq!(text(response).await.unwrap().0, "first");
+    // Not a second one.
+    soon(first.driver).await.unwrap();
+    soon(gateway.ended).await.unwrap().unwrap();
+    assert!(caller.send_request(request("GET", "/"), true).is_err());
 }
 
 #[tokio::test]

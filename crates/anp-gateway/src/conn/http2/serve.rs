@@ -90,10 +90,16 @@ async fn run<IO>(
     // Each request has times of its own, the longest of which ends before this one.
     let longest = Longest::new(&limits);
     let mut busy = longest.now() + LINGER;
-    let mut draining = pin!(shared.stop.reached(Step::Draining));
-    let (mut was_busy, mut drains, mut leaving) = (false, false, false);
+    let (mut was_busy, mut leaving, mut stop) = (false, false, Step::Running);
+    let mut reached = pin!(shared.stop.reached(Step::Draining));
     poll_fn(|cx| {
-        drains = drains || draining.as_mut().poll(cx).is_ready();
+        while stop < Step::CloseIdle && reached.as_mut().poll(cx).is_ready() {
+            stop = match stop {
+                Step::Running => Step::Draining,
+                _ => Step::CloseIdle,
+            };
+            reached.set(shared.stop.reached(Step::CloseIdle));
+        }
         loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
@@ -108,9 +114,14 @@ async fn run<IO>(
                 Poll::Pending => break,
             }
         }
-        // Not before the first request: a caller that is told to go before it could ask anything takes
-        // that for a broken connection.
-        if drains && !leaving && beginning.is_none() {
+        // Not before the first request, as long as one is waited for: a caller that is told to go before
+        // it could ask anything takes that for a broken connection.
+        let leaves = match stop {
+            Step::Running => false,
+            Step::Draining => beginning.is_none(),
+            Step::CloseIdle | Step::Now => true,
+        };
+        if leaves && !leaving {
             leave(&mut connection, &mut deadline);
             leaving = true;
         }
