@@ -44,7 +44,7 @@ test-rust: pebble
 	  $(CARGO) test --workspace --locked; \
 	fi
 
-# Laid out by a profile of its own load: a fifth less CPU a request (docs/performance.md).
+# Laid out by a profile of its own load: up to a quarter less CPU a request (docs/performance.md).
 release: .venv/installed
 	.venv/bin/python bench/pgo
 
