@@ -99,13 +99,15 @@ class Round:
         inner = start_hop(owner, tools, "nginx receiver side", inner_port, f"http://127.0.0.1:{self._origin}", tls)
         outer = start_hop(owner, tools, "nginx gateway side", outer_port, f"https://127.0.0.1:{inner_port}", tls)
         theirs = Running(("localhost", outer_port), [outer, inner], trusted)
-        rates = []
-        for place in (ours, theirs):
+
+        def rate(place: Running) -> float:
             check_answering(place)
             self._runner.verify(place, 32)
-            rates.append(self._runner.measure(place, 32, self._seconds).rps)
+            figure = self._runner.measure(place, 32, self._seconds).rps
             owner.stop(place.between)
-        return rates[0], rates[1]
+            return figure
+
+        return self._in_turn(lambda: rate(ours), lambda: rate(theirs))
 
     def _gibibyte(self, origin: int, transfer: Callable[[Running], float]) -> tuple[float, float]:
         """MB a second of one body of 1 GiB: ours, and rathole's."""

@@ -1,4 +1,4 @@
-"""The load that a profile is made of: what the tunnel shall be fast at, in about the proportions it is used in."""
+"""The load that a profile is made of: what the tunnel shall be fast at, small requests above all."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// How long a gateway whose listeners served before lets requests wait for receivers to come over:
-/// the grace above, with time to connect.
+/// the grace of the one that stops, with time to connect.
 const RECEIVERS_COME: Duration = Duration::from_secs(10);
 
 /// How long frames may wait for a receiver that takes none (ANPX 3.4).

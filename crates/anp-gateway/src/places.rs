@@ -85,9 +85,12 @@ impl Places {
         opened
     }
 
-    /// True if `did` may come for the sake of its name.
-    pub(crate) fn allow(&self, did: &Did) -> bool {
-        self.config.load().endpoint_of(did).is_ok()
+    /// Whether `did` may come for the sake of its name.
+    ///
+    /// # Errors
+    /// Its name gives it no endpoint.
+    pub(crate) fn allow(&self, did: &Did) -> Result<(), NoPlace> {
+        self.config.load().endpoint_of(did).map(drop)
     }
 
     /// Gives `did`, which is proven, the endpoint of its name, or leaves it to it.

@@ -230,11 +230,10 @@ async fn admit(
 /// Gives a DID the endpoint of its name, off the event loop: a change to the registry of endpoints,
 /// which is written to the disk, may be in the way.
 async fn open(shared: &Arc<Shared>, did: &Did) -> Result<(), NotPlaced> {
-    if !shared.places.allow(did) {
-        return shared.places.open(did);
-    }
+    shared.places.allow(did)?;
     let (shared, did) = (shared.clone(), did.clone());
     let opened = tokio::task::spawn_blocking(move || shared.places.open(&did));
+    // A mistake in this program is in the log, and gives the DID nothing.
     opened.await.unwrap_or(Err(NoPlace::Off.into()))
 }
 

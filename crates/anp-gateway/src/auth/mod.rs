@@ -152,7 +152,7 @@ impl Auth {
             None => Arc::new(MemoryReplay::new(since)),
         };
         let policy = Policy::new(settings.allow.clone()).or(Arc::new(move |did: &Did| {
-            owners.now().is_owner(&Owner::Did(did.to_string())) || places.allow(did)
+            owners.now().is_owner(&Owner::Did(did.to_string())) || places.allow(did).is_ok()
         }));
         let preshared = PresharedTokens::default();
         // Validated with the configuration.
@@ -329,7 +329,8 @@ fn names(settings: &Settings, ports: [u16; 2]) -> Vec<PublicName> {
     names
 }
 
-/// The fields of an answer that give a token (RFC 9110 section 11.6.3, RFC 6750). Old clients look into one that no response has.
+/// The fields of an answer that give a token (RFC 9110 section 11.6.3, RFC 6750). Old clients look
+/// into one that no response has.
 pub(crate) fn fields_of(issued: &Issued) -> [(&'static str, String); 2] {
     let Issued { token, expires_in } = issued;
     let info = format!(r#"access_token="{token}", token_type="Bearer", expires_in={expires_in}"#);

@@ -128,16 +128,20 @@ mod tests {
     use super::*;
     use crate::owner::Owner;
 
+    fn endpoint(name: &str, host: Option<&str>, path: &str, receiver: &str) -> Endpoint {
+        Endpoint {
+            name: name.to_owned(),
+            host: host.map(str::to_owned),
+            path: path.to_owned(),
+            receivers: vec![receiver.to_owned()],
+            ..Endpoint::default()
+        }
+    }
+
     fn routes(rules: &[(&str, Option<&str>, &str)]) -> Routes {
         let endpoints = rules
             .iter()
-            .map(|(name, host, path)| Endpoint {
-                name: (*name).to_owned(),
-                host: host.map(str::to_owned),
-                path: (*path).to_owned(),
-                receivers: vec![format!("{name}-receiver")],
-                ..Endpoint::default()
-            })
+            .map(|(name, host, path)| endpoint(name, *host, path, &format!("{name}-receiver")))
             .collect();
         let config = Config {
             endpoints,
@@ -260,13 +264,7 @@ mod tests {
         let r = routes(&[("root", None, "/"), ("ab", Some("h.example"), "/a/b")]);
         let before = r.now();
         let made = |name: &str, host: Option<&str>, path: &str| {
-            let endpoint = Endpoint {
-                name: name.to_owned(),
-                host: host.map(str::to_owned),
-                path: path.to_owned(),
-                receivers: vec!["ab-receiver".to_owned()],
-                ..Endpoint::default()
-            };
+            let endpoint = endpoint(name, host, path, "ab-receiver");
             Arc::new(Served::new(&endpoint, &Config::default()))
         };
         r.change(|table| table.insert(made("a", Some("H.example"), "/a/")))
@@ -291,11 +289,8 @@ mod tests {
 
     #[test]
     fn the_configuration_comes_before_the_registry() {
-        let endpoint = |name: &str, path: &str| Endpoint {
-            name: name.to_owned(),
-            path: path.to_owned(),
-            receivers: vec![format!("{name}-receiver")],
-            ..Endpoint::default()
+        let endpoint = |name: &str, path: &str| {
+            super::tests::endpoint(name, None, path, &format!("{name}-receiver"))
         };
         let config = |endpoints| Config {
             endpoints,
@@ -426,13 +421,7 @@ mod tests {
         assert_eq!(find(&r, "c.example", "/bob"), Err(404));
 
         let put = |name: &str, host: Option<&str>, path: &str| {
-            let endpoint = Endpoint {
-                name: name.to_owned(),
-                host: host.map(str::to_owned),
-                path: path.to_owned(),
-                receivers: vec!["somebody".to_owned()],
-                ..Endpoint::default()
-            };
+            let endpoint = endpoint(name, host, path, "somebody");
             let served = Arc::new(Served::new(&endpoint, &Config::default()));
             let place = served.place.clone();
             let mut moved = Vec::new();

@@ -202,11 +202,8 @@ async fn what_is_configured_comes_first() {
     assert!(head.starts_with("HTTP/1.1 403"), "{head}");
 }
 
-/// Row 35 of the threats: nobody's endpoint is written down anywhere that the next gateway looks.
-#[tokio::test]
-async fn a_gateway_that_follows_another_waits_for_the_receivers_of_names() {
-    let alice = agent(&["alice"]);
-    let config = places(PlaceMode::Path, &[&alice]);
+/// A gateway on the listeners of another, which has gone.
+async fn following(config: Config) -> Running {
     let old = Gateway::bind(config.clone()).await.unwrap();
     let handed = old.listeners().unwrap();
     let next = Config {
@@ -215,7 +212,25 @@ async fn a_gateway_that_follows_another_waits_for_the_receivers_of_names() {
         ..config
     };
     drop(old);
-    let running = support::run(Gateway::bind_with(next, handed).await.unwrap());
+    support::run(Gateway::bind_with(next, handed).await.unwrap())
+}
+
+#[tokio::test]
+async fn no_more_wait_for_the_receivers_of_names_than_in_a_queue() {
+    let alice = agent(&["alice"]);
+    let running = following(Config {
+        queue_size: 0,
+        ..places(PlaceMode::Path, &[&alice])
+    })
+    .await;
+    assert_eq!(status(&running, "/alice").await, "503");
+}
+
+/// Row 35 of the threats: nobody's endpoint is written down anywhere that the next gateway looks.
+#[tokio::test]
+async fn a_gateway_that_follows_another_waits_for_the_receivers_of_names() {
+    let alice = agent(&["alice"]);
+    let running = following(places(PlaceMode::Path, &[&alice])).await;
     let mut early = running.caller().await;
     early.get("/alice/early").await;
     let (head, mut nonce) = knock(&running, &alice).await;

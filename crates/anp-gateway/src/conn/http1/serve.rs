@@ -45,7 +45,7 @@ pub(crate) enum Finished<IO> {
     /// make the part that came look whole.
     Broken(IO),
     /// A connection that turned out to speak HTTP/2, and what was read of it. Its first request must
-    /// come before the deadline.
+    /// come before the deadline; until it has found a tunnel the connection is beginning.
     Http2(Metered<IO>, Bytes, Deadline, Option<Life>),
     /// A socket with another purpose, and what was read of it ahead.
     Becomes(IO, Bytes, Becomes),
@@ -81,6 +81,10 @@ where
             Err(error) => http.refuse(caller, error),
         };
         first = false;
+        if matches!(end, End::Next) {
+            // Also where the answer took no tunnel.
+            http.beginning = None;
+        }
     }
     match end {
         End::Next | End::Quiet => Finished::Closed,
