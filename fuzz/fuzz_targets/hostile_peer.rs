@@ -91,7 +91,7 @@ fn call(session: &mut Session, now: Instant, op: Op) {
                 client_addr: None,
                 protocol: None,
             };
-            let _ = session.open(now, &head, Bytes::new(), End::from(!body));
+            let _ = session.open(|| now, &head, Bytes::new(), End::from(!body));
         }
         Op::Answer(at) => {
             let head = ResponseHead {
@@ -100,7 +100,7 @@ fn call(session: &mut Session, now: Instant, op: Op) {
             };
             let _ = session.respond(id(at), &head, Bytes::new(), End::No);
         }
-        Op::Read(at) => _ = session.read(now, id(at)),
+        Op::Read(at) => _ = session.read(|| now, id(at)),
         Op::Release(at) => session.release(id(at)),
         Op::Transmit(frames) => {
             for _ in 0..frames {

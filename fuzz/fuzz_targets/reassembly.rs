@@ -75,7 +75,7 @@ fn open(session: &mut Session, now: Instant) -> Vec<StreamId> {
             client_addr: None,
             protocol: None,
         };
-        ids.extend(session.open(now, &head, Bytes::new(), End::Yes).ok());
+        ids.extend(session.open(|| now, &head, Bytes::new(), End::Yes).ok());
     }
     ids
 }
@@ -117,7 +117,7 @@ fuzz_target!(|input: (bool, Vec<Op>)| {
             }
             Op::Read(at) => {
                 if let Some(id) = ids.get(usize::from(at) % ids.len().max(1)) {
-                    let read = session.read(now, *id);
+                    let read = session.read(|| now, *id);
                     let done = told.get_mut(id.0 as usize);
                     let end = matches!(
                         &read,

@@ -148,7 +148,7 @@ impl Side {
         let Some(&mut (id, _, got)) = self.stream(at) else {
             return;
         };
-        if let Ok(Read::Data(data, _)) = self.session.read(now, id) {
+        if let Ok(Read::Data(data, _)) = self.session.read(|| now, id) {
             assert_eq!(data, body(id, got, data.len()), "{id:?} at {got}");
             if let Some(stream) = self.stream(at) {
                 stream.2 += data.len() as u64;
@@ -190,7 +190,7 @@ fn open(side: &mut Side, now: Instant, upgrade: bool, head: bool, len: u16, end:
         body(next, 0, len)
     };
     let sent = first.len() as u64;
-    if let Ok(id) = side.session.open(now, &request, first, End::from(end)) {
+    if let Ok(id) = side.session.open(|| now, &request, first, End::from(end)) {
         assert_eq!(id, next);
         side.streams.push((id, sent, 0));
     }

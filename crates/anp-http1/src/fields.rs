@@ -15,6 +15,32 @@ pub fn put(out: &mut BytesMut, name: &[u8], value: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
+/// Appends all of `fields` as [`put`] does, for less than it costs one by one: a block of the wire has
+/// two bytes of length where text has `: ` and CRLF, so that one copy and those marks are all.
+pub fn put_all(out: &mut BytesMut, fields: &Fields) {
+    let Some(block) = fields.block().get(2..) else {
+        return;
+    };
+    let mut at = out.len();
+    out.reserve(block.len() + 2);
+    out.put_slice(block);
+    out.put_slice(CRLF);
+    let mut mark = |at: usize, mark: &[u8; 2]| {
+        if let Some(place) = out.get_mut(at..at + 2) {
+            place.copy_from_slice(mark);
+        }
+    };
+    for (name, value) in fields {
+        at += name.len();
+        mark(at, b": ");
+        at += 2 + value.len();
+        mark(at, CRLF);
+        at += 2;
+    }
+}
+
+const CRLF: &[u8; 2] = b"\r\n";
+
 /// Appends the last chunk with `trailers` behind it (RFC 9112 section 7.1.2).
 pub fn put_trailers(out: &mut BytesMut, trailers: &Fields) {
     out.put_slice(b"0\r\n");
@@ -46,10 +72,43 @@ pub fn lower_case<'a>(name: &[u8], scratch: &'a mut [u8; 64]) -> Cow<'a, [u8]> {
     match scratch.get_mut(..name.len()) {
         Some(place) => {
             place.copy_from_slice(name);
-            place.make_ascii_lowercase();
-            Cow::Borrowed(place)
+            // A whole block at a time is one step for the processor; behind the name are zeros.
+            let (blocks, _) = scratch.as_chunks_mut::<16>();
+            for block in blocks.iter_mut().take(name.len().div_ceil(16)) {
+                block.make_ascii_lowercase();
+            }
+            Cow::Borrowed(scratch.get(..name.len()).unwrap_or_default())
         }
         None => Cow::Owned(name.to_ascii_lowercase()),
+    }
+}
+
+/// The names that `Connection` holds (RFC 9110 section 7.6.1) and nobody knows without it.
+#[derive(Debug)]
+pub struct Named<'a>(Vec<&'a [u8]>);
+
+impl<'a> Named<'a> {
+    /// Those of a message's `fields`, whose names are in any case.
+    pub fn of(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let mut names = Vec::new();
+        let mut note = |name: &'a [u8]| {
+            let usual = [&b"keep-alive"[..], b"close", b"upgrade", b""];
+            if !usual.iter().any(|u| name.eq_ignore_ascii_case(u)) {
+                names.push(name);
+            }
+        };
+        for (_, value) in fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"connection")) {
+            match value.contains(&b',') {
+                true => tokens(value).for_each(&mut note),
+                false => note(value.trim_ascii()),
+            }
+        }
+        Self(names)
+    }
+
+    /// Whether the field `name`, in any case, is one of them.
+    pub fn holds(&self, name: &[u8]) -> bool {
+        self.0.iter().any(|n| n.eq_ignore_ascii_case(name))
     }
 }
 
@@ -90,6 +149,53 @@ mod tests {
         let mut out = BytesMut::new();
         put_trailers(&mut out, &Fields::default());
         assert_eq!(&out[..], b"0\r\n\r\n");
+    }
+
+    #[test]
+    fn all_fields_at_once_are_what_they_are_one_by_one() {
+        for pairs in [
+            &[][..],
+            &[("a", "")],
+            &[("x-a", "b: c"), ("x-a", ""), ("empty", ""), ("z", "\u{e9}")],
+        ] {
+            let fields = Fields::from_pairs(pairs.iter().copied()).unwrap();
+            let (mut all, mut each) = (BytesMut::from("before"), BytesMut::from("before"));
+            put_all(&mut all, &fields);
+            for (name, value) in &fields {
+                put(&mut each, name, value);
+            }
+            assert_eq!(all, each);
+        }
+    }
+
+    #[test]
+    fn names_get_lower_case_whatever_their_length() {
+        for len in [1, 15, 16, 17, 63, 64, 65, 200] {
+            let name = "X-Ab[@Z".repeat(len).into_bytes()[..len].to_vec();
+            let mut scratch = [0; 64];
+            assert_eq!(*lower_case(&name, &mut scratch), name.to_ascii_lowercase());
+        }
+    }
+
+    #[test]
+    fn connection_names_what_is_its_own() {
+        let fields = [
+            ("Connection", "keep-alive"),
+            ("X-Other", "x-not"),
+            ("CONNECTION", " close, X-Hop ,,upgrade,y"),
+            ("connection", "\tZ "),
+        ];
+        let named = Named::of(fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())));
+        for (name, is) in [
+            ("x-hop", true),
+            ("Y", true),
+            ("z", true),
+            ("x-not", false),
+            ("keep-alive", false),
+            ("", false),
+        ] {
+            assert_eq!(named.holds(name.as_bytes()), is, "{name}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Takes the requests of a tunnel to the app, each in a task of its own where it is called over HTTP.
 
 use std::{
+    cell::{Cell, RefCell},
     future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
-    task::Poll,
+    task::{Poll, Waker},
 };
 
 use anp_tunnel::{Incoming, Tunnel};
@@ -15,28 +16,100 @@ use crate::app::{
     http1::{Ended, exchange, splice},
 };
 
+/// Most tasks that wait for a request; each holds some 3 KiB.
+const MAX_WAITING: usize = 256;
+
 /// Accepts the tunnel's requests until it ends. Must run where `spawn_local` works.
 pub(crate) async fn dispatch(tunnel: &Tunnel, app: &App) {
     while let Some(incoming) = poll_fn(|cx| tunnel.poll_accept(cx)).await {
         match app {
-            App::Http(apps, suspicion) => {
-                let answering = answer(Rc::clone(apps), Rc::clone(suspicion), incoming);
-                // A task moves what it runs several times: this is large, a box is not.
-                tokio::task::spawn_local(Box::pin(answering));
-            }
+            App::Http(tasks) => tasks.answer(incoming),
             App::Service(service) => service.serve(incoming),
             App::Streams(taker) => taker.take(incoming),
         }
     }
 }
 
-/// Answers one request, whatever happens.
-async fn answer(apps: Rc<Apps>, suspicion: Rc<Notify>, mut incoming: Incoming) {
-    let result = call(&apps, &mut incoming).await;
-    if result.as_ref().is_err_and(AppError::is_unreachable) {
-        suspicion.notify_one();
+/// The tasks of one worker that answer requests over HTTP, one request at a time each. One that is
+/// done waits for another: to make a task costs a good part of what a small request does.
+pub(crate) struct Tasks {
+    apps: Apps,
+    /// Told of apps that cannot be reached.
+    suspicion: Rc<Notify>,
+    waiting: RefCell<Vec<Rc<Place>>>,
+}
+
+/// Where a task waits for its next request.
+#[derive(Default)]
+struct Place {
+    request: Cell<Option<Incoming>>,
+    task: Cell<Option<Waker>>,
+}
+
+impl Tasks {
+    /// Tasks that call `apps`, and tell `suspicion` of those that cannot be reached.
+    pub(crate) fn new(apps: Apps, suspicion: Rc<Notify>) -> Self {
+        Self {
+            apps,
+            suspicion,
+            waiting: RefCell::default(),
+        }
     }
-    conclude(result, &incoming.head, &mut incoming.response);
+
+    /// The apps they call.
+    pub(crate) fn apps(&self) -> &Apps {
+        &self.apps
+    }
+
+    /// Has a request answered.
+    fn answer(self: &Rc<Self>, incoming: Incoming) {
+        let waiting = self.waiting.borrow_mut().pop();
+        match waiting {
+            Some(place) => place.put(incoming),
+            None => {
+                let run = Rc::clone(self).run(incoming);
+                // A task moves what it runs several times: this is large, a box is not.
+                tokio::task::spawn_local(Box::pin(run));
+            }
+        }
+    }
+
+    async fn run(self: Rc<Self>, mut incoming: Incoming) {
+        let place = Rc::new(Place::default());
+        loop {
+            let result = call(&self.apps, &mut incoming).await;
+            if result.as_ref().is_err_and(AppError::is_unreachable) {
+                self.suspicion.notify_one();
+            }
+            conclude(result, &incoming.head, &mut incoming.response);
+            drop(incoming);
+            if self.waiting.borrow().len() >= MAX_WAITING {
+                return;
+            }
+            self.waiting.borrow_mut().push(Rc::clone(&place));
+            incoming = place.next().await;
+        }
+    }
+}
+
+impl Place {
+    fn put(&self, incoming: Incoming) {
+        self.request.set(Some(incoming));
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+
+    async fn next(&self) -> Incoming {
+        poll_fn(|cx| match self.request.take() {
+            Some(incoming) => Poll::Ready(incoming),
+            None => {
+                self.task.set(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await
+    }
 }
 
 /// Calls the first app that can be reached. Nothing of a request goes to a second app once any

@@ -11,6 +11,7 @@ use tokio::{
 use crate::{
     app::{App, Apps, PoolConfig, Source},
     coding::Codings,
+    dispatch::Tasks,
     error::Error,
     gateway::Gateway,
     health::Check,
@@ -84,7 +85,10 @@ async fn run(places: Places, mut added: mpsc::UnboundedReceiver<Place>, shared: 
     let codings = Codings::new(&config.compress);
     let suspicion = Rc::new(Notify::new());
     let app = Rc::new(match &shared.source {
-        Source::Http => App::Http(apps(&shared, codings), Rc::clone(&suspicion)),
+        Source::Http => App::Http(Rc::new(Tasks::new(
+            apps(&shared, codings),
+            Rc::clone(&suspicion),
+        ))),
         Source::Service(make) => App::Service(make(codings)),
         Source::Streams(taker) => App::Streams(Arc::clone(taker)),
     });
@@ -119,9 +123,10 @@ async fn run(places: Places, mut added: mpsc::UnboundedReceiver<Place>, shared: 
         }
     };
     let sweeping = async {
-        let App::Http(apps, _) = &*app else {
+        let App::Http(tasks) = &*app else {
             return pending().await;
         };
+        let apps = tasks.apps();
         loop {
             tokio::time::sleep(apps.config().idle_timeout).await;
             apps.sweep();
@@ -134,7 +139,7 @@ async fn run(places: Places, mut added: mpsc::UnboundedReceiver<Place>, shared: 
 }
 
 /// The apps at the URLs of `config`.
-fn apps(shared: &Shared, codings: Codings) -> Rc<Apps> {
+fn apps(shared: &Shared, codings: Codings) -> Apps {
     let config = &shared.config;
     let apps = Apps::new(
         &config.to,
@@ -144,7 +149,7 @@ fn apps(shared: &Shared, codings: Codings) -> Rc<Apps> {
             idle_timeout: config.pool_idle_timeout.0,
         },
     );
-    Rc::new(apps.over_tls(shared.tls.clone()).coded(codings))
+    apps.over_tls(shared.tls.clone()).coded(codings)
 }
 
 #[cfg(test)]

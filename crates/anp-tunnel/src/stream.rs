@@ -132,7 +132,7 @@ impl RecvStream {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, StreamError>> {
         let id = self.handle.id;
         let read = self.handle.shared.with(|state| {
-            let read = state.session()?.read(now(), id)?;
+            let read = state.session()?.read(now, id)?;
             if read == Read::Pending {
                 state.wait_read(id, cx.waker());
             }

@@ -206,7 +206,7 @@ impl Tunnel {
     ) -> Result<(SendStream, RecvStream), OpenError> {
         self.shared.with(|state| {
             let session = state.session.as_mut().ok_or(OpenError::Unavailable)?;
-            let id = session.open(now(), head, body, end)?;
+            let id = session.open(now, head, body, end)?;
             Ok(stream::halves(&self.shared, state, id))
         })
     }

@@ -148,7 +148,9 @@ fn exchanges(mut pair: Pair, count: u32) -> Outcome {
             request_id: id.into(),
             ..head.clone()
         };
-        let id = pair.gateway.open(pair.now, &head, Bytes::new(), End::Yes)?;
+        let id = pair
+            .gateway
+            .open(|| pair.now, &head, Bytes::new(), End::Yes)?;
         pair.carry_to_receiver()?;
         let (at_receiver, _) = pair.receiver.accept().ok_or("no request arrived")?;
         pair.receiver
@@ -168,7 +170,7 @@ fn exchanges(mut pair: Pair, count: u32) -> Outcome {
 fn read(session: &mut Session, now: Instant, id: StreamId) -> Result<usize, Box<dyn Error>> {
     let mut len = 0;
     loop {
-        match session.read(now, id)? {
+        match session.read(|| now, id)? {
             Read::Data(data, _) => len += data.len(),
             Read::Pending | Read::End => return Ok(len),
             _ => {}
@@ -181,7 +183,7 @@ fn stream(total: usize) -> Outcome {
     let mut pair = Pair::version_2()?;
     let id = pair
         .gateway
-        .open(pair.now, &request()?, Bytes::new(), End::Yes)?;
+        .open(|| pair.now, &request()?, Bytes::new(), End::Yes)?;
     pair.carry_to_receiver()?;
     let (at_receiver, _) = pair.receiver.accept().ok_or("no request arrived")?;
     let answer = ResponseHead {

@@ -71,6 +71,18 @@ pub(crate) fn all(bytes: &[u8], class: u8) -> bool {
     common == class
 }
 
+/// [`all`] for constants.
+pub(crate) const fn all_const(bytes: &[u8], class: u8) -> bool {
+    let mut at = 0;
+    while at < bytes.len() {
+        if TABLE[bytes[at] as usize] & class == 0 {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 /// True for a token (RFC 9110 section 5.6.2), either case.
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && all(bytes, TOKEN)

@@ -70,15 +70,16 @@ fn is_name(name: &[u8]) -> bool {
 fn is_value(value: &[u8]) -> bool {
     let padded = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
     let allowed = |b: u8| (b >= 0x20) & (b != 0x7f) | (b == b'\t');
-    let good = match value.len() {
-        ..LONG => classes::all(value, classes::VALUE),
-        _ => value.iter().fold(true, |good, b| good & allowed(*b)),
-    };
-    good && !padded(value.first()) && !padded(value.last())
+    // A whole block is compared in a few steps, a rest by the table.
+    let (blocks, rest) = value.as_chunks::<BLOCK>();
+    let good = |block: &[u8; BLOCK]| block.iter().fold(true, |good, b| good & allowed(*b));
+    blocks.iter().all(good)
+        && classes::all(rest, classes::VALUE)
+        && !padded(value.first())
+        && !padded(value.last())
 }
 
-/// From this length on comparing many bytes at once is faster than a table.
-const LONG: usize = 64;
+const BLOCK: usize = 16;
 
 fn check(name: &[u8], value: &[u8]) -> Result<(), FieldsError> {
     if !is_name(name) {
@@ -195,6 +196,37 @@ fn take(block: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
 }
 
+/// A field name that was judged when it was compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldName(&'static [u8]);
+
+impl FieldName {
+    /// The name `name`.
+    ///
+    /// # Panics
+    /// No field may have it: a constant with it does not compile.
+    pub const fn new(name: &'static str) -> Self {
+        let name = name.as_bytes();
+        let is_token = !name.is_empty() && classes::all_const(name, classes::NAME);
+        assert!(is_token, "not a lower-case token");
+        let mut at = 0;
+        while at < HOP_BY_HOP.len() {
+            assert!(!is_same(name, HOP_BY_HOP[at].as_bytes()), "hop-by-hop");
+            at += 1;
+        }
+        assert!(!is_same(name, b"host"), "host has a place of its own");
+        Self(name)
+    }
+}
+
+const fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
+}
+
 /// Builds [`Fields`] one field at a time.
 #[derive(Debug)]
 pub struct FieldsBuilder {
@@ -209,6 +241,21 @@ impl FieldsBuilder {
     /// Any [`FieldsError`] but `Truncated`; the block is then as before.
     pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldsError> {
         check(name, value)?;
+        self.put(name, value)
+    }
+
+    /// Appends a field whose name needs no look any more.
+    ///
+    /// # Errors
+    /// [`FieldsError::BadValue`], [`FieldsError::TooLarge`]; the block is then as before.
+    pub fn push_named(&mut self, name: FieldName, value: &[u8]) -> Result<(), FieldsError> {
+        if !is_value(value) {
+            return Err(FieldsError::BadValue);
+        }
+        self.put(name.0, value)
+    }
+
+    fn put(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldsError> {
         let (Ok(n), Ok(v)) = (u16::try_from(name.len()), u16::try_from(value.len())) else {
             return Err(FieldsError::TooLarge);
         };
@@ -238,10 +285,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_of_a_constant_is_judged_too() {
+        const GOOD: FieldName = FieldName::new("x-good");
+        let mut builder = Fields::builder(0);
+        builder.push_named(GOOD, b"1").unwrap();
+        assert_eq!(builder.push_named(GOOD, b" 1"), Err(FieldsError::BadValue));
+        assert_eq!(
+            builder.build(),
+            Fields::from_pairs([("x-good", "1")]).unwrap()
+        );
+        for bad in ["", "X", "a b", "te", "host", "http2-settings"] {
+            assert!(std::panic::catch_unwind(|| FieldName::new(bad)).is_err());
+        }
+    }
+
+    #[test]
     fn short_and_long_values_are_judged_alike() {
         for byte in 0..=u8::MAX {
             let good = byte == b'\t' || byte == b' ' || byte > b' ' && byte != 0x7f;
-            for length in [3, LONG - 1, LONG, 3 * LONG] {
+            for length in [3, BLOCK - 1, BLOCK, BLOCK + 3, 3 * BLOCK] {
                 let mut value = vec![b'x'; length];
                 value[length / 2] = byte;
                 assert_eq!(is_value(&value), good, "{byte:#04x} of {length}");

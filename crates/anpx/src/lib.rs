@@ -47,7 +47,7 @@
 //!     client_addr: None,
 //!     protocol: None,
 //! };
-//! let request = gateway.open(now, &head, Bytes::new(), End::Yes)?;
+//! let request = gateway.open(|| now, &head, Bytes::new(), End::Yes)?;
 //! carry(&mut gateway, &mut receiver, now);
 //!
 //! let (stream, received) = receiver.accept().expect("a request");
@@ -56,8 +56,8 @@
 //! receiver.respond(stream, &response, Bytes::from_static(b"hi"), End::Yes)?;
 //! carry(&mut receiver, &mut gateway, now);
 //!
-//! assert_eq!(gateway.read(now, request)?, Read::Head(response, End::No));
-//! assert_eq!(gateway.read(now, request)?, Read::Data(Bytes::from_static(b"hi"), End::Yes));
+//! assert_eq!(gateway.read(|| now, request)?, Read::Head(response, End::No));
+//! assert_eq!(gateway.read(|| now, request)?, Read::Data(Bytes::from_static(b"hi"), End::Yes));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
@@ -75,5 +75,5 @@ pub mod v1;
 pub mod v2;
 
 pub use error::{CloseCode, OpenError, ResetCode, SessionError, StreamError};
-pub use fields::{Fields, FieldsError};
+pub use fields::{FieldName, Fields, FieldsError};
 pub use head::{RequestHead, ResponseHead};

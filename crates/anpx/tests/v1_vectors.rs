@@ -164,7 +164,7 @@ impl Reader {
         let mut opened = Vec::new();
         for id in ids {
             if role == Role::Gateway && !opened.iter().any(|(known, _)| known == id) {
-                let stream = session.open(now, &head(id), Bytes::new(), End::Yes);
+                let stream = session.open(|| now, &head(id), Bytes::new(), End::Yes);
                 opened.push((id.clone(), stream.unwrap()));
             }
         }
@@ -194,7 +194,7 @@ impl Reader {
         }
         while let Some((stream, head)) = self.session.accept() {
             let mut body = Vec::new();
-            while let Ok(Read::Data(data, _)) = self.session.read(self.now, stream) {
+            while let Ok(Read::Data(data, _)) = self.session.read(|| self.now, stream) {
                 body.extend_from_slice(&data);
             }
             self.whole
@@ -209,12 +209,12 @@ impl Reader {
     }
 
     fn response(&mut self, stream: StreamId) -> Option<Half> {
-        let Ok(Read::Head(head, mut end)) = self.session.read(self.now, stream) else {
+        let Ok(Read::Head(head, mut end)) = self.session.read(|| self.now, stream) else {
             return None;
         };
         let mut body = Vec::new();
         while !end.is_end() {
-            match self.session.read(self.now, stream) {
+            match self.session.read(|| self.now, stream) {
                 Ok(Read::Data(data, last)) => {
                     body.extend_from_slice(&data);
                     end = last;

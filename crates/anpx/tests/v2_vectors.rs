@@ -216,7 +216,7 @@ fn open(gateway: &mut Session, now: Instant, what: &str) -> StreamId {
         client_addr: None,
         protocol,
     };
-    gateway.open(now, &head, Bytes::new(), end).unwrap()
+    gateway.open(|| now, &head, Bytes::new(), end).unwrap()
 }
 
 /// A session that reads a case.

@@ -3,20 +3,24 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A deadline that moves with every request and costs no timer for it.
+/// A deadline that moves several times a request and costs next to nothing for it.
 ///
 /// The timer sleeps until the deadline it last saw and, when it fires, looks again. It is set anew
 /// only then, or when a deadline moves before it.
 #[derive(Debug)]
 pub(crate) struct Deadline {
     at: Instant,
+    /// Set and not looked at since.
+    set: Option<Duration>,
     timer: Pin<Box<Sleep>>,
+    /// Whom the timer wakes.
+    waits: Option<Waker>,
 }
 
 impl Deadline {
@@ -25,20 +29,31 @@ impl Deadline {
         let at = Instant::now() + after;
         Self {
             at,
+            set: None,
             timer: Box::pin(sleep_until(at)),
+            waits: None,
         }
     }
 
-    /// Moves the deadline to `after` from now.
+    /// Moves the deadline to `after` from when it is next polled: most are moved again before, and
+    /// none of those looks at the clock.
     pub(crate) fn set(&mut self, after: Duration) {
-        self.at = Instant::now() + after;
+        self.set = Some(after);
     }
 
     /// Ready once the deadline has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.at < self.timer.deadline() {
-            self.timer.as_mut().reset(self.at);
+        if let Some(after) = self.set.take() {
+            self.at = Instant::now() + after;
         }
+        if self.at < self.timer.deadline() {
+            self.reset();
+        }
+        let knows = |waker: &Waker| waker.will_wake(cx.waker());
+        if self.waits.as_ref().is_some_and(knows) && !self.timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        self.waits = Some(cx.waker().clone());
         loop {
             ready!(self.timer.as_mut().poll(cx));
             if self.at <= Instant::now() {
@@ -46,6 +61,12 @@ impl Deadline {
             }
             self.timer.as_mut().reset(self.at);
         }
+    }
+
+    fn reset(&mut self) {
+        self.timer.as_mut().reset(self.at);
+        // It knows nobody until it is polled.
+        self.waits = None;
     }
 }
 
@@ -68,5 +89,27 @@ mod tests {
         deadline.set(2 * SECOND);
         poll_fn(|cx| deadline.poll(cx)).await;
         assert!((7..8).contains(&begin.elapsed().as_secs()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_runs_from_when_it_is_waited_for() {
+        let begin = Instant::now();
+        let mut deadline = Deadline::new(SECOND);
+        deadline.set(3 * SECOND);
+        tokio::time::advance(2 * SECOND).await;
+        poll_fn(|cx| deadline.poll(cx)).await;
+        assert!((5..6).contains(&begin.elapsed().as_secs()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_wakes_whoever_polled_last() {
+        let mut deadline = Deadline::new(SECOND);
+        let mut nobody = Context::from_waker(Waker::noop());
+        assert!(deadline.poll(&mut nobody).is_pending());
+        poll_fn(|cx| deadline.poll(cx)).await;
+        deadline.set(2 * SECOND);
+        assert!(deadline.poll(&mut nobody).is_pending());
+        deadline.set(SECOND);
+        poll_fn(|cx| deadline.poll(cx)).await;
     }
 }

@@ -66,8 +66,6 @@ pub(crate) struct Answer {
     pub(crate) end: End,
     /// Where the rest comes from.
     pub(crate) recv: Download,
-    /// What is left of the request's body.
-    pub(crate) upload: Upload,
 }
 
 /// The endpoint of a request where none is there yet: one that a DID has by its name comes with its
@@ -105,13 +103,14 @@ async fn expected<D: Downstream>(
 }
 
 /// Sends a request to a receiver of its endpoint, and to another where the first did not take it.
+/// What `upload` has left then goes on beside the answer.
 ///
 /// # Errors
 /// The caller left, or must be told what [`ProxyError`] says.
 pub(crate) async fn forward<D: Downstream>(
     worker: &Worker,
-    mut head: RequestHead,
-    mut upload: Upload,
+    head: &mut RequestHead,
+    upload: &mut Upload,
     down: &mut D,
     exchange: &mut Exchange,
 ) -> Result<Answer, Failure> {
@@ -131,15 +130,15 @@ pub(crate) async fn forward<D: Downstream>(
     };
     exchange.endpoint = Some(endpoint.clone());
     if let Some(policy) = &endpoint.policy {
-        let governed = exchange.governed.insert(Governed::new(policy, &head));
-        governed.admit(worker, &head, down)?;
+        let governed = exchange.governed.insert(Governed::new(policy, head));
+        governed.admit(worker, head, down)?;
         let caller = match governed.callers().is_some() {
             // Boxed: it would make every request's future larger.
-            true => Box::pin(callers::admit(worker, governed, &head, &mut upload, down)).await?,
+            true => Box::pin(callers::admit(worker, governed, head, upload, down)).await?,
             false => None,
         };
         governed.count(worker)?;
-        governed.rewrite(&mut head, caller.as_ref())?;
+        governed.rewrite(head, caller.as_ref())?;
         upload.held_to(governed.pace());
     }
     if let Some(max) = endpoint.max_body
@@ -183,12 +182,9 @@ pub(crate) async fn forward<D: Downstream>(
                     }
                     None => Download::new(recv),
                 };
-                return Ok(Answer {
-                    head,
-                    end,
-                    recv,
-                    upload: request.upload,
-                });
+                // A response may take long, and nobody asks what the request said any more.
+                (request.head.headers, request.head.target) = Default::default();
+                return Ok(Answer { head, end, recv });
             }
             Err(failure) => failure,
         };
@@ -202,15 +198,15 @@ pub(crate) async fn forward<D: Downstream>(
 }
 
 /// A request while it looks for a tunnel that takes it.
-struct Outgoing {
-    head: RequestHead,
-    upload: Upload,
+struct Outgoing<'a> {
+    head: &'a mut RequestHead,
+    upload: &'a mut Upload,
     tried: [Option<TunnelId>; TRIES],
     /// A tunnel that may have processed it was lost never yet, and nothing of an answer was seen.
     may_repeat: bool,
 }
 
-impl Outgoing {
+impl Outgoing<'_> {
     /// Whether it may be sent to another tunnel after `failure`, and prepares it: where no byte of
     /// it reached the app, or once where a tunnel was lost and processing it twice does what
     /// processing it once does (RFC 9110 section 9.2.2). Upgrades are never retried (ANPX 3.7).
@@ -248,7 +244,7 @@ impl Outgoing {
 async fn open<D: Downstream>(
     worker: &Worker,
     pool: &Pool,
-    request: &mut Outgoing,
+    request: &mut Outgoing<'_>,
     down: &mut D,
 ) -> Result<(Member, RecvStream), Failure> {
     let opened = match try_open(worker, pool, request) {
@@ -278,7 +274,7 @@ async fn open<D: Downstream>(
 async fn wait_open<D: Downstream>(
     worker: &Worker,
     pool: &Pool,
-    request: &mut Outgoing,
+    request: &mut Outgoing<'_>,
     down: &mut D,
     limit: Duration,
     expected: bool,
@@ -315,13 +311,13 @@ async fn wait_open<D: Downstream>(
 fn try_open(
     worker: &Worker,
     pool: &Pool,
-    request: &mut Outgoing,
+    request: &mut Outgoing<'_>,
 ) -> Result<(Member, RecvStream), ProxyError> {
     // Between the look at a tunnel and the opening another worker may take its last place.
     for _ in 0..TRIES {
         let member = choose(worker, pool, request)?;
         let (first, end) = request.upload.first(&member.tunnel);
-        match member.tunnel.open(&request.head, first, end) {
+        match member.tunnel.open(request.head, first, end) {
             Ok((send, recv)) => {
                 if let Some(place) = request.tried.iter_mut().find(|t| t.is_none()) {
                     *place = Some(member.id);
@@ -340,7 +336,7 @@ fn try_open(
     Err(ProxyError::Full)
 }
 
-fn choose(worker: &Worker, pool: &Pool, request: &Outgoing) -> Result<Member, ProxyError> {
+fn choose(worker: &Worker, pool: &Pool, request: &Outgoing<'_>) -> Result<Member, ProxyError> {
     let mut chosen = Err(ProxyError::NoTunnel);
     let turn = worker.turn();
     worker
@@ -362,7 +358,7 @@ fn choose(worker: &Worker, pool: &Pool, request: &Outgoing) -> Result<Member, Pr
 /// Pumps the body until the final head is there.
 async fn answer<D: Downstream>(
     down: &mut D,
-    request: &mut Outgoing,
+    request: &mut Outgoing<'_>,
     recv: &mut RecvStream,
 ) -> Result<(ResponseHead, End), Failure> {
     let Outgoing {

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use anp_http1::fields::{lower_case, tokens};
-use anpx::{FieldsError, RequestHead, fields, limits::MAX_TARGET};
+use anp_http1::fields::{Named, lower_case};
+use anpx::{FieldName, FieldsError, RequestHead, fields, limits::MAX_TARGET};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -183,7 +183,7 @@ fn headers<'a>(
     authority: &str,
     id: &str,
 ) -> Result<anpx::Fields, ProxyError> {
-    let named = Named::new(from.clone());
+    let named = Named::of(from.clone());
     let mut to = anpx::Fields::builder(512);
     let mut has_length = false;
     for (name, value) in from {
@@ -204,16 +204,20 @@ fn headers<'a>(
     forwarded.push_str(before);
     forwarded.push_str(host);
     forwarded.push_str(behind);
+    const FOR: FieldName = FieldName::new("x-forwarded-for");
+    const PROTO: FieldName = FieldName::new("x-forwarded-proto");
+    const HOST: FieldName = FieldName::new("x-forwarded-host");
+    const FORWARDED: FieldName = FieldName::new("forwarded");
+    const ID: FieldName = FieldName::new("x-request-id");
     let ours = [
-        ("x-forwarded-for", source.chain.as_str()),
-        ("x-forwarded-proto", source.scheme),
-        ("x-forwarded-host", host),
-        ("forwarded", &forwarded),
-        ("x-request-id", id),
+        (FOR, source.chain.as_str()),
+        (PROTO, source.scheme),
+        (HOST, host),
+        (FORWARDED, &forwarded),
+        (ID, id),
     ];
     for (name, value) in ours {
-        to.push(name.as_bytes(), value.as_bytes())
-            .map_err(refused)?;
+        to.push_named(name, value.as_bytes()).map_err(refused)?;
     }
     Ok(to.build())
 }
@@ -261,28 +265,6 @@ fn is_ours(name: &[u8]) -> bool {
         Some(b'f') => name == b"forwarded",
         Some(b'a') => is(b"anp-caller-did"),
         _ => false,
-    }
-}
-
-/// The names that `Connection` holds (RFC 9110 section 7.6.1).
-struct Named<'a>(Vec<&'a [u8]>);
-
-impl<'a> Named<'a> {
-    fn new(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
-        let mut names = Vec::new();
-        for (_, value) in fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"connection")) {
-            for name in tokens(value) {
-                let usual = [&b"keep-alive"[..], b"close", b"upgrade", b""];
-                if !usual.iter().any(|u| name.eq_ignore_ascii_case(u)) {
-                    names.push(name);
-                }
-            }
-        }
-        Self(names)
-    }
-
-    fn holds(&self, name: &[u8]) -> bool {
-        self.0.iter().any(|n| n.eq_ignore_ascii_case(name))
     }
 }
 

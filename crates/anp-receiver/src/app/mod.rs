@@ -13,7 +13,6 @@ use std::{fmt, rc::Rc, sync::Arc};
 
 use anp_tunnel::{Incoming, SendStream};
 use anpx::RequestHead;
-use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 pub(crate) use error::AppError;
@@ -21,10 +20,12 @@ pub(crate) use interim::Interim;
 pub(crate) use pool::{Apps, PoolConfig};
 pub(crate) use socket::Socket;
 
+use crate::dispatch::Tasks;
+
 /// The app as one worker calls it.
 pub(crate) enum App {
-    /// At one or several URLs; the second is told of those that cannot be reached.
-    Http(Rc<Apps>, Rc<Notify>),
+    /// At one or several URLs.
+    Http(Rc<Tasks>),
     /// A service in this process.
     Service(Rc<dyn service::Serve>),
     /// Whoever takes the streams.

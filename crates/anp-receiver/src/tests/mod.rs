@@ -26,7 +26,7 @@ use tokio::{
 use crate::{
     app::{App as Called, Apps, PoolConfig},
     coding::Codings,
-    dispatch::dispatch,
+    dispatch::{Tasks, dispatch},
 };
 
 /// Runs a test on a runtime such as a worker has.
@@ -131,8 +131,8 @@ impl Gateway {
             max_idle: 64,
             idle_timeout: Duration::from_secs(60),
         };
-        let apps = Rc::new(Apps::new(&urls, config).coded(codings));
-        Self::calling(Called::Http(apps, Rc::default()), version).await
+        let apps = Apps::new(&urls, config).coded(codings);
+        Self::calling(Called::Http(Rc::new(Tasks::new(apps, Rc::default()))), version).await
     }
 
     /// A tunnel to a receiver that calls `app`.

@@ -212,18 +212,19 @@ impl Session {
     }
 
     /// Gateway: sends a request head with the first bytes of its body. `body` may hold at most
-    /// [`Session::first_capacity`] bytes. With `end` the request is whole.
+    /// [`Session::first_capacity`] bytes. With `end` the request is whole. Only version 1 looks at the
+    /// `clock`.
     ///
     /// # Errors
     /// [`OpenError`]; nothing was sent.
     pub fn open(
         &mut self,
-        now: Instant,
+        clock: impl FnOnce() -> Instant,
         head: &RequestHead,
         body: Bytes,
         end: End,
     ) -> Result<StreamId, OpenError> {
-        delegate!(self, s => s.open(now, head, body, end))
+        delegate!(self, s => s.open(clock, head, body, end))
     }
 
     /// Body bytes that may go inside a head, for [`Session::open`] and [`Session::respond`]'s first call.
@@ -236,12 +237,17 @@ impl Session {
         delegate!(self, s => s.accept())
     }
 
-    /// The next part of the incoming half. Taking body bytes is what grants the peer credit.
+    /// The next part of the incoming half. Taking body bytes is what grants the peer credit; the
+    /// `clock` is looked at only then, since it costs as much as all else.
     ///
     /// # Errors
     /// The half broke off; what was read of it is not a whole message.
-    pub fn read(&mut self, now: Instant, id: StreamId) -> Result<Read, StreamError> {
-        delegate!(self, s => s.read(now, id))
+    pub fn read(
+        &mut self,
+        clock: impl FnOnce() -> Instant,
+        id: StreamId,
+    ) -> Result<Read, StreamError> {
+        delegate!(self, s => s.read(clock, id))
     }
 
     /// Receiver: sends an informational head (100, 102 to 199).

@@ -144,7 +144,7 @@ impl Actor {
                 return;
             }
             pieces -= 1;
-            match stage.session.read(stage.now, self.id) {
+            match stage.session.read(|| stage.now, self.id) {
                 Ok(Read::Pending) => return self.after_read(stage),
                 Ok(part) => self.take(stage, part),
                 Err(error) => return self.finish(stage, Outcome::Failed(error)),

@@ -339,7 +339,7 @@ impl World {
         if let Some(index) = self.waiting.front() {
             let head = self.request_head(*index);
             let session = &mut self.sides[0].session;
-            let open = session.open(self.now, &head, Bytes::new(), false.into());
+            let open = session.open(|| self.now, &head, Bytes::new(), false.into());
             assert_eq!(open, Err(OpenError::Unavailable));
         }
     }
@@ -375,7 +375,7 @@ impl World {
         let bytes = body::slice(Role::Gateway, index, 0, first);
         let id = here
             .session
-            .open(self.now, &head, bytes, end.into())
+            .open(|| self.now, &head, bytes, end.into())
             .unwrap();
         self.monitor.opened(id);
         self.ids.insert(index, id);

@@ -223,7 +223,7 @@ fn a_message_beyond_its_limit_is_broken_and_the_session_reads_on() {
     let head = request("GET", other);
     let small = one
         .session
-        .open(one.now, &head, Bytes::new(), End::Yes)
+        .open(|| one.now, &head, Bytes::new(), End::Yes)
         .unwrap();
     one.sent();
     one.take(frame(Kind::Response, other, Some(OK), None, &[2; 500]));

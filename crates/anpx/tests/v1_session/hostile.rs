@@ -87,7 +87,7 @@ proptest! {
         let mut streams = Vec::new();
         for n in 0..4 {
             let head = request("GET", &id(n));
-            streams.push(one.session.open(one.now, &head, Bytes::new(), End::Yes).unwrap());
+            streams.push(one.session.open(|| one.now, &head, Bytes::new(), End::Yes).unwrap());
             one.sent();
         }
         for hostile in &frames {

@@ -115,14 +115,14 @@ impl One {
         let head = request(method, ID);
         let id = self
             .session
-            .open(self.now, &head, Bytes::new(), End::Yes)
+            .open(|| self.now, &head, Bytes::new(), End::Yes)
             .unwrap();
         assert!(self.sent().is_some());
         id
     }
 
     pub(crate) fn read(&mut self, id: StreamId) -> Result<Read, StreamError> {
-        self.session.read(self.now, id)
+        self.session.read(|| self.now, id)
     }
 }
 

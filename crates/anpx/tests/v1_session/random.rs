@@ -150,7 +150,7 @@ impl World {
         let first = uploading.left.split_to(self.random.below(most + 1));
         uploading.ended = uploading.left.is_empty();
         let end = End::from(uploading.ended);
-        let id = self.gateway.open(self.now, &head, first, end).unwrap();
+        let id = self.gateway.open(|| self.now, &head, first, end).unwrap();
         self.by_caller.insert(id, n);
         self.exchanges.push(Exchange {
             request: body,
@@ -218,7 +218,7 @@ impl World {
             return;
         };
         loop {
-            match self.receiver.read(self.now, id) {
+            match self.receiver.read(|| self.now, id) {
                 Ok(Read::Data(data, _)) => exchange.upload.extend_from_slice(&data),
                 Ok(Read::End) => {}
                 Ok(Read::Pending) => break assert!(exchange.upload == exchange.request),
@@ -257,7 +257,7 @@ impl World {
             return;
         };
         let over = loop {
-            match self.gateway.read(self.now, id) {
+            match self.gateway.read(|| self.now, id) {
                 Ok(Read::Head(head, end)) => {
                     exchange.got.0 = Some(head.status);
                     if end.is_end() {
@@ -409,7 +409,7 @@ fn interleaved_chunks_of_equal_ids_on_two_tunnels_never_mix() {
                 let head = request("GET", id);
                 let opened = tunnel
                     .session
-                    .open(tunnel.now, &head, Bytes::new(), End::Yes);
+                    .open(|| tunnel.now, &head, Bytes::new(), End::Yes);
                 tunnel.sent();
                 streams.push((t, s, opened.unwrap(), 0));
             }

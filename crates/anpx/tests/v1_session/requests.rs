@@ -17,7 +17,7 @@ fn a_request_whose_end_is_known_is_one_frame() {
     assert_eq!(one.events(), [Event::Established]);
     let head = request("POST", ID);
     let body = Bytes::from_static(b"hello");
-    let id = one.session.open(one.now, &head, body, End::Yes).unwrap();
+    let id = one.session.open(|| one.now, &head, body, End::Yes).unwrap();
     assert!(!one.session.is_committed(id));
     let sent = one.sent().unwrap();
     assert!(!sent.chunked && sent.chunk_idx.is_none() && !sent.final_chunk);
@@ -36,7 +36,7 @@ fn an_end_learned_before_the_first_frame_is_taken_makes_one_frame() {
     let head = request("POST", ID);
     let id = one
         .session
-        .open(one.now, &head, Bytes::new(), End::No)
+        .open(|| one.now, &head, Bytes::new(), End::No)
         .unwrap();
     assert!(one.sent().is_none());
     let s = &mut one.session;
@@ -54,7 +54,7 @@ fn a_streamed_request_has_no_total_and_no_length() {
     let head = request("POST", ID);
     let id = one
         .session
-        .open(one.now, &head, Bytes::from_static(b"a"), End::No)
+        .open(|| one.now, &head, Bytes::from_static(b"a"), End::No)
         .unwrap();
     let first = one.sent().unwrap();
     assert!(first.chunked && !first.final_chunk);
@@ -81,7 +81,7 @@ fn a_known_body_beyond_the_chunk_size_is_split_with_a_total() {
     let mut one = One::gateway();
     let head = request("POST", ID);
     let body = Bytes::from(vec![7; one.session.first_capacity()]);
-    one.session.open(one.now, &head, body, End::Yes).unwrap();
+    one.session.open(|| one.now, &head, body, End::Yes).unwrap();
     let (a, b) = (one.sent().unwrap(), one.sent().unwrap());
     assert_eq!(
         (a.chunk_idx, a.chunk_tot, a.final_chunk),
@@ -101,7 +101,7 @@ fn a_request_used_before_gets_another_id() {
     one.open("GET");
     let head = request("GET", ID);
     one.session
-        .open(one.now, &head, Bytes::new(), End::Yes)
+        .open(|| one.now, &head, Bytes::new(), End::Yes)
         .unwrap();
     let sent = one.sent().unwrap().request_id.unwrap();
     assert_ne!(sent, ID);
@@ -114,7 +114,7 @@ fn a_withdrawn_request_writes_nothing() {
     let head = request("GET", ID);
     let id = one
         .session
-        .open(one.now, &head, Bytes::new(), End::Yes)
+        .open(|| one.now, &head, Bytes::new(), End::Yes)
         .unwrap();
     one.session.reset(id, ResetCode::CANCELLED);
     assert!(one.sent().is_none());
@@ -158,7 +158,7 @@ fn cancelling_a_half_sent_request_cannot_run_it() {
     let head = request("POST", ID);
     let id = one
         .session
-        .open(one.now, &head, Bytes::from_static(b"a"), End::No)
+        .open(|| one.now, &head, Bytes::from_static(b"a"), End::No)
         .unwrap();
     assert_eq!(one.sent().unwrap().chunk_idx, Some(0));
     one.session
@@ -195,7 +195,7 @@ fn an_upgrade_needs_version_2() {
     let mut one = One::gateway();
     let mut head = request("GET", ID);
     head.protocol = Some(Bytes::from_static(b"websocket"));
-    let opened = one.session.open(one.now, &head, Bytes::new(), End::No);
+    let opened = one.session.open(|| one.now, &head, Bytes::new(), End::No);
     assert_eq!(opened, Err(OpenError::Unsupported));
 }
 
@@ -204,7 +204,7 @@ fn places_are_counted_and_a_drain_opens_nothing_more() {
     let mut one = One::new(Role::Gateway, |c| c.max_streams = 1);
     let id = one.open("GET");
     let head = request("GET", "00000000-0000-4000-8000-000000000001");
-    let open = |one: &mut One| one.session.open(one.now, &head, Bytes::new(), End::Yes);
+    let open = |one: &mut One| one.session.open(|| one.now, &head, Bytes::new(), End::Yes);
     assert_eq!(open(&mut one), Err(OpenError::Unavailable));
     one.session.drain();
     assert!(!one.session.is_drained());
@@ -223,7 +223,7 @@ fn the_end_of_the_session_breaks_what_is_not_whole() {
     let head = request("GET", "00000000-0000-4000-8000-000000000001");
     let unsent = one
         .session
-        .open(one.now, &head, Bytes::new(), End::Yes)
+        .open(|| one.now, &head, Bytes::new(), End::Yes)
         .unwrap();
     one.session.end();
     assert_eq!(whole(&mut one, done).2, b"whole");
@@ -249,7 +249,7 @@ fn frames_take_turns_and_control_goes_first() {
     for id in ids {
         let body = Bytes::from(vec![0; 64 << 10]);
         one.session
-            .open(one.now, &request("POST", id), body, End::Yes)
+            .open(|| one.now, &request("POST", id), body, End::Yes)
             .unwrap();
     }
     one.session

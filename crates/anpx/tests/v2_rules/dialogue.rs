@@ -101,7 +101,7 @@ impl Dialogue {
 
     pub(crate) fn opens(&mut self, head: &RequestHead, body: &'static [u8], end: End) -> StreamId {
         let body = Bytes::from_static(body);
-        self.session.open(self.now, head, body, end).unwrap()
+        self.session.open(|| self.now, head, body, end).unwrap()
     }
 
     /// A receiver's app takes the next request.
@@ -110,7 +110,7 @@ impl Dialogue {
     }
 
     pub(crate) fn reads(&mut self, id: StreamId) -> Result<Read, StreamError> {
-        self.session.read(self.now, id)
+        self.session.read(|| self.now, id)
     }
 
     pub(crate) fn responds(&mut self, id: StreamId, status: u16, end: End) {

@@ -32,7 +32,7 @@ fn cannot_open(gateway: &mut Dialogue) {
     let now = gateway.now;
     let open = gateway
         .session
-        .open(now, &head("GET"), Bytes::new(), End::Yes);
+        .open(|| now, &head("GET"), Bytes::new(), End::Yes);
     assert_eq!(
         (open, gateway.session.capacity()),
         (Err(OpenError::Unavailable), 0)

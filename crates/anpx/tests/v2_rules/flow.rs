@@ -86,7 +86,7 @@ fn bytes_inside_heads_count() {
     let now = gateway.now;
     gateway
         .session
-        .open(now, &head("POST"), first, End::No)
+        .open(|| now, &head("POST"), first, End::No)
         .unwrap();
     gateway.says();
     assert_eq!(gateway.session.send_capacity(ONE), Ok(0));

@@ -82,7 +82,7 @@ impl Pair {
         };
         pair.transfer();
         let body = Bytes::from_static(b"request");
-        let id = pair.gateway.open(pair.now, &head("POST"), body, End::No);
+        let id = pair.gateway.open(|| pair.now, &head("POST"), body, End::No);
         assert_eq!(id, Ok(ONE));
         pair
     }
@@ -153,7 +153,7 @@ impl Pair {
 
 fn read_all(session: &mut Session, now: Instant, told: &mut Told) {
     loop {
-        let read = session.read(now, ONE);
+        let read = session.read(|| now, ONE);
         if read == Ok(Read::Pending) {
             return;
         }

@@ -53,7 +53,7 @@ fn no_stream_before_the_peers_settings() {
         let now = gateway.now;
         gateway
             .session
-            .open(now, &head("GET"), Bytes::new(), End::Yes)
+            .open(|| now, &head("GET"), Bytes::new(), End::Yes)
     };
     assert_eq!(open(&mut gateway), Err(OpenError::Unavailable));
     gateway.hears(encode::settings(&Settings::default()));

@@ -33,7 +33,7 @@ fn receiver_after_upgrade(head: &RequestHead) -> Dialogue {
 fn an_upgrade_has_neither_body_nor_end() {
     let mut gateway = Dialogue::gateway();
     let now = gateway.now;
-    let mut open = |body, end| gateway.session.open(now, &upgrade(), body, end);
+    let mut open = |body, end| gateway.session.open(|| now, &upgrade(), body, end);
     assert_eq!(open(Bytes::new(), End::Yes), Err(OpenError::Invalid));
     assert_eq!(
         open(Bytes::from_static(b"x"), End::No),
@@ -43,7 +43,7 @@ fn an_upgrade_has_neither_body_nor_end() {
         method: "POST".into(),
         ..upgrade()
     };
-    let open = gateway.session.open(now, &post, Bytes::new(), End::No);
+    let open = gateway.session.open(|| now, &post, Bytes::new(), End::No);
     assert_eq!(open, Err(OpenError::Invalid));
 }
 

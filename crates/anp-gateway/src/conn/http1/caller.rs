@@ -192,7 +192,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Downstream for Http1<IO> {
 
     fn inform(&mut self, head: &ResponseHead) {
         if !self.is_old {
-            put_informational(self.conn.head(), head.status, head.headers.iter());
+            put_informational(self.conn.head(), head);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The head of a response as it goes to an HTTP/1 caller (RFC 9112 section 4).
 
-use anp_http1::fields::put;
+use anp_http1::fields::{put, put_all};
+use anpx::{Fields, ResponseHead};
 use bytes::BytesMut;
 use http::StatusCode;
 
@@ -41,32 +42,74 @@ pub(crate) enum Persistence<'a> {
     Upgrade(&'a [u8]),
 }
 
-/// Appends the head of a final response, or of 101.
-pub(crate) fn put_head<'a>(
+/// Appends the head of a final response, or of 101, with the fields of an app.
+pub(crate) fn put_head(
     out: &mut BytesMut,
     status: u16,
-    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    fields: &Fields,
     follows: Follows,
     framing: Framing,
     persistence: Persistence<'_>,
 ) {
     put_status(out, status);
-    let (mut has_length, mut has_date) = (false, false);
-    for (name, value) in fields {
-        match name {
-            // RFC 9110 section 8.6: a 204 has none, whatever the app says.
-            b"content-length" if status == 204 || follows == Follows::Raw => continue,
-            b"content-length" => has_length = true,
-            b"date" => has_date = true,
-            _ => {}
+    let mut seen = Seen::default();
+    for (name, _) in fields {
+        seen.note(name);
+    }
+    // RFC 9110 section 8.6: a 204 has no length, whatever the app says.
+    if seen.length && (status == 204 || follows == Follows::Raw) {
+        for (name, value) in fields.iter().filter(|(n, _)| *n != b"content-length") {
+            put(out, name, value);
         }
+    } else {
+        put_all(out, fields);
+    }
+    put_rest(out, &seen, follows, framing, persistence);
+}
+
+/// Appends the head of a response of the gateway's own.
+pub(crate) fn put_own_head<'a>(
+    out: &mut BytesMut,
+    status: u16,
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    follows: Follows,
+    persistence: Persistence<'_>,
+) {
+    put_status(out, status);
+    let mut seen = Seen::default();
+    for (name, value) in fields {
+        seen.note(name);
         put(out, name, value);
     }
-    if !has_date {
+    put_rest(out, &seen, follows, Framing::Length, persistence);
+}
+
+/// What of that which every head needs is there.
+#[derive(Default)]
+struct Seen {
+    length: bool,
+    date: bool,
+}
+
+impl Seen {
+    fn note(&mut self, name: &[u8]) {
+        self.length |= name == b"content-length";
+        self.date |= name == b"date";
+    }
+}
+
+fn put_rest(
+    out: &mut BytesMut,
+    seen: &Seen,
+    follows: Follows,
+    framing: Framing,
+    persistence: Persistence<'_>,
+) {
+    if !seen.date {
         date::with(|date| put(out, b"date", date.as_bytes()));
     }
     if let Follows::Sized(length) = follows
-        && !has_length
+        && !seen.length
     {
         put(out, b"content-length", length.to_string().as_bytes());
     }
@@ -86,15 +129,9 @@ pub(crate) fn put_head<'a>(
 }
 
 /// Appends an informational head (RFC 9110 section 15.2).
-pub(crate) fn put_informational<'a>(
-    out: &mut BytesMut,
-    status: u16,
-    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-) {
-    put_status(out, status);
-    for (name, value) in fields {
-        put(out, name, value);
-    }
+pub(crate) fn put_informational(out: &mut BytesMut, head: &ResponseHead) {
+    put_status(out, head.status);
+    put_all(out, &head.headers);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -134,10 +171,9 @@ mod tests {
         persistence: Persistence<'_>,
     ) -> String {
         let mut out = BytesMut::new();
-        let fields = [&[("date", "today")], fields].concat();
-        let fields = fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
+        let fields = Fields::from_pairs([&[("date", "today")], fields].concat()).unwrap();
         let framing = Framing::of(follows, is_old);
-        put_head(&mut out, status, fields, follows, framing, persistence);
+        put_head(&mut out, status, &fields, follows, framing, persistence);
         let text = String::from_utf8(out.to_vec()).unwrap();
         let text = text.strip_prefix("HTTP/1.1 ").unwrap();
         let text = text.strip_suffix("\r\n\r\n").unwrap();
@@ -213,11 +249,10 @@ mod tests {
     #[test]
     fn a_date_is_added_where_there_is_none() {
         let mut out = BytesMut::new();
-        let none = std::iter::empty();
         put_head(
             &mut out,
             204,
-            none,
+            &Fields::default(),
             Follows::Nothing,
             Framing::Length,
             Persistence::Keep,
@@ -230,8 +265,11 @@ mod tests {
     #[test]
     fn informational_heads_have_no_date() {
         let mut out = BytesMut::new();
-        let link = [(&b"link"[..], &b"</a>"[..])];
-        put_informational(&mut out, 103, link.into_iter());
+        let head = ResponseHead {
+            status: 103,
+            headers: Fields::from_pairs([("link", "</a>")]).unwrap(),
+        };
+        put_informational(&mut out, &head);
         assert_eq!(&out[..], b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n");
     }
 }

@@ -17,7 +17,7 @@ use super::{
     caller::Http1,
     head::{self, Head, Scan},
     pump::Over,
-    response::{Framing, Persistence, put_head},
+    response::{Framing, Persistence, put_head, put_own_head},
 };
 use crate::{
     alive::Life,
@@ -144,13 +144,9 @@ impl<F: Future<Output = ()>> Stopping<'_, F> {
 }
 
 /// What a head turned out to be.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly always the large one, which a box would only make dearer"
-)]
 enum Taken {
-    /// A request for an app.
-    Request(Received),
+    /// A request for an app. Boxed: it goes from hand to hand, and each would move all of it.
+    Request(Box<Received>),
     /// A receiver's handshake, and whether the connection stays after a refusal.
     Handshake(Box<Result<Hello, tunnels::Refusal>>, bool),
     /// Answered by the gateway itself; whether it is HEAD, and whether the connection stays.
@@ -227,7 +223,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
                     let hello = Hello::read(head, &settings.config);
                     Taken::Handshake(Box::new(hello), head.keep_alive)
                 }
-                false => Taken::Request(receive(caller, head)),
+                false => Taken::Request(Box::new(receive(caller, head))),
             }
         });
         drop(settings);
@@ -264,89 +260,70 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         End::Linger
     }
 
-    async fn answer(&mut self, caller: &Arc<Caller>, received: Received) -> End {
+    async fn answer(&mut self, caller: &Arc<Caller>, mut received: Box<Received>) -> End {
+        let worker = &caller.worker;
+        self.limits = self.usual;
+        self.wait_for(self.limits.response);
         let Received {
-            mut exchange,
+            exchange,
             head,
             is_head,
             keep_alive,
             expects,
-        } = received;
-        let worker = &caller.worker;
-        self.limits = self.usual;
-        self.wait_for(self.limits.response);
+        } = &mut *received;
+        let (is_head, expects) = (*is_head, *expects);
         let protocol = head.as_ref().ok().and_then(|h| h.protocol.clone());
-        let upload = match &protocol {
+        let mut upload = match &protocol {
             Some(_) => Upload::new(false, true),
             None => Upload::new(self.body.is_done(), expects),
         };
         let answered = match head {
-            Ok(head) => forward(worker, head, upload, self, &mut exchange).await,
-            Err(error) => Err(error.into()),
+            Ok(head) => forward(worker, head, &mut upload, self, exchange).await,
+            Err(error) => Err((*error).into()),
         };
         self.beginning = None;
         let judged = answered.and_then(|answer| {
             let follows = judge(&answer.head, answer.end, is_head, protocol.is_some())?;
             Ok((answer, follows))
         });
-        let close = !keep_alive || worker.shared.stop.is(Step::Draining);
-        let (mut answer, follows) = match judged {
+        let mut close = !*keep_alive || worker.shared.stop.is(Step::Draining);
+        let (answer, follows) = match judged {
             Ok(judged) => judged,
             Err(Failure::Gone) => return End::Quiet,
             Err(failure) => {
                 let close = close || expects || !self.discard_body();
-                self.put_answer(&mut exchange, failure, is_head, self.persistence(close));
+                self.put_answer(exchange, failure, is_head, self.persistence(close));
                 return self.flushed(close).await;
             }
         };
         if follows == Follows::Raw {
             let protocol = protocol.unwrap_or_default();
-            return self.switch(answer, &protocol, exchange).await;
+            return self.switch(answer, &protocol, upload, exchange).await;
         }
-        let mut close = close;
         if protocol.is_some() {
-            answer.upload.end();
+            upload.end();
             // What came behind the head of a refused upgrade was not meant for HTTP.
             close |= !self.conn.read.is_empty();
         }
         // A body nobody asked for stays with the caller, and so does what follows it.
-        close |= answer.upload.is_held();
+        close |= upload.is_held();
         let framing = Framing::of(follows, self.is_old);
         close |= framing == Framing::Close;
         let persistence = self.persistence(close);
         let status = answer.head.status;
-        let fields = answer.head.headers.iter();
         put_head(
             self.conn.head(),
             status,
-            fields,
+            &answer.head.headers,
             follows,
             framing,
             persistence,
         );
         exchange.answered(status, None);
         self.wait_for(self.limits.idle);
-        self.finish(answer, follows, framing, close, exchange).await
-    }
-
-    /// Sends what follows a head, and what is left of the request.
-    async fn finish(
-        &mut self,
-        answer: Answer,
-        follows: Follows,
-        framing: Framing,
-        close: bool,
-        mut exchange: Exchange,
-    ) -> End {
-        let Answer {
-            end,
-            recv,
-            mut upload,
-            ..
-        } = answer;
-        let ended = end.is_end() || follows == Follows::Nothing;
-        let recv = (!ended).then_some(recv);
-        match self.pump(recv, &mut upload, framing, &mut exchange).await {
+        let ended = answer.end.is_end() || follows == Follows::Nothing;
+        let recv = (!ended).then_some(answer.recv);
+        match self.pump(recv, &mut upload, framing, exchange).await {
             Over::Complete => exchange.ended(Outcome::Complete),
             Over::Gone => return End::Quiet,
             Over::Broken => {
@@ -359,7 +336,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
                 };
             }
         }
-        drop(exchange);
+        // Written down now: a rest of the upload is nothing that its response waits for.
+        drop(received);
         if !self.finish_upload(&mut upload).await {
             return End::Linger;
         }
@@ -371,17 +349,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
     }
 
     /// Turns the connection into a stream of bytes both ways (ANPX 3.7).
-    async fn switch(&mut self, answer: Answer, protocol: &[u8], mut exchange: Exchange) -> End {
-        let Answer {
-            head,
-            recv,
-            mut upload,
-            ..
-        } = answer;
+    async fn switch(
+        &mut self,
+        answer: Answer,
+        protocol: &[u8],
+        mut upload: Upload,
+        exchange: &mut Exchange,
+    ) -> End {
+        let Answer { head, recv, .. } = answer;
         put_head(
             self.conn.head(),
             head.status,
-            head.headers.iter(),
+            &head.headers,
             Follows::Raw,
             Framing::Length,
             Persistence::Upgrade(protocol),
@@ -390,7 +369,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         self.body = Decoder::until_close();
         upload.release();
         self.wait_for(self.limits.idle);
-        match self.pump_raw(recv, &mut upload, &mut exchange).await {
+        match self.pump_raw(recv, &mut upload, exchange).await {
             Over::Complete => {
                 exchange.ended(Outcome::Complete);
                 End::Quiet
@@ -471,14 +450,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         let fields = response.headers().iter();
         let fields = fields.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
         let status = response.status().as_u16();
-        put_head(
-            self.conn.head(),
-            status,
-            fields,
-            follows,
-            Framing::Length,
-            persistence,
-        );
+        put_own_head(self.conn.head(), status, fields, follows, persistence);
     }
 }
 

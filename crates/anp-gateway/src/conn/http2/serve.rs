@@ -189,13 +189,13 @@ async fn one(
         let head = request::head(&caller.origin, &parts, connect.as_ref(), exchange.id())?;
         Ok((head, connect.map(|(connect, _)| connect)))
     });
+    let mut upload = Upload::new(whole, expects_continue(&parts));
     let answered = match mapped {
-        Ok((head, connect)) => {
-            let upload = match connect {
-                Some(_) => Upload::new(false, true),
-                None => Upload::new(whole, expects_continue(&parts)),
-            };
-            forward(worker, head, upload, &mut down, &mut exchange)
+        Ok((mut head, connect)) => {
+            if connect.is_some() {
+                upload = Upload::new(false, true);
+            }
+            forward(worker, &mut head, &mut upload, &mut down, &mut exchange)
                 .await
                 .and_then(|answer| {
                     let upgrade = connect.is_some();
@@ -213,7 +213,6 @@ async fn one(
         Err(failure) => return refuse(down, exchange, failure, is_head).await,
     };
     exchange.answered(answer.head.status, None);
-    let mut upload = answer.upload;
     if follows == Follows::Raw {
         upload.release();
     } else if upgrade {

@@ -1,7 +1,7 @@
 //! Writes a request's head (RFC 9112 section 3).
 
 use anp_http1::fields;
-use anpx::RequestHead;
+use anpx::{Fields, RequestHead};
 use bytes::{BufMut, BytesMut};
 
 use crate::app::AppError;
@@ -44,20 +44,7 @@ pub(crate) fn encode_head(
     out.put_slice(b" HTTP/1.1\r\nHost: ");
     out.put_slice(&head.authority);
     out.put_slice(b"\r\n");
-    let mut length = None;
-    for (name, value) in &head.headers {
-        if name == b"content-length" {
-            let value =
-                fields::parse_length(value).ok_or(AppError::BadRequest("bad content-length"))?;
-            match length {
-                None => length = Some(value),
-                // The same length twice says nothing new (RFC 9110 section 8.6).
-                Some(same) if same == value => continue,
-                Some(_) => return Err(AppError::BadRequest("two content-lengths")),
-            }
-        }
-        fields::put(out, name, value);
-    }
+    let length = put_fields(out, &head.headers)?;
     if let Some(protocol) = &head.protocol {
         put_upgrade(out, protocol)?;
         if length.is_some_and(|length| length > 0) {
@@ -77,6 +64,38 @@ pub(crate) fn encode_head(
     };
     out.put_slice(b"\r\n");
     Ok(framing)
+}
+
+/// Appends the fields. Gives the length of the body, where they name one.
+fn put_fields(out: &mut BytesMut, headers: &Fields) -> Result<Option<u64>, AppError> {
+    let is_length = |name: &[u8]| name == b"content-length";
+    let mut lengths = headers.iter().filter(|(name, _)| is_length(name));
+    let Some((_, value)) = lengths.next() else {
+        fields::put_all(out, headers);
+        return Ok(None);
+    };
+    let parse =
+        |value| fields::parse_length(value).ok_or(AppError::BadRequest("bad content-length"));
+    let length = parse(value)?;
+    let mut once = true;
+    for (_, other) in lengths {
+        once = false;
+        if parse(other)? != length {
+            return Err(AppError::BadRequest("two content-lengths"));
+        }
+    }
+    if once {
+        fields::put_all(out, headers);
+        return Ok(Some(length));
+    }
+    // The same length twice says nothing new (RFC 9110 section 8.6).
+    let mut seen = false;
+    for (name, value) in headers {
+        if !is_length(name) || !std::mem::replace(&mut seen, true) {
+            fields::put(out, name, value);
+        }
+    }
+    Ok(Some(length))
 }
 
 /// Asks for `protocol` (RFC 9110 section 7.8). HTTP/2 is no upgrade that a tunnel carries: its
@@ -102,7 +121,6 @@ fn is_token_byte(b: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anpx::Fields;
     use bytes::Bytes;
 
     fn head(method: &'static str, target: &'static str, fields: &[(&str, &str)]) -> RequestHead {

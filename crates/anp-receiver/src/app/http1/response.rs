@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use anp_http1::{
     Decoder,
-    fields::{lower_case, parse_length, tokens},
+    fields::{Named, lower_case, parse_length, tokens},
 };
 use anpx::{
     Fields, ResponseHead,
@@ -150,23 +150,14 @@ fn collect(
     len: usize,
     keep_length: bool,
 ) -> Result<Fields, AppError> {
-    let named = |name: &[u8]| {
-        fields
-            .iter()
-            .filter(|f| f.name.eq_ignore_ascii_case("connection"))
-            .flat_map(|f| tokens(f.value))
-            .any(|token| token.eq_ignore_ascii_case(name))
-    };
-    let any_named = fields
-        .iter()
-        .any(|f| f.name.eq_ignore_ascii_case("connection"));
+    let named = Named::of(fields.iter().map(|f| (f.name.as_bytes(), f.value)));
     let mut builder = Fields::builder(len);
     let mut length_seen = false;
     for field in fields {
         let mut lower = [0; 64];
         let name = lower_case(field.name.as_bytes(), &mut lower);
         let name = name.as_ref();
-        if is_forbidden(name) || (any_named && name != b"content-length" && named(name)) {
+        if is_forbidden(name) || (name != b"content-length" && named.holds(name)) {
             continue;
         }
         if name == b"content-length" && (!keep_length || std::mem::replace(&mut length_seen, true))

@@ -27,12 +27,12 @@ impl Session {
     /// method or authority that is none, else `Unavailable`.
     pub fn open(
         &mut self,
-        now: std::time::Instant,
+        clock: impl FnOnce() -> std::time::Instant,
         head: &RequestHead,
         body: Bytes,
         end: End,
     ) -> Result<StreamId, OpenError> {
-        self.clock = now;
+        self.clock = clock();
         if head.protocol.is_some() {
             return Err(OpenError::Unsupported);
         }

@@ -336,7 +336,11 @@ impl Session {
     ///
     /// # Errors
     /// The half broke off, or the stream was reset or released.
-    pub fn read(&mut self, _now: Instant, id: StreamId) -> Result<Read, StreamError> {
+    pub fn read(
+        &mut self,
+        _clock: impl FnOnce() -> Instant,
+        id: StreamId,
+    ) -> Result<Read, StreamError> {
         let stream = self.streams.get_mut(&id).ok_or(GONE)?;
         match stream.error {
             Some(error) => Err(error),

@@ -32,7 +32,7 @@ impl Session {
     /// [`OpenError`]; nothing was sent.
     pub fn open(
         &mut self,
-        _now: Instant,
+        _clock: impl FnOnce() -> Instant,
         head: &RequestHead,
         body: Bytes,
         end: End,
@@ -92,7 +92,11 @@ impl Session {
     ///
     /// # Errors
     /// The half broke off.
-    pub fn read(&mut self, now: Instant, id: StreamId) -> Result<Read, StreamError> {
+    pub fn read(
+        &mut self,
+        clock: impl FnOnce() -> Instant,
+        id: StreamId,
+    ) -> Result<Read, StreamError> {
         let stream = self.stream(id)?;
         if let Some(error) = stream.error
             && !stream.recv.ended
@@ -108,7 +112,7 @@ impl Session {
         if let Some(data) = stream.recv.body.pop() {
             let end = stream.tell_end();
             if !stream.recv.ended {
-                self.taken(now, id, data.len());
+                self.taken(clock(), id, data.len());
             }
             return Ok(Read::Data(data, end));
         }
