@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     cell::RefCell,
     future::Future,
+    io::IoSlice,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
@@ -30,6 +31,8 @@ const READ_SIZE: usize = 64 << 10;
 const READS_A_PASS: usize = 8;
 /// Passes before other tasks of the worker get their turn.
 const PASSES: usize = 4;
+/// Parts that are written at once: two large frames and what is behind them.
+const SLICES: usize = 5;
 /// Most bytes that a transport may keep of what it took, as TLS does where the socket is full. They
 /// count among those that wait unwritten (ANPX 3.5).
 pub const TRANSPORT_BUFFER: usize = 64 << 10;
@@ -164,12 +167,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             self.shared.with(|state| wire.fill(state, kept, now))?;
         }
         let mut wrote = false;
-        while !self.wire.writer.unwritten().is_empty() {
-            let bytes = self.wire.writer.unwritten();
-            match Pin::new(&mut self.io)
-                .poll_write(cx, bytes)
-                .map_err(broken)?
-            {
+        while !self.wire.writer.is_empty() {
+            let mut slices = [IoSlice::new(b""); SLICES];
+            let write = match self.wire.writer.unwritten(&mut slices) {
+                [slice] => Pin::new(&mut self.io).poll_write(cx, slice),
+                slices => Pin::new(&mut self.io).poll_write_vectored(cx, slices),
+            };
+            match write.map_err(broken)? {
                 Poll::Pending => {
                     self.stalled.get_or_insert(now);
                     return Ok(false);
@@ -260,7 +264,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             return Err(Ending::Ours(code, reason));
         }
         let wrote = self.poll_output(cx, now)?;
-        if drained && self.wire.writer.unwritten().is_empty() && !self.unflushed {
+        if drained && self.wire.writer.is_empty() && !self.unflushed {
             return Err(Ending::Ours(
                 CloseCode::GOING_AWAY,
                 Cow::Borrowed("drained"),
@@ -313,7 +317,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 Poll::Ready(false) => {}
             }
         }
-        let unwritten = !self.wire.writer.unwritten().is_empty() || self.unflushed;
+        let unwritten = !self.wire.writer.is_empty() || self.unflushed;
         match &self.closing {
             Some(closing) if now < closing.deadline && (unwritten || !closing.read_over) => {
                 self.timer.arm(cx, closing.deadline, now);
@@ -387,7 +391,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
                     continue;
                 }
             };
-            let full = this.wire.writer.unwritten().len() + this.kept() >= MAX_UNWRITTEN;
+            let full = this.wire.writer.len() + this.kept() >= MAX_UNWRITTEN;
             if !more && let Some(session_deadline) = this.shared.driver_sleeps(full) {
                 let deadline = this.deadline(session_deadline);
                 this.timer.arm(cx, deadline, now);

@@ -153,8 +153,8 @@ impl Wire {
             return Ok(());
         };
         loop {
-            match session.poll_transmit(now, self.writer.unwritten().len() + kept) {
-                Some(Transmit::Frame(frame)) => self.writer.frame(&frame),
+            match session.poll_transmit(now, self.writer.len() + kept) {
+                Some(Transmit::Frame(frame)) => self.writer.frame(frame),
                 Some(Transmit::Text(text)) => self.writer.text(&text),
                 None => break,
             }

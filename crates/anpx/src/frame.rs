@@ -6,7 +6,7 @@ use crate::{header::Header, tlv};
 
 /// A frame ready to be encoded: its TLVs without the body, already in wire form, and the body beside them.
 ///
-/// The body stays apart so that its bytes are copied once only, into the write buffer.
+/// The body stays apart so that its bytes are copied once at most, into the write buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// 1 or 2.
@@ -36,6 +36,12 @@ impl Frame {
 
     /// Appends the encoded frame.
     pub fn encode(&self, out: &mut impl BufMut) {
+        self.encode_head(out);
+        out.put_slice(&self.body);
+    }
+
+    /// Appends the encoded frame but the bytes of its body, which have to follow.
+    pub fn encode_head(&self, out: &mut impl BufMut) {
         let mut crc = crc32fast::Hasher::new();
         crc.update(&self.tlvs);
         let body_head = tlv::head(tlv::HTTP_BODY, self.body.len());
@@ -56,7 +62,6 @@ impl Frame {
         out.put_slice(&self.tlvs);
         if !self.body.is_empty() {
             out.put_slice(&body_head);
-            out.put_slice(&self.body);
         }
     }
 }

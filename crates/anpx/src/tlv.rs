@@ -1,6 +1,6 @@
 //! Tag, length, value: what follows the header of every frame (ANPX 2.1).
 
-use bytes::{BufMut, Bytes};
+use bytes::BufMut;
 
 /// Bytes of a tag and its length.
 pub const HEAD: usize = 5;
@@ -102,16 +102,16 @@ pub struct Truncated {
     pub at: usize,
 }
 
-/// Iterates over the TLVs of a frame; the values share the frame's memory.
+/// Iterates over the TLVs of a frame.
 #[derive(Clone, Debug)]
-pub struct Tlvs {
-    frame: Bytes,
+pub struct Tlvs<'a> {
+    frame: &'a [u8],
     at: usize,
 }
 
-impl Tlvs {
+impl<'a> Tlvs<'a> {
     /// The TLVs of `frame` from offset `at`, which is the header's length.
-    pub fn new(frame: Bytes, at: usize) -> Self {
+    pub fn new(frame: &'a [u8], at: usize) -> Self {
         Self { frame, at }
     }
 
@@ -121,8 +121,8 @@ impl Tlvs {
     }
 }
 
-impl Iterator for Tlvs {
-    type Item = Result<(u8, Bytes), Truncated>;
+impl<'a> Iterator for Tlvs<'a> {
+    type Item = Result<(u8, &'a [u8]), Truncated>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let rest = self.frame.get(self.at..)?;
@@ -135,12 +135,11 @@ impl Iterator for Tlvs {
             return Some(Err(truncated));
         };
         let len = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-        if len > rest.len() {
+        let Some(value) = rest.get(..len) else {
             self.at = self.frame.len();
             return Some(Err(truncated));
-        }
-        let start = self.at + HEAD;
-        self.at = start + len;
-        Some(Ok((tag, self.frame.slice(start..start + len))))
+        };
+        self.at += HEAD + len;
+        Some(Ok((tag, value)))
     }
 }

@@ -49,7 +49,7 @@ fn the_order_of_tlvs_is_id_meta_position_body() {
     let body = Bytes::from_static(b"body");
     let frame = codec::frame(Kind::Response, b"id", Some(b"{}"), Some(position), body);
     let message = encoded(&frame);
-    let tags: Vec<_> = tlv::Tlvs::new(message.clone(), Header::LEN)
+    let tags: Vec<_> = tlv::Tlvs::new(&message, Header::LEN)
         .map(|t| t.unwrap())
         .collect();
     let expected: [(u8, &[u8]); 6] = [

@@ -72,10 +72,10 @@ fn described(message: &Bytes, frame: &Frame) -> Value {
     say("end_stream", frame.end.into());
     say("upgrade", header.has(FLAG_UPGRADE).into());
     say("informational", header.has(FLAG_INFORMATIONAL).into());
-    for tlv in Tlvs::new(message.clone(), Header::LEN) {
+    for tlv in Tlvs::new(message, Header::LEN) {
         let (tag, value) = tlv.unwrap();
         if tag == tlv::MESSAGE && kind.is_some() {
-            say("message", text(&value));
+            say("message", text(value));
         }
     }
     match &frame.payload {

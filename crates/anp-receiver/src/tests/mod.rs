@@ -132,7 +132,11 @@ impl Gateway {
             idle_timeout: Duration::from_secs(60),
         };
         let apps = Apps::new(&urls, config).coded(codings);
-        Self::calling(Called::Http(Rc::new(Tasks::new(apps, Rc::default()))), version).await
+        Self::calling(
+            Called::Http(Rc::new(Tasks::new(apps, Rc::default()))),
+            version,
+        )
+        .await
     }
 
     /// A tunnel to a receiver that calls `app`.

@@ -151,14 +151,16 @@ impl Decoded {
             chunk_tot: None,
             final_chunk: false,
         };
-        frame.read_tlvs(Tlvs::new(message, Header::LEN))?;
+        frame.read_tlvs(&message)?;
         if frame.request_id.is_none() && kind != Kind::Error {
             return Err(DecodeError::NoRequestId);
         }
         Ok(frame)
     }
 
-    fn read_tlvs(&mut self, mut tlvs: Tlvs) -> Result<(), DecodeError> {
+    fn read_tlvs(&mut self, message: &Bytes) -> Result<(), DecodeError> {
+        let mut tlvs = Tlvs::new(message, Header::LEN);
+        let share = |value| Some(message.slice_ref(value));
         let (mut body, mut last) = (None, None);
         loop {
             let at = tlvs.offset();
@@ -167,25 +169,25 @@ impl Decoded {
             match tag {
                 tlv::REQUEST_ID if self.request_id.is_none() => {
                     let fits = (1..=MAX_REQUEST_ID).contains(&value.len());
-                    if !fits || std::str::from_utf8(&value).is_err() {
+                    if !fits || std::str::from_utf8(value).is_err() {
                         return Err(DecodeError::RequestId { at });
                     }
-                    self.request_id = Some(value);
+                    self.request_id = share(value);
                 }
-                tlv::HTTP_META if self.http_meta.is_none() => self.http_meta = Some(value),
-                tlv::RESP_META if self.resp_meta.is_none() => self.resp_meta = Some(value),
-                tlv::HTTP_BODY if body.is_none() => body = Some(value),
+                tlv::HTTP_META if self.http_meta.is_none() => self.http_meta = share(value),
+                tlv::RESP_META if self.resp_meta.is_none() => self.resp_meta = share(value),
+                tlv::HTTP_BODY if body.is_none() => body = share(value),
                 tlv::CHUNK_IDX if self.chunk_idx.is_none() => {
-                    self.chunk_idx = Some(be32(tag, at, &value)?);
+                    self.chunk_idx = Some(be32(tag, at, value)?);
                 }
                 tlv::CHUNK_TOT if self.chunk_tot.is_none() => {
-                    self.chunk_tot = Some(be32(tag, at, &value)?);
+                    self.chunk_tot = Some(be32(tag, at, value)?);
                 }
                 tlv::FINAL_CHUNK if last.is_none() => {
                     // One byte by the specification, four from one encoder in the field (ANPX 2.2, 1).
-                    let value = match value[..] {
+                    let value = match *value {
                         [byte] => u32::from(byte),
-                        _ => be32(tag, at, &value)?,
+                        _ => be32(tag, at, value)?,
                     };
                     if value > 1 {
                         return Err(DecodeError::FinalChunk { at, value });

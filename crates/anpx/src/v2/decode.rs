@@ -119,7 +119,7 @@ impl Frame {
         if header.version != 2 {
             return Err(MalformedFrame::Version(header.version));
         }
-        let mut tags = Tags::read(message)?;
+        let tags = Tags::read(message)?;
         let stream = header.stream;
         let end = header.has(FLAG_END_STREAM);
         let Some(kind) = Kind::from_byte(header.kind) else {
@@ -133,10 +133,10 @@ impl Frame {
             return Err(MalformedFrame::StreamId { kind, stream });
         }
         let payload = match kind {
-            Kind::Request => request(&header, &mut tags),
-            Kind::Response => response(&header, &mut tags),
-            Kind::Data => Ok(Payload::Data(tags.body.unwrap_or_default())),
-            Kind::Trailers => trailers(end, tags.headers),
+            Kind::Request => request(message, &header, &tags),
+            Kind::Response => response(message, &header, &tags),
+            Kind::Data => Ok(Payload::Data(body(message, &tags))),
+            Kind::Trailers => trailers(message, end, &tags),
             Kind::Window => tags
                 .credit
                 .map(Payload::Window)
@@ -166,7 +166,7 @@ impl Frame {
     }
 }
 
-fn settings(tags: &Tags) -> Result<Payload, MalformedFrame> {
+fn settings(tags: &Tags<'_>) -> Result<Payload, MalformedFrame> {
     let accepting = match tags.accepting {
         None => None,
         Some(value @ (0 | 1)) => Some(value == 1),
@@ -184,21 +184,25 @@ fn settings(tags: &Tags) -> Result<Payload, MalformedFrame> {
         .ok_or(MalformedFrame::SettingRange)
 }
 
-fn trailers(end: bool, headers: Option<Bytes>) -> Result<Payload, StreamFault> {
-    let headers = headers.ok_or(StreamFault::Missing(tlv::HEADERS))?;
+/// The body bytes in a frame.
+fn body(message: &Bytes, tags: &Tags<'_>) -> Bytes {
+    tags.body
+        .map_or_else(Bytes::new, |body| message.slice_ref(body))
+}
+
+fn trailers(message: &Bytes, end: bool, tags: &Tags<'_>) -> Result<Payload, StreamFault> {
+    let headers = tags.headers.ok_or(StreamFault::Missing(tlv::HEADERS))?;
     if !end {
         return Err(StreamFault::TrailersEnd);
     }
+    let headers = message.slice_ref(headers);
     Ok(Payload::Trailers(Fields::from_block(headers)?))
 }
 
-fn response(header: &Header, tags: &mut Tags) -> Result<Payload, StreamFault> {
+fn response(message: &Bytes, header: &Header, tags: &Tags<'_>) -> Result<Payload, StreamFault> {
     let status = tags.status.ok_or(StreamFault::Missing(tlv::STATUS))?;
-    let headers = tags
-        .headers
-        .take()
-        .ok_or(StreamFault::Missing(tlv::HEADERS))?;
-    let body = tags.body.take().unwrap_or_default();
+    let headers = tags.headers.ok_or(StreamFault::Missing(tlv::HEADERS))?;
+    let body = body(message, tags);
     if header.has(FLAG_INFORMATIONAL) {
         if !matches!(status, 100 | 102..=199) {
             return Err(StreamFault::Status);
@@ -214,24 +218,32 @@ fn response(header: &Header, tags: &mut Tags) -> Result<Payload, StreamFault> {
     }
     let head = ResponseHead {
         status,
-        headers: Fields::from_block(headers)?,
+        headers: Fields::from_block(message.slice_ref(headers))?,
     };
     Ok(Payload::Response { head, body })
 }
 
-fn request(header: &Header, tags: &mut Tags) -> Result<Payload, StreamFault> {
-    let required = |tag, value: &mut Option<Bytes>| value.take().ok_or(StreamFault::Missing(tag));
+fn request(message: &Bytes, header: &Header, tags: &Tags<'_>) -> Result<Payload, StreamFault> {
+    let required = |tag, value: Option<_>| value.ok_or(StreamFault::Missing(tag));
+    let share = |value| message.slice_ref(value);
+    let method = required(tlv::METHOD, tags.method)?;
+    let target = required(tlv::TARGET, tags.target)?;
+    let scheme = required(tlv::SCHEME, tags.scheme)?;
+    let authority = required(tlv::AUTHORITY, tags.authority)?;
+    let headers = required(tlv::HEADERS, tags.headers)?;
+    let headers = Fields::from_block(share(headers))?;
+    let request_id = required(tlv::REQUEST_ID, tags.request_id)?;
     let head = RequestHead {
-        method: required(tlv::METHOD, &mut tags.method)?,
-        target: required(tlv::TARGET, &mut tags.target)?,
-        scheme: required(tlv::SCHEME, &mut tags.scheme)?,
-        authority: required(tlv::AUTHORITY, &mut tags.authority)?,
-        headers: Fields::from_block(required(tlv::HEADERS, &mut tags.headers)?)?,
-        request_id: required(tlv::REQUEST_ID, &mut tags.request_id)?,
-        client_addr: tags.client_addr.take(),
-        protocol: tags.protocol.take(),
+        method: usual(method).unwrap_or_else(|| share(method)),
+        target: share(target),
+        scheme: usual(scheme).unwrap_or_else(|| share(scheme)),
+        authority: share(authority),
+        headers,
+        request_id: share(request_id),
+        client_addr: tags.client_addr.map(share),
+        protocol: tags.protocol.map(share),
     };
-    let body = tags.body.take().unwrap_or_default();
+    let body = body(message, tags);
     check_request(&head)?;
     let upgrade = header.has(FLAG_UPGRADE);
     let bare = body.is_empty() && !header.has(FLAG_END_STREAM);
@@ -239,6 +251,18 @@ fn request(header: &Header, tags: &mut Tags) -> Result<Payload, StreamFault> {
         return Err(StreamFault::Upgrade);
     }
     Ok(Payload::Request { head, body })
+}
+
+/// Words that most requests have, which need no share of the frame.
+fn usual(word: &[u8]) -> Option<Bytes> {
+    let word: &'static [u8] = match word {
+        b"GET" => b"GET",
+        b"POST" => b"POST",
+        b"http" => b"http",
+        b"https" => b"https",
+        _ => return None,
+    };
+    Some(Bytes::from_static(word))
 }
 
 /// The rules of a request head (ANPX 3.3, section 4), for readers and writers alike.

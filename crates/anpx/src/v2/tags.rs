@@ -1,23 +1,21 @@
 //! The TLVs of one version-2 frame, collected with their rules: no tag twice, fixed sizes exact.
 
-use bytes::Bytes;
-
 use super::decode::MalformedFrame;
 use crate::{header::Header, tlv};
 
 /// The values of the tags that version 2 defines, absent ones `None`.
 #[derive(Debug, Default)]
-pub(super) struct Tags {
-    pub(super) request_id: Option<Bytes>,
-    pub(super) body: Option<Bytes>,
-    pub(super) method: Option<Bytes>,
-    pub(super) target: Option<Bytes>,
-    pub(super) authority: Option<Bytes>,
-    pub(super) scheme: Option<Bytes>,
-    pub(super) headers: Option<Bytes>,
-    pub(super) protocol: Option<Bytes>,
-    pub(super) client_addr: Option<Bytes>,
-    pub(super) message: Option<Bytes>,
+pub(super) struct Tags<'a> {
+    pub(super) request_id: Option<&'a [u8]>,
+    pub(super) body: Option<&'a [u8]>,
+    pub(super) method: Option<&'a [u8]>,
+    pub(super) target: Option<&'a [u8]>,
+    pub(super) authority: Option<&'a [u8]>,
+    pub(super) scheme: Option<&'a [u8]>,
+    pub(super) headers: Option<&'a [u8]>,
+    pub(super) protocol: Option<&'a [u8]>,
+    pub(super) client_addr: Option<&'a [u8]>,
+    pub(super) message: Option<&'a [u8]>,
     pub(super) status: Option<u16>,
     pub(super) credit: Option<u32>,
     pub(super) code: Option<u32>,
@@ -28,11 +26,11 @@ pub(super) struct Tags {
     pub(super) accepting: Option<u8>,
 }
 
-impl Tags {
-    pub(super) fn read(frame: &Bytes) -> Result<Self, MalformedFrame> {
+impl<'a> Tags<'a> {
+    pub(super) fn read(frame: &'a [u8]) -> Result<Self, MalformedFrame> {
         let mut tags = Self::default();
         let mut seen = Seen::default();
-        let mut tlvs = tlv::Tlvs::new(frame.clone(), Header::LEN);
+        let mut tlvs = tlv::Tlvs::new(frame, Header::LEN);
         loop {
             let at = tlvs.offset();
             let Some(next) = tlvs.next() else {
@@ -49,18 +47,18 @@ impl Tags {
                 expected,
             };
             let u32_value = || {
-                value[..]
+                value
                     .try_into()
                     .map(u32::from_be_bytes)
                     .map_err(|_| size(4))
             };
             match tag {
                 tlv::STATUS => {
-                    let bytes = value[..].try_into().map_err(|_| size(2))?;
+                    let bytes = value.try_into().map_err(|_| size(2))?;
                     tags.status = Some(u16::from_be_bytes(bytes));
                 }
                 tlv::ACCEPTING => {
-                    let [value] = value[..].try_into().map_err(|_| size(1))?;
+                    let [value] = value.try_into().map_err(|_| size(1))?;
                     tags.accepting = Some(value);
                 }
                 tlv::CREDIT => tags.credit = Some(u32_value()?),

@@ -73,12 +73,11 @@ impl Session {
 
     /// See [`crate::session::Session::accept`].
     pub fn accept(&mut self) -> Option<(StreamId, RequestHead)> {
-        while let Some(id) = self.incoming.pop_front() {
+        while let Some((id, head)) = self.incoming.pop_front() {
             let Some(stream) = self.streams.get_mut(&id) else {
                 continue;
             };
-            let head = stream.recv.request.take();
-            if let (Some(head), None) = (head, stream.error) {
+            if stream.error.is_none() {
                 return Some((id, head));
             }
             // Reset before the application saw it: it never will.

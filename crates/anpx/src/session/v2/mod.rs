@@ -22,7 +22,7 @@ use hashbrown::HashMap;
 use self::{allowance::Allowance, flow::Growth, order::Order, stream::Stream};
 use super::{Event, Role, StreamId, config::V2Config};
 use crate::{
-    ResetCode, SessionError, StreamError,
+    RequestHead, ResetCode, SessionError, StreamError,
     v2::{Settings, encode},
 };
 
@@ -43,7 +43,7 @@ pub struct Session {
     events: VecDeque<Event>,
     capacity_queued: bool,
     /// Receiver: requests not yet accepted.
-    incoming: VecDeque<StreamId>,
+    incoming: VecDeque<(StreamId, RequestHead)>,
     growth: Growth,
     allowance: Allowance,
     drain: Drain,

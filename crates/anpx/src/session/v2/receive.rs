@@ -219,9 +219,8 @@ impl Session {
             return self.refuse(id, &stream, end, code);
         }
         stream.upgrade = head.protocol.is_some();
-        stream.recv.request = Some(head);
         self.streams.insert(id, stream);
-        self.incoming.push_back(id);
+        self.incoming.push_back((id, head));
         self.events.push_back(Event::Incoming);
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::{
     flow::{RecvFlow, Window},
     order::Turn,
 };
-use crate::{Fields, RequestHead, ResetCode, ResponseHead, StreamError, frame::Frame};
+use crate::{Fields, ResetCode, ResponseHead, StreamError, frame::Frame};
 
 /// A stream as one side sees it.
 ///
@@ -87,8 +87,6 @@ pub(super) struct RecvHalf {
     pub(super) flow: RecvFlow,
     /// A WINDOW for this stream is queued.
     pub(super) credit_queued: bool,
-    /// Receiver: the request until it is accepted.
-    pub(super) request: Option<RequestHead>,
     pub(super) informational: VecDeque<ResponseHead>,
     pub(super) informational_seen: u8,
     /// Gateway: the final head until it is read.
@@ -124,7 +122,6 @@ impl Stream {
             recv: RecvHalf {
                 flow: RecvFlow::new(recv_window),
                 credit_queued: false,
-                request: None,
                 informational: VecDeque::new(),
                 informational_seen: 0,
                 response: None,
