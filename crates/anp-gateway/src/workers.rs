@@ -251,11 +251,7 @@ async fn take_callers(worker: Arc<Worker>, listener: StdListener) {
     let is_plain = worker.shared.tls(Listener::Public).is_none();
     let take = |socket: TcpStream, peer| match worker.shared.callers.begin(max()) {
         Some(life) => {
-            let caller = serve(worker.clone(), socket, peer);
-            tokio::spawn(async move {
-                caller.await;
-                drop(life);
-            });
+            tokio::spawn(serve(worker.clone(), socket, peer, life));
         }
         None => {
             worker.metrics.connections_refused.fetch_add(1, Relaxed);
@@ -279,8 +275,8 @@ async fn take_callers(worker: Arc<Worker>, listener: StdListener) {
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
     content-length: 0\r\nconnection: close\r\n\r\n";
 
-/// Serves one caller's connection to its end.
-async fn serve(worker: Arc<Worker>, mut socket: TcpStream, peer: SocketAddr) {
+/// Serves one caller's connection to its end. It counts as one for its `_life`.
+async fn serve(worker: Arc<Worker>, mut socket: TcpStream, peer: SocketAddr, _life: Life) {
     let Ok(local) = socket.local_addr() else {
         return;
     };
@@ -295,7 +291,8 @@ async fn serve(worker: Arc<Worker>, mut socket: TcpStream, peer: SocketAddr) {
         Some(tls) => {
             let stream = tls.accept(socket, &worker.shared.stop, &mut deadline).await;
             if let Some(stream) = stream {
-                converse(worker, stream, (peer, local), deadline, beginning).await;
+                // Boxed, as all that is not plain HTTP/1: connections without it are far smaller then.
+                Box::pin(converse(worker, stream, (peer, local), deadline, beginning)).await;
             }
         }
     }
@@ -314,7 +311,7 @@ async fn converse<IO: Transport>(
     let io = Metered::new(socket, worker.metrics.clone());
     let finished = match http1::serve(&caller, io, BytesMut::new(), deadline, beginning).await {
         Finished::Http2(io, read, deadline, beginning) => {
-            http2::serve(&caller, io, read, deadline, beginning).await;
+            Box::pin(http2::serve(&caller, io, read, deadline, beginning)).await;
             Finished::Closed
         }
         finished => finished,
@@ -324,7 +321,14 @@ async fn converse<IO: Transport>(
         Finished::Closed | Finished::Http2(..) => {}
         Finished::Broken(socket) => socket.abort(),
         Finished::Becomes(socket, read, becomes) => {
-            tunnels::take_over(&worker.shared, socket, read, becomes, peer).await;
+            Box::pin(tunnels::take_over(
+                &worker.shared,
+                socket,
+                read,
+                becomes,
+                peer,
+            ))
+            .await;
         }
     }
 }

@@ -127,7 +127,7 @@ pub struct Closed {
 #[derive(Debug)]
 pub struct Incoming {
     /// The request's head.
-    pub head: RequestHead,
+    pub head: Box<RequestHead>,
     /// The request's body.
     pub body: RecvStream,
     /// Where the response goes.

@@ -147,7 +147,7 @@ async fn a_request_and_its_response_cross() {
         .unwrap();
     assert_eq!(pair.gateway.open_streams(), 1);
     let mut incoming = accept(&pair.receiver).await;
-    assert_eq!(incoming.head, request("GET"));
+    assert_eq!(*incoming.head, request("GET"));
     assert!(part(&mut incoming.body).await.is_none());
     incoming.response.inform(&response(103)).unwrap();
     incoming

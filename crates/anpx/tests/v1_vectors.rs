@@ -198,7 +198,7 @@ impl Reader {
                 body.extend_from_slice(&data);
             }
             self.whole
-                .push((head.request_id.clone(), Half::Request(Box::new(head), body)));
+                .push((head.request_id.clone(), Half::Request(head, body)));
         }
         while let Some(Transmit::Frame(frame)) = self.session.poll_transmit(self.now, 0) {
             let mut out = Vec::new();

@@ -3,9 +3,10 @@
 use std::{
     borrow::Cow,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
+use anpx::{FieldName, Fields, FieldsError};
 use bytes::Bytes;
 
 use super::forwarded;
@@ -21,21 +22,36 @@ pub(crate) struct Origin {
     pub(super) local: String,
     /// Whose word counts; `None` where the peer's does not.
     trusted: Option<Arc<[Network]>>,
+    /// What the first request was given, for those that follow: most name the same host.
+    first: OnceLock<Addressed>,
+}
+
+/// What of a request's head follows from where it comes from and which host it names.
+#[derive(Clone, Debug)]
+pub(crate) struct Addressed {
+    /// Whom it is for: the host that was named.
+    pub(super) authority: Bytes,
+    /// The caller, `ip:port`; port 0 where nobody said.
+    pub(super) client: Bytes,
+    /// What the caller used.
+    pub(super) scheme: &'static str,
+    /// `X-Forwarded-For`, `-Proto` and `-Host`, and `Forwarded`.
+    pub(super) fields: Fields,
 }
 
 /// Where one request comes from, in the forms its head needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Source {
+struct Source {
     /// The caller, `ip:port`; port 0 where nobody said.
-    pub(super) client: Bytes,
+    client: Bytes,
     /// The caller and the proxies behind it, as in `X-Forwarded-For`.
-    pub(super) chain: String,
+    chain: String,
     /// What the caller used.
-    pub(super) scheme: &'static str,
+    scheme: &'static str,
     /// The host the caller asked a proxy for, where that said so.
-    pub(super) host: Option<String>,
+    host: Option<String>,
     /// `Forwarded` (RFC 7239) up to the host, and behind it.
-    pub(super) forwarded: (String, String),
+    forwarded: (String, String),
 }
 
 impl Origin {
@@ -48,6 +64,7 @@ impl Origin {
             direct: Source::new(peer, &[], scheme, None),
             local: local.to_string(),
             trusted: None,
+            first: OnceLock::new(),
         }
     }
 
@@ -63,8 +80,31 @@ impl Origin {
         &self.direct.client
     }
 
+    /// What goes with a request to `authority` that has these fields, whose names may be in any case.
+    ///
+    /// # Errors
+    /// That of `check`, which is asked about an authority that is new.
+    pub(super) fn addressed<'a, E: From<FieldsError>>(
+        &self,
+        authority: &[u8],
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+        check: impl FnOnce(&[u8]) -> Result<&str, E>,
+    ) -> Result<Cow<'_, Addressed>, E> {
+        if self.trusted.is_none()
+            && let Some(first) = self.first.get()
+            && first.authority == authority
+        {
+            return Ok(Cow::Borrowed(first));
+        }
+        let addressed = self.source(fields).addressed(check(authority)?)?;
+        if self.trusted.is_none() {
+            let _ = self.first.set(addressed.clone());
+        }
+        Ok(Cow::Owned(addressed))
+    }
+
     /// Where a request with these fields comes from. Names may be in any case.
-    pub(crate) fn source<'a>(
+    fn source<'a>(
         &self,
         fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     ) -> Cow<'_, Source> {
@@ -139,6 +179,31 @@ impl Source {
             host,
             forwarded: (before, behind),
         }
+    }
+
+    /// What goes with a request to `authority`.
+    fn addressed(&self, authority: &str) -> Result<Addressed, FieldsError> {
+        const FOR: FieldName = FieldName::new("x-forwarded-for");
+        const PROTO: FieldName = FieldName::new("x-forwarded-proto");
+        const HOST: FieldName = FieldName::new("x-forwarded-host");
+        const FORWARDED: FieldName = FieldName::new("forwarded");
+        let host = self.host.as_deref().unwrap_or(authority);
+        let (before, behind) = &self.forwarded;
+        let mut fields = Fields::builder(256);
+        for (name, value) in [
+            (FOR, &*self.chain),
+            (PROTO, self.scheme),
+            (HOST, host),
+            (FORWARDED, &[before, host, behind].concat()),
+        ] {
+            fields.push_named(name, value.as_bytes())?;
+        }
+        Ok(Addressed {
+            authority: Bytes::copy_from_slice(authority.as_bytes()),
+            client: self.client.clone(),
+            scheme: self.scheme,
+            fields: fields.build(),
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use anpx::{FieldName, FieldsError, RequestHead, fields, limits::MAX_TARGET};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::origin::{Origin, Source};
+use super::origin::Origin;
 use crate::error::ProxyError;
 
 /// What a caller asks for, in the words of the HTTP it speaks.
@@ -41,10 +41,10 @@ pub(crate) fn head<'a>(
     let target = Target::parse(asked.target, asked.method)?;
     let named = target.authority.or(asked.authority);
     let authority = authority(origin, named, asked.may_lack_host, fields.clone())?;
+    let addressed = origin.addressed(authority, fields.clone(), check_authority)?;
     if target.path.len() > MAX_TARGET {
         return Err(ProxyError::TargetTooLong);
     }
-    let source = origin.source(fields.clone());
     let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
     let id = id.hyphenated().encode_lower(&mut text);
     Ok(RequestHead {
@@ -53,11 +53,11 @@ pub(crate) fn head<'a>(
             Cow::Borrowed(path) => Bytes::copy_from_slice(path),
             Cow::Owned(path) => path.into(),
         },
-        scheme: Bytes::from_static(source.scheme.as_bytes()),
-        headers: headers(&source, fields, authority, id)?,
-        authority: Bytes::copy_from_slice(authority.as_bytes()),
+        scheme: Bytes::from_static(addressed.scheme.as_bytes()),
+        headers: headers(&addressed.fields, fields, id)?,
+        authority: addressed.authority.clone(),
         request_id: Bytes::copy_from_slice(id.as_bytes()),
-        client_addr: Some(source.client.clone()),
+        client_addr: Some(addressed.client.clone()),
         protocol: asked.protocol.map(Bytes::copy_from_slice),
     })
 }
@@ -79,7 +79,7 @@ fn authority<'o, 'a: 'o>(
     named: Option<&'a [u8]>,
     may_lack_host: bool,
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-) -> Result<&'o str, ProxyError> {
+) -> Result<&'o [u8], ProxyError> {
     let mut hosts = fields
         .filter(|(name, _)| name.eq_ignore_ascii_case(b"host"))
         .map(|(_, host)| host);
@@ -87,17 +87,18 @@ fn authority<'o, 'a: 'o>(
     if hosts.next().is_some() {
         return Err(ProxyError::BadRequest("there is more than one Host header"));
     }
-    let authority = match (host, named) {
-        (Some(host), Some(named)) if !host.eq_ignore_ascii_case(named) => {
-            return Err(ProxyError::BadRequest(
-                "the Host header and the request target name different hosts",
-            ));
-        }
-        (Some(host), _) => host,
-        (None, Some(named)) if may_lack_host => named,
-        (None, None) if may_lack_host => origin.local.as_bytes(),
-        (None, _) => return Err(ProxyError::BadRequest("the Host header is missing")),
-    };
+    match (host, named) {
+        (Some(host), Some(named)) if !host.eq_ignore_ascii_case(named) => Err(
+            ProxyError::BadRequest("the Host header and the request target name different hosts"),
+        ),
+        (Some(host), _) => Ok(host),
+        (None, Some(named)) if may_lack_host => Ok(named),
+        (None, None) if may_lack_host => Ok(origin.local.as_bytes()),
+        (None, _) => Err(ProxyError::BadRequest("the Host header is missing")),
+    }
+}
+
+fn check_authority(authority: &[u8]) -> Result<&str, ProxyError> {
     std::str::from_utf8(authority)
         .ok()
         .filter(|authority| is_authority(authority))
@@ -178,9 +179,8 @@ impl<'a> Target<'a> {
 
 /// The caller's fields without those of its connection and those only we may set, and ours.
 fn headers<'a>(
-    source: &Source,
+    ours: &anpx::Fields,
     from: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-    authority: &str,
     id: &str,
 ) -> Result<anpx::Fields, ProxyError> {
     let named = Named::of(from.clone());
@@ -196,29 +196,11 @@ fn headers<'a>(
         if name == b"content-length" && std::mem::replace(&mut has_length, true) {
             continue;
         }
-        to.push(name, value).map_err(refused)?;
+        to.push(name, value)?;
     }
-    let host = source.host.as_deref().unwrap_or(authority);
-    let (before, behind) = &source.forwarded;
-    let mut forwarded = String::with_capacity(before.len() + host.len() + behind.len());
-    forwarded.push_str(before);
-    forwarded.push_str(host);
-    forwarded.push_str(behind);
-    const FOR: FieldName = FieldName::new("x-forwarded-for");
-    const PROTO: FieldName = FieldName::new("x-forwarded-proto");
-    const HOST: FieldName = FieldName::new("x-forwarded-host");
-    const FORWARDED: FieldName = FieldName::new("forwarded");
     const ID: FieldName = FieldName::new("x-request-id");
-    let ours = [
-        (FOR, source.chain.as_str()),
-        (PROTO, source.scheme),
-        (HOST, host),
-        (FORWARDED, &forwarded),
-        (ID, id),
-    ];
-    for (name, value) in ours {
-        to.push_named(name, value.as_bytes()).map_err(refused)?;
-    }
+    to.extend(ours)?;
+    to.push_named(ID, id.as_bytes())?;
     Ok(to.build())
 }
 
@@ -232,15 +214,17 @@ pub(crate) fn trailers(from: anpx::Fields) -> Result<anpx::Fields, ProxyError> {
     }
     let mut to = anpx::Fields::builder(128);
     for (name, value) in from.iter().filter(|(name, _)| !is_ours(name)) {
-        to.push(name, value).map_err(refused)?;
+        to.push(name, value)?;
     }
     Ok(to.build())
 }
 
-fn refused(error: FieldsError) -> ProxyError {
-    match error {
-        FieldsError::TooLarge => ProxyError::HeadersTooLarge,
-        _ => ProxyError::BadRequest("a header field is not valid"),
+impl From<FieldsError> for ProxyError {
+    fn from(error: FieldsError) -> Self {
+        match error {
+            FieldsError::TooLarge => Self::HeadersTooLarge,
+            _ => Self::BadRequest("a header field is not valid"),
+        }
     }
 }
 
@@ -362,6 +346,30 @@ mod tests {
                 ("x-request-id", "00000000-0000-0000-0000-000000000000"),
             ]
         );
+    }
+
+    #[test]
+    fn each_request_of_a_connection_is_for_the_host_it_names() {
+        let origin = Origin::new(
+            "192.0.2.1:999".parse().unwrap(),
+            "127.0.0.1:8080".parse().unwrap(),
+            "http",
+        );
+        for host in ["a.example", "b.example", "a.example", "A.example", "c"] {
+            let asked = Asked {
+                method: b"GET",
+                target: b"/",
+                authority: None,
+                may_lack_host: false,
+                protocol: None,
+            };
+            let fields = [(&b"host"[..], host.as_bytes())];
+            let head = head(&origin, asked, fields.into_iter(), Uuid::nil()).unwrap();
+            assert_eq!(&head.authority[..], host.as_bytes());
+            assert_eq!(head.headers.get("x-forwarded-host"), Some(host.as_bytes()));
+            let forwarded = format!("for=192.0.2.1;proto=http;host=\"{host}\"");
+            assert_eq!(head.headers.get("forwarded"), Some(forwarded.as_bytes()));
+        }
     }
 
     #[test]

@@ -169,13 +169,14 @@ fn describe_header(header: &[u8; Header::LEN], head: Head, frame: &Bytes, report
 
 /// Describes the TLVs as far as they can be read.
 fn describe_tlvs(frame: &Bytes, head: Head, report: &mut Report) -> Vec<Field> {
-    let mut tlvs = tlv::Tlvs::new(frame.clone(), Header::LEN);
+    let mut tlvs = tlv::Tlvs::new(frame, Header::LEN);
     let mut fields = Vec::new();
     loop {
         let at = tlvs.offset();
         match tlvs.next() {
             None => return fields,
             Some(Ok((tag, value))) => {
+                let value = frame.slice_ref(value);
                 let field = Field { at, tag, value };
                 values::describe(head, &field, report);
                 fields.push(field);

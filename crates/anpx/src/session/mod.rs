@@ -233,7 +233,7 @@ impl Session {
     }
 
     /// Receiver: takes the next request.
-    pub fn accept(&mut self) -> Option<(StreamId, RequestHead)> {
+    pub fn accept(&mut self) -> Option<(StreamId, Box<RequestHead>)> {
         delegate!(self, s => s.accept())
     }
 

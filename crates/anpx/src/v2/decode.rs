@@ -233,7 +233,8 @@ fn request(message: &Bytes, header: &Header, tags: &Tags<'_>) -> Result<Payload,
     let headers = required(tlv::HEADERS, tags.headers)?;
     let headers = Fields::from_block(share(headers))?;
     let request_id = required(tlv::REQUEST_ID, tags.request_id)?;
-    let head = RequestHead {
+    // Boxed: it goes from hand to hand up to the app, and each would move all of it.
+    let head = Box::new(RequestHead {
         method: usual(method).unwrap_or_else(|| share(method)),
         target: share(target),
         scheme: usual(scheme).unwrap_or_else(|| share(scheme)),
@@ -242,7 +243,7 @@ fn request(message: &Bytes, header: &Header, tags: &Tags<'_>) -> Result<Payload,
         request_id: share(request_id),
         client_addr: tags.client_addr.map(share),
         protocol: tags.protocol.map(share),
-    };
+    });
     let body = body(message, tags);
     check_request(&head)?;
     let upgrade = header.has(FLAG_UPGRADE);
@@ -251,6 +252,37 @@ fn request(message: &Bytes, header: &Header, tags: &Tags<'_>) -> Result<Payload,
         return Err(StreamFault::Upgrade);
     }
     Ok(Payload::Request { head, body })
+}
+
+/// True for an address and port, IPv6 in brackets.
+fn is_socket_addr(addr: &[u8]) -> bool {
+    let parses = |addr: &str| addr.parse::<std::net::SocketAddr>().is_ok();
+    is_usual_v4(addr) || std::str::from_utf8(addr).is_ok_and(parses)
+}
+
+/// True for an IPv4 address and port without needless zeros: what most requests come from, found
+/// out in a quarter of the time.
+fn is_usual_v4(addr: &[u8]) -> bool {
+    let (mut part, mut number, mut digits) = (0, 0, 0);
+    for b in addr {
+        match b {
+            b'0'..=b'9' => {
+                if digits > 0 && number == 0 {
+                    return false;
+                }
+                number = number * 10 + u32::from(b - b'0');
+                digits += 1;
+                if number > if part < 4 { 255 } else { 65535 } {
+                    return false;
+                }
+            }
+            b'.' | b':' if digits > 0 && part < 4 && (*b == b':') == (part == 3) => {
+                (part, number, digits) = (part + 1, 0, 0);
+            }
+            _ => return false,
+        }
+    }
+    part == 4 && digits > 0
 }
 
 /// Words that most requests have, which need no share of the frame.
@@ -287,10 +319,7 @@ pub(crate) fn check_request(head: &RequestHead) -> Result<(), StreamFault> {
     if !(1..=64).contains(&id.len()) || !classes::all(id, classes::ID) {
         return Err(StreamFault::RequestId);
     }
-    let addr = |addr: &Bytes| {
-        std::str::from_utf8(addr).is_ok_and(|a| a.parse::<std::net::SocketAddr>().is_ok())
-    };
-    if !head.client_addr.as_ref().is_none_or(addr) {
+    if !head.client_addr.as_deref().is_none_or(is_socket_addr) {
         return Err(StreamFault::ClientAddr);
     }
     // A WebSocket handshake is a GET (RFC 6455 section 4.1).
@@ -307,4 +336,40 @@ pub(crate) fn check_request(head: &RequestHead) -> Result<(), StreamFault> {
         return Err(StreamFault::TooLarge);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_found_out_quickly_is_one() {
+        for good in ["1.2.3.4:5", "255.255.255.255:65535", "0.0.0.0:0"] {
+            assert!(is_usual_v4(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "",
+            "1.2.3.4",
+            "1.2.3.4:",
+            "1.2.3:4",
+            "1.2.3.4.5:6",
+            "1.2.3.256:1",
+            "1.2.3.4:65536",
+            "01.2.3.4:5",
+            "1..3.4:5",
+            "1.2.3.4:5:6",
+            "1.2.3.4:5.6",
+            "a.2.3.4:5",
+            "1:2.3.4:5",
+            ":",
+            "1.2.3.4:5 ",
+            "4294967297.2.3.4:5",
+        ] {
+            assert!(!is_usual_v4(bad.as_bytes()), "{bad}");
+            assert!(bad.parse::<std::net::SocketAddr>().is_err(), "{bad}");
+        }
+        for other in ["1.2.3.4:05", "[::1]:80"] {
+            assert!(!is_usual_v4(other.as_bytes()) && is_socket_addr(other.as_bytes()));
+        }
+    }
 }

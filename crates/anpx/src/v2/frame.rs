@@ -66,15 +66,11 @@ pub struct Frame {
 
 /// What a frame says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "taken apart at once; a box would cost every request"
-)]
 pub enum Payload {
     /// The head of a request and the first bytes of its body.
     Request {
         /// The head; `protocol` is there exactly where the frame has the UPGRADE flag.
-        head: RequestHead,
+        head: Box<RequestHead>,
         /// May be empty.
         body: Bytes,
     },

@@ -89,7 +89,17 @@ fn frames() -> impl Strategy<Value = (Outgoing, Frame)> {
                 (body, end)
             };
             let out = encode::request(id, &head, body.clone(), end);
-            (out, on_stream(id, end, Payload::Request { head, body }))
+            (
+                out,
+                on_stream(
+                    id,
+                    end,
+                    Payload::Request {
+                        head: Box::new(head),
+                        body,
+                    },
+                ),
+            )
         }),
         (id.clone(), 100_u16..600, fields(), body(), any::<bool>()).prop_map(
             move |(id, status, headers, body, end)| {

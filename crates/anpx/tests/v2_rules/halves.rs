@@ -21,7 +21,7 @@ fn a_whole_exchange_each_way() {
     let post = with_headers(head("POST"), &[("content-length", "5")]);
     receiver.hears(encode::request(1, &post, body("ab"), false));
     assert_eq!(receiver.events(), [Event::Capacity, Event::Incoming]);
-    assert_eq!(receiver.session.accept(), Some((ONE, post)));
+    assert_eq!(receiver.session.accept(), Some((ONE, Box::new(post))));
     assert_eq!(receiver.reads(ONE), Ok(Read::Data(body("ab"), End::No)));
     assert_eq!(receiver.reads(ONE), Ok(Read::Pending));
     receiver.hears(encode::data(1, body("cde"), true));

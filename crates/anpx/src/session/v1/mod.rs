@@ -58,7 +58,7 @@ pub struct Session {
     ended: Ended,
     last_id: u32,
     /// Receiver: whole requests not yet accepted.
-    accepting: VecDeque<(StreamId, RequestHead)>,
+    accepting: VecDeque<(StreamId, Box<RequestHead>)>,
     /// Streams with a frame to write, in the order of their turns.
     turns: VecDeque<StreamId>,
     events: Events,

@@ -17,7 +17,7 @@ use crate::{
 
 impl Session {
     /// Receiver: takes the next request, which is whole.
-    pub fn accept(&mut self) -> Option<(StreamId, RequestHead)> {
+    pub fn accept(&mut self) -> Option<(StreamId, Box<RequestHead>)> {
         let (id, head) = self.accepting.pop_front()?;
         let stream = self.streams.get_mut(&id)?;
         stream.accepted = true;
@@ -136,7 +136,7 @@ impl Session {
                     stream.to_head = true;
                     stream.outgoing.answer_to_head();
                 }
-                self.accepting.push_back((id, head));
+                self.accepting.push_back((id, Box::new(head)));
                 self.events.incoming();
             }
             Err(MetaError::TooLarge) => self.answer(id, 431),

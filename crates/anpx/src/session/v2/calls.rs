@@ -72,7 +72,7 @@ impl Session {
     }
 
     /// See [`crate::session::Session::accept`].
-    pub fn accept(&mut self) -> Option<(StreamId, RequestHead)> {
+    pub fn accept(&mut self) -> Option<(StreamId, Box<RequestHead>)> {
         while let Some((id, head)) = self.incoming.pop_front() {
             let Some(stream) = self.streams.get_mut(&id) else {
                 continue;

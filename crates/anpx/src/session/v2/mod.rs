@@ -43,7 +43,7 @@ pub struct Session {
     events: VecDeque<Event>,
     capacity_queued: bool,
     /// Receiver: requests not yet accepted.
-    incoming: VecDeque<(StreamId, RequestHead)>,
+    incoming: VecDeque<(StreamId, Box<RequestHead>)>,
     growth: Growth,
     allowance: Allowance,
     drain: Drain,
@@ -280,11 +280,12 @@ impl Session {
 
     /// Forgets a stream of which nothing is left.
     fn reap(&mut self, id: StreamId) {
+        if !self.streams.get(&id).is_some_and(|stream| stream.is_gone()) {
+            return;
+        }
         // Where there were places, nobody waits for one.
         let was_full = self.capacity() == 0;
-        if self.streams.get(&id).is_some_and(|stream| stream.is_gone())
-            && let Some(mut stream) = self.streams.remove(&id)
-        {
+        if let Some(mut stream) = self.streams.remove(&id) {
             self.growth.refund(&mut stream.recv.flow);
             if was_full {
                 self.queue_capacity();

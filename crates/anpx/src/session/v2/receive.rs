@@ -199,7 +199,7 @@ impl Session {
         &mut self,
         now: Instant,
         id: StreamId,
-        head: RequestHead,
+        head: Box<RequestHead>,
         body: Bytes,
         end: bool,
     ) -> Result<(), SessionError> {
