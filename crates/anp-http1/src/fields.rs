@@ -98,9 +98,8 @@ impl<'a> Named<'a> {
             }
         };
         for (_, value) in fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"connection")) {
-            match value.contains(&b',') {
-                true => tokens(value).for_each(&mut note),
-                false => note(value.trim_ascii()),
+            if value != b"keep-alive" {
+                tokens(value).for_each(&mut note);
             }
         }
         Self(names)

@@ -17,7 +17,7 @@ use crate::app::{
 };
 
 /// Most tasks that wait for a request; each holds some 3 KiB.
-const MAX_WAITING: usize = 256;
+pub(crate) const MAX_WAITING: usize = 256;
 
 /// Accepts the tunnel's requests until it ends. Must run where `spawn_local` works.
 pub(crate) async fn dispatch(tunnel: &Tunnel, app: &App) {
@@ -59,6 +59,12 @@ impl Tasks {
     /// The apps they call.
     pub(crate) fn apps(&self) -> &Apps {
         &self.apps
+    }
+
+    /// How many wait for a request.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.borrow().len()
     }
 
     /// Has a request answered.

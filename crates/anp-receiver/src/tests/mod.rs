@@ -6,6 +6,7 @@ mod failures;
 mod heads;
 mod http2;
 mod service;
+mod tasks;
 mod upgrades;
 
 use std::{future::poll_fn, rc::Rc, time::Duration};
@@ -125,18 +126,8 @@ impl Gateway {
     }
 
     async fn with(apps: &[&str], version: Version, codings: Codings) -> Self {
-        let urls: Vec<_> = apps.iter().map(|url| url.parse().unwrap()).collect();
-        let config = PoolConfig {
-            connect_timeout: Duration::from_secs(5),
-            max_idle: 64,
-            idle_timeout: Duration::from_secs(60),
-        };
-        let apps = Apps::new(&urls, config).coded(codings);
-        Self::calling(
-            Called::Http(Rc::new(Tasks::new(apps, Rc::default()))),
-            version,
-        )
-        .await
+        let tasks = Rc::new(Tasks::new(apps_at(apps, codings), Rc::default()));
+        Self::calling(Called::Http(tasks), version).await
     }
 
     /// A tunnel to a receiver that calls `app`.
@@ -190,6 +181,16 @@ impl Gateway {
     fn get(&self) -> Call {
         self.call("GET", &[], None)
     }
+}
+
+fn apps_at(urls: &[&str], codings: Codings) -> Apps {
+    let urls: Vec<_> = urls.iter().map(|url| url.parse().unwrap()).collect();
+    let config = PoolConfig {
+        connect_timeout: Duration::from_secs(5),
+        max_idle: 64,
+        idle_timeout: Duration::from_secs(60),
+    };
+    Apps::new(&urls, config).coded(codings)
 }
 
 fn request_head(method: &str, target: &'static str, fields: &[(&str, &str)]) -> RequestHead {

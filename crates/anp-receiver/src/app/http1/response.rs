@@ -135,6 +135,11 @@ impl Framing {
             self.chunked = !self.coded && field.value.eq_ignore_ascii_case(b"chunked");
             self.coded = true;
         } else if field.name.eq_ignore_ascii_case("connection") {
+            // As nearly all say it.
+            if field.value == b"keep-alive" {
+                self.keep_alive = true;
+                return Ok(());
+            }
             for token in tokens(field.value) {
                 self.close |= token.eq_ignore_ascii_case(b"close");
                 self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
