@@ -133,7 +133,7 @@ impl RecvStream {
         let id = self.handle.id;
         let read = self.handle.shared.with(|state| {
             let read = state.session()?.read(now, id)?;
-            if read == Read::Pending {
+            if matches!(read, Read::Pending) {
                 state.wait_read(id, cx.waker());
             }
             Ok(read)

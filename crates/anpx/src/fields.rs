@@ -16,6 +16,19 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
     block: Bytes,
+    /// Which of the names that have a [`mark`] are there.
+    marks: u8,
+}
+
+/// The mark of a name that is asked for on every message; 0 for others. Most messages lack some of
+/// them, and need not be searched then.
+const fn mark(name: &[u8]) -> u8 {
+    match name {
+        b"content-length" => 1 << 0,
+        b"expect" => 1 << 1,
+        b"date" => 1 << 2,
+        _ => 0,
+    }
 }
 
 /// Why a field or a block of fields was refused. `Display` says which rule.
@@ -118,18 +131,19 @@ impl Fields {
             return Err(FieldsError::TooLarge);
         }
         let mut rest = &block[..];
-        let mut count = 0;
+        let (mut count, mut marks) = (0, 0);
         while !rest.is_empty() {
             let (name, after) = take(rest).ok_or(FieldsError::Truncated)?;
             let (value, after) = take(after).ok_or(FieldsError::Truncated)?;
             check(name, value)?;
             rest = after;
             count += 1;
+            marks |= mark(name);
         }
         if count > MAX_FIELDS {
             return Err(FieldsError::TooLarge);
         }
-        Ok(Self { block })
+        Ok(Self { block, marks })
     }
 
     /// A block of these `(name, value)` pairs; names in lower case.
@@ -151,6 +165,7 @@ impl Fields {
         FieldsBuilder {
             block: BytesMut::with_capacity(bytes),
             count: 0,
+            marks: 0,
         }
     }
 
@@ -161,9 +176,27 @@ impl Fields {
 
     /// The value of the first field called `name` (lower case).
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.iter()
-            .find(|(n, _)| *n == name.as_bytes())
-            .map(|(_, v)| v)
+        self.get_all(name).next()
+    }
+
+    /// The values of the fields called `name` (lower case), in order.
+    pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let mark = mark(name.as_bytes());
+        let rest = match mark != 0 && self.marks & mark == 0 {
+            true => &[],
+            false => &self.block[..],
+        };
+        Iter { rest }
+            .filter(move |(n, _)| *n == name.as_bytes())
+            .map(|(_, value)| value)
+    }
+
+    /// Whether there is a field called `name` (lower case).
+    pub fn contains(&self, name: &str) -> bool {
+        match mark(name.as_bytes()) {
+            0 => self.get(name).is_some(),
+            mark => self.marks & mark != 0,
+        }
     }
 
     /// A slice of this block as shared bytes; `part` must come from [`Fields::iter`].
@@ -249,6 +282,7 @@ const fn is_same(a: &[u8], b: &[u8]) -> bool {
 pub struct FieldsBuilder {
     block: BytesMut,
     count: usize,
+    marks: u8,
 }
 
 impl FieldsBuilder {
@@ -272,6 +306,7 @@ impl FieldsBuilder {
         }
         self.block.put_slice(&fields.block);
         self.count = count;
+        self.marks |= fields.marks;
         Ok(())
     }
 
@@ -300,6 +335,7 @@ impl FieldsBuilder {
         self.block.put_u16(v);
         self.block.put_slice(value);
         self.count += 1;
+        self.marks |= mark(name);
         Ok(())
     }
 
@@ -307,6 +343,7 @@ impl FieldsBuilder {
     pub fn build(self) -> Fields {
         Fields {
             block: self.block.freeze(),
+            marks: self.marks,
         }
     }
 }
@@ -314,6 +351,30 @@ impl FieldsBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_field_is_found_however_the_block_was_made() {
+        let names = ["content-length", "expect", "date", "x"];
+        for there in 0..1 << names.len() {
+            let is = |at: usize| there >> at & 1 == 1;
+            let pairs = (0..names.len()).filter(|at| is(*at));
+            let pairs: Vec<_> = pairs
+                .flat_map(|at| [(names[at], "1"), (names[at], "2")])
+                .collect();
+            let built = Fields::from_pairs(pairs).unwrap();
+            let read = Fields::from_block(built.block().clone()).unwrap();
+            let mut joined = Fields::builder(0);
+            joined.extend(&built).unwrap();
+            for fields in [&built, &read, &joined.build()] {
+                for (at, name) in names.iter().enumerate() {
+                    let values: Vec<_> = fields.get_all(name).collect();
+                    assert_eq!(values, if is(at) { vec![b"1", b"2"] } else { vec![] });
+                    assert_eq!(fields.get(name).is_some(), is(at));
+                    assert_eq!(fields.contains(name), is(at));
+                }
+            }
+        }
+    }
 
     #[test]
     fn what_is_hop_by_hop_is_forbidden() {

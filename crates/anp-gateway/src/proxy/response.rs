@@ -52,12 +52,10 @@ pub(crate) fn judge(
 /// caller is made from it.
 fn length(head: &ResponseHead) -> Result<Option<u64>, ProxyError> {
     let mut length = None;
-    for (name, value) in &head.headers {
-        if name == b"content-length" {
-            let value = parse_length(value).ok_or(ProxyError::BadResponse)?;
-            if length.replace(value).is_some() {
-                return Err(ProxyError::BadResponse);
-            }
+    for value in head.headers.get_all("content-length") {
+        let value = parse_length(value).ok_or(ProxyError::BadResponse)?;
+        if length.replace(value).is_some() {
+            return Err(ProxyError::BadResponse);
         }
     }
     Ok(length)

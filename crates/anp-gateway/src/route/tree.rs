@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use rpds::HashTrieMapSync as Map;
+use hashbrown::DefaultHashBuilder;
+use rpds::HashTrieMapSync;
 
 use super::served::{HostRule, Place, Served};
+
+/// Seeded anew in every process, and cheaper than what a map has by itself: every request asks.
+type Map<K, V> = HashTrieMapSync<K, V, DefaultHashBuilder>;
 
 /// Endpoints by their places. A clone shares what is not changed.
 #[derive(Clone, Debug, Default)]

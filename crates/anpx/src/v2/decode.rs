@@ -261,28 +261,31 @@ fn is_socket_addr(addr: &[u8]) -> bool {
 }
 
 /// True for an IPv4 address and port without needless zeros: what most requests come from, found
-/// out in a quarter of the time.
+/// out in half the time.
 fn is_usual_v4(addr: &[u8]) -> bool {
-    let (mut part, mut number, mut digits) = (0, 0, 0);
-    for b in addr {
-        match b {
-            b'0'..=b'9' => {
-                if digits > 0 && number == 0 {
-                    return false;
-                }
-                number = number * 10 + u32::from(b - b'0');
-                digits += 1;
-                if number > if part < 4 { 255 } else { 65535 } {
-                    return false;
-                }
-            }
-            b'.' | b':' if digits > 0 && part < 4 && (*b == b':') == (part == 3) => {
-                (part, number, digits) = (part + 1, 0, 0);
-            }
-            _ => return false,
-        }
+    let part = |text| number(text, 255);
+    let parts = || {
+        let rest = part(addr)?.strip_prefix(b".")?;
+        let rest = part(rest)?.strip_prefix(b".")?;
+        let rest = part(rest)?.strip_prefix(b".")?;
+        number(part(rest)?.strip_prefix(b":")?, 65535)
+    };
+    parts() == Some(b"")
+}
+
+/// What follows the number, at most `max`, that `text` begins with.
+fn number(text: &[u8], max: u32) -> Option<&[u8]> {
+    let mut rest = text;
+    let mut number = 0;
+    while let [digit @ b'0'..=b'9', after @ ..] = rest
+        && number <= max
+    {
+        number = number * 10 + u32::from(digit - b'0');
+        rest = after;
     }
-    part == 4 && digits > 0
+    let digits = text.len() - rest.len();
+    let plain = digits == 1 || digits > 1 && text.first() != Some(&b'0');
+    (plain && number <= max).then_some(rest)
 }
 
 /// Words that most requests have, which need no share of the frame.

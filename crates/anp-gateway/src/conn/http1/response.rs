@@ -52,10 +52,10 @@ pub(crate) fn put_head(
     persistence: Persistence<'_>,
 ) {
     put_status(out, status);
-    let mut seen = Seen::default();
-    for (name, _) in fields {
-        seen.note(name);
-    }
+    let seen = Seen {
+        length: fields.contains("content-length"),
+        date: fields.contains("date"),
+    };
     // RFC 9110 section 8.6: a 204 has no length, whatever the app says.
     if seen.length && (status == 204 || follows == Follows::Raw) {
         for (name, value) in fields.iter().filter(|(n, _)| *n != b"content-length") {
@@ -78,7 +78,8 @@ pub(crate) fn put_own_head<'a>(
     put_status(out, status);
     let mut seen = Seen::default();
     for (name, value) in fields {
-        seen.note(name);
+        seen.length |= name == b"content-length";
+        seen.date |= name == b"date";
         put(out, name, value);
     }
     put_rest(out, &seen, follows, Framing::Length, persistence);
@@ -89,13 +90,6 @@ pub(crate) fn put_own_head<'a>(
 struct Seen {
     length: bool,
     date: bool,
-}
-
-impl Seen {
-    fn note(&mut self, name: &[u8]) {
-        self.length |= name == b"content-length";
-        self.date |= name == b"date";
-    }
 }
 
 fn put_rest(

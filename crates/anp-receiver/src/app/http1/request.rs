@@ -68,9 +68,8 @@ pub(crate) fn encode_head(
 
 /// Appends the fields. Gives the length of the body, where they name one.
 fn put_fields(out: &mut BytesMut, headers: &Fields) -> Result<Option<u64>, AppError> {
-    let is_length = |name: &[u8]| name == b"content-length";
-    let mut lengths = headers.iter().filter(|(name, _)| is_length(name));
-    let Some((_, value)) = lengths.next() else {
+    let mut lengths = headers.get_all("content-length");
+    let Some(value) = lengths.next() else {
         fields::put_all(out, headers);
         return Ok(None);
     };
@@ -78,7 +77,7 @@ fn put_fields(out: &mut BytesMut, headers: &Fields) -> Result<Option<u64>, AppEr
         |value| fields::parse_length(value).ok_or(AppError::BadRequest("bad content-length"));
     let length = parse(value)?;
     let mut once = true;
-    for (_, other) in lengths {
+    for other in lengths {
         once = false;
         if parse(other)? != length {
             return Err(AppError::BadRequest("two content-lengths"));
@@ -91,7 +90,7 @@ fn put_fields(out: &mut BytesMut, headers: &Fields) -> Result<Option<u64>, AppEr
     // The same length twice says nothing new (RFC 9110 section 8.6).
     let mut seen = false;
     for (name, value) in headers {
-        if !is_length(name) || !std::mem::replace(&mut seen, true) {
+        if name != b"content-length" || !std::mem::replace(&mut seen, true) {
             fields::put(out, name, value);
         }
     }

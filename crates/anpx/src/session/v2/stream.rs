@@ -268,10 +268,7 @@ impl RecvHalf {
 /// Not a number, or two that differ (RFC 9110 section 8.6).
 fn content_length(headers: &Fields) -> Result<Option<u64>, ()> {
     let mut length = None;
-    for (_, value) in headers
-        .iter()
-        .filter(|(name, _)| *name == b"content-length")
-    {
+    for value in headers.get_all("content-length") {
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let number = std::str::from_utf8(value)
             .ok()
