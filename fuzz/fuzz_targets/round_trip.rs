@@ -81,7 +81,16 @@ fn frames(stream: u32, input: Input) -> (frame::Frame, Frame) {
                 protocol: protocol.map(Bytes::from),
             };
             let out = encode::request(stream, &head, body.clone(), end);
-            (out, on(end, Payload::Request { head, body }))
+            (
+                out,
+                on(
+                    end,
+                    Payload::Request {
+                        head: Box::new(head),
+                        body,
+                    },
+                ),
+            )
         }
         Input::Response {
             status,
