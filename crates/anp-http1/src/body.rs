@@ -105,6 +105,11 @@ impl Decoder {
         self.state == State::Done
     }
 
+    /// True where the next `held` bytes hold all that is left of the body, as far as its head tells.
+    pub fn is_held_by(&self, held: usize) -> bool {
+        matches!(self.state, State::Sized(left) if left <= held as u64)
+    }
+
     /// Takes the next part off `read`, at most `max` bytes of body. Bytes behind the body stay.
     ///
     /// # Errors

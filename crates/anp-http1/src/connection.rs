@@ -31,6 +31,8 @@ pub struct Connection<IO> {
     room: usize,
     /// Bytes to write, in the order of the fields.
     head: BytesMut,
+    /// How many bytes of `head` went out.
+    sent: usize,
     body: Bytes,
     tail: &'static [u8],
     /// Something was written since [`Connection::begin`].
@@ -48,6 +50,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             closed: None,
             room: SMALL_READ,
             head: BytesMut::new(),
+            sent: 0,
             body: Bytes::new(),
             tail: b"",
             written: false,
@@ -122,13 +125,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     /// The transport's; [`io::ErrorKind::WriteZero`] where it takes no bytes.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_written() {
+            let head = self.head.get(self.sent..).unwrap_or_default();
             let parts = [
-                IoSlice::new(&self.head),
+                IoSlice::new(head),
                 IoSlice::new(&self.body),
                 IoSlice::new(self.tail),
             ];
             let mut len = match (self.body.is_empty(), self.tail.is_empty()) {
-                (true, true) => ready!(Pin::new(&mut self.io).poll_write(cx, &self.head)),
+                (true, true) => ready!(Pin::new(&mut self.io).poll_write(cx, head)),
                 _ => ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &parts)),
             }?;
             if len == 0 {
@@ -136,9 +140,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             }
             self.written = true;
             self.unflushed = true;
-            let head = len.min(self.head.len());
-            self.head.advance(head);
-            len -= head;
+            let of_head = len.min(head.len());
+            self.sent += of_head;
+            if self.sent == self.head.len() {
+                // Cleared, not advanced: its room is used again from the start.
+                self.head.clear();
+                self.sent = 0;
+            }
+            len -= of_head;
             let body = len.min(self.body.len());
             self.body.advance(body);
             self.tail = self.tail.get(len - body..).unwrap_or_default();

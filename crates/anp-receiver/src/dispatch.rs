@@ -142,7 +142,7 @@ async fn call(apps: &Apps, incoming: &mut Incoming) -> Result<(), AppError> {
             Some(_) => None,
         };
         if let Some(mut conn) = kept {
-            match exchange(&mut conn, incoming, app.prefix(), codings, true).await {
+            match exchange(&mut *conn, incoming, app.prefix(), codings, true).await {
                 Ok(Ended::Reusable) => {
                     apps.keep(app, conn);
                     return Ok(());
@@ -162,13 +162,13 @@ async fn call(apps: &Apps, incoming: &mut Incoming) -> Result<(), AppError> {
                 continue;
             }
         };
-        return match exchange(&mut conn, incoming, app.prefix(), codings, false).await? {
+        return match exchange(&mut *conn, incoming, app.prefix(), codings, false).await? {
             Ended::Reusable => {
                 apps.keep(app, conn);
                 Ok(())
             }
             Ended::Spent => Ok(()),
-            Ended::Switched => Box::pin(splice(conn, incoming)).await,
+            Ended::Switched => Box::pin(splice(*conn, incoming)).await,
         };
     }
     Err(unreachable.unwrap_or(AppError::NoApp))

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 /// The host of an authority in lower case, without its port and without a dot at its end.
 pub(crate) fn host_of(authority: &str) -> Cow<'_, str> {
-    let host = match authority.rfind([':', ']']) {
+    let last = |b: &u8| matches!(b, b':' | b']');
+    let host = match authority.as_bytes().iter().rposition(last) {
         Some(at) if authority.as_bytes()[at] == b':' => &authority[..at],
         _ => authority,
     };

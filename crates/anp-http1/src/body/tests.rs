@@ -201,3 +201,15 @@ fn what_follows_the_body_stays() {
     assert_eq!(decoder.next(&mut read, 9), Ok(Decoded::End));
     assert_eq!(&read[..], b"GET");
 }
+
+#[test]
+fn only_a_body_of_known_length_can_be_seen_to_be_at_hand() {
+    let mut sized = Decoder::sized(3);
+    assert!(!sized.is_held_by(2) && sized.is_held_by(3) && sized.is_held_by(9));
+    let mut read = BytesMut::from("ab");
+    assert_eq!(sized.next(&mut read, 9), Ok(Decoded::Data("ab".into())));
+    assert!(!sized.is_held_by(0) && sized.is_held_by(1));
+    for other in [Decoder::chunked(), Decoder::until_close(), Decoder::empty()] {
+        assert!(!other.is_held_by(usize::MAX));
+    }
+}

@@ -47,7 +47,8 @@ pub(crate) struct App {
 
 #[derive(Debug)]
 struct Idle {
-    conn: Connection<Socket>,
+    /// Boxed, as it is handed on with every request.
+    conn: Box<Connection<Socket>>,
     since: Instant,
 }
 
@@ -109,7 +110,7 @@ impl Apps {
     }
 
     /// A kept connection to `app` on which nothing has happened since.
-    pub(crate) fn kept(&self, app: &App) -> Option<Connection<Socket>> {
+    pub(crate) fn kept(&self, app: &App) -> Option<Box<Connection<Socket>>> {
         let mut idle = app.idle.borrow_mut();
         // The most recent is the least likely to have been closed by the app.
         while let Some(Idle { mut conn, since }) = idle.pop_back() {
@@ -121,10 +122,10 @@ impl Apps {
     }
 
     /// A new connection to `app`.
-    pub(crate) async fn fresh(&self, app: &App) -> Result<Connection<Socket>, AppError> {
+    pub(crate) async fn fresh(&self, app: &App) -> Result<Box<Connection<Socket>>, AppError> {
         let after = self.config.connect_timeout;
         match tokio::time::timeout(after, Socket::connect(&app.url, self.tls.as_ref())).await {
-            Ok(Ok(socket)) => Ok(Connection::new(socket, BytesMut::new())),
+            Ok(Ok(socket)) => Ok(Box::new(Connection::new(socket, BytesMut::new()))),
             Ok(Err(source)) => Err(AppError::Unreachable {
                 app: app.url.to_string(),
                 source,
@@ -137,7 +138,7 @@ impl Apps {
     }
 
     /// Keeps `conn` for another request.
-    pub(crate) fn keep(&self, app: &App, mut conn: Connection<Socket>) {
+    pub(crate) fn keep(&self, app: &App, mut conn: Box<Connection<Socket>>) {
         let mut idle = app.idle.borrow_mut();
         if idle.len() < self.config.max_idle {
             conn.rest();

@@ -291,6 +291,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
             Ok(judged) => judged,
             Err(Failure::Gone) => return End::Quiet,
             Err(failure) => {
+                // The app learns of it now, not when the caller has read the answer.
+                drop(upload);
                 let close = close || expects || !self.discard_body();
                 self.put_answer(exchange, failure, is_head, self.persistence(close));
                 return self.flushed(close).await;

@@ -210,7 +210,11 @@ async fn one(
     let (answer, follows, head, upgrade) = match answered {
         Ok(answered) => answered,
         Err(Failure::Gone) => return,
-        Err(failure) => return refuse(down, exchange, failure, is_head).await,
+        Err(failure) => {
+            // The app learns of it now, not when the caller has read the answer.
+            drop(upload);
+            return refuse(down, exchange, failure, is_head).await;
+        }
     };
     exchange.answered(answer.head.status, None);
     if follows == Follows::Raw {

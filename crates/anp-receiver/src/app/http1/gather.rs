@@ -44,10 +44,11 @@ pub(super) fn poll_gather<IO: AsyncRead + AsyncWrite + Unpin>(
 ) -> Poll<Result<Gathered, AppError>> {
     loop {
         // Reads go on while bytes are there at once, so that a body that came in pieces leaves in
-        // as few frames as it can. One that fills the frame anyway is not read ahead of.
+        // as few frames as it can. One that fills the frame anyway is not read ahead of, nor one that
+        // is there.
         let mut open = true;
         let mut drained = false;
-        while conn.read.len() < room && !drained && open {
+        while conn.read.len() < room && !drained && open && !body.is_held_by(conn.read.len()) {
             match conn.poll_read(cx) {
                 Poll::Ready(more) => open = more,
                 Poll::Pending => drained = true,
