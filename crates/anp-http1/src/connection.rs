@@ -31,8 +31,6 @@ pub struct Connection<IO> {
     room: usize,
     /// Bytes to write, in the order of the fields.
     head: BytesMut,
-    /// How many bytes of `head` went out.
-    sent: usize,
     body: Bytes,
     tail: &'static [u8],
     /// Something was written since [`Connection::begin`].
@@ -50,7 +48,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             closed: None,
             room: SMALL_READ,
             head: BytesMut::new(),
-            sent: 0,
             body: Bytes::new(),
             tail: b"",
             written: false,
@@ -125,14 +122,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     /// The transport's; [`io::ErrorKind::WriteZero`] where it takes no bytes.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_written() {
-            let head = self.head.get(self.sent..).unwrap_or_default();
             let parts = [
-                IoSlice::new(head),
+                IoSlice::new(&self.head),
                 IoSlice::new(&self.body),
                 IoSlice::new(self.tail),
             ];
             let mut len = match (self.body.is_empty(), self.tail.is_empty()) {
-                (true, true) => ready!(Pin::new(&mut self.io).poll_write(cx, head)),
+                (true, true) => ready!(Pin::new(&mut self.io).poll_write(cx, &self.head)),
                 _ => ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &parts)),
             }?;
             if len == 0 {
@@ -140,12 +136,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             }
             self.written = true;
             self.unflushed = true;
-            let of_head = len.min(head.len());
-            self.sent += of_head;
-            if self.sent == self.head.len() {
-                // Cleared, not advanced: its room is used again from the start.
-                self.head.clear();
-                self.sent = 0;
+            let of_head = len.min(self.head.len());
+            match of_head == self.head.len() {
+                // Not advanced, so that its room is used again from the start.
+                true => self.head.clear(),
+                false => self.head.advance(of_head),
             }
             len -= of_head;
             let body = len.min(self.body.len());

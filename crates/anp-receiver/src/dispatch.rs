@@ -1,4 +1,5 @@
-//! Takes the requests of a tunnel to the app, each in a task of its own where it is called over HTTP.
+//! Takes the requests of a tunnel to the app, where it is called over HTTP each by a task that does
+//! nothing else meanwhile.
 
 use std::{
     cell::{Cell, RefCell},

@@ -2,12 +2,12 @@
 
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Waker},
     time::Instant,
 };
 
-use tokio::time::Sleep;
+use tokio::{task::unconstrained, time::Sleep};
 
 use crate::shared::set;
 
@@ -42,7 +42,9 @@ impl Timer {
         sleep.as_mut().reset(at);
         self.armed = Some(deadline);
         set(&mut self.waker, cx.waker());
-        if sleep.as_mut().poll(cx).is_ready() {
+        // Whatever the task has done before: it may not be asked again.
+        let sleep = pin!(unconstrained(sleep.as_mut()));
+        if sleep.poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
     }

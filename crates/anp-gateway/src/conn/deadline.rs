@@ -2,12 +2,15 @@
 
 use std::{
     future::Future,
-    pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::coop,
+    time::{Instant, Sleep, sleep_until},
+};
 
 /// A deadline that moves several times a request and costs next to nothing for it.
 ///
@@ -41,32 +44,35 @@ impl Deadline {
         self.set = Some(after);
     }
 
+    /// Moves the deadline to `at`.
+    pub(crate) fn set_at(&mut self, at: Instant) {
+        self.set = None;
+        self.at = at;
+    }
+
     /// Ready once the deadline has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(after) = self.set.take() {
             self.at = Instant::now() + after;
         }
-        if self.at < self.timer.deadline() {
-            self.reset();
-        }
         let knows = |waker: &Waker| waker.will_wake(cx.waker());
-        if self.waits.as_ref().is_some_and(knows) && !self.timer.is_elapsed() {
+        if self.at < self.timer.deadline() {
+            self.timer.as_mut().reset(self.at);
+        } else if self.waits.as_ref().is_some_and(knows) && !self.timer.is_elapsed() {
             return Poll::Pending;
         }
         self.waits = Some(cx.waker().clone());
-        loop {
-            ready!(self.timer.as_mut().poll(cx));
+        // A task that has done much must not keep it from the waker: it is not polled again for that.
+        while pin!(coop::unconstrained(self.timer.as_mut()))
+            .poll(cx)
+            .is_ready()
+        {
             if self.at <= Instant::now() {
                 return Poll::Ready(());
             }
             self.timer.as_mut().reset(self.at);
         }
-    }
-
-    fn reset(&mut self) {
-        self.timer.as_mut().reset(self.at);
-        // It knows nobody until it is polled.
-        self.waits = None;
+        Poll::Pending
     }
 }
 
@@ -99,6 +105,31 @@ mod tests {
         tokio::time::advance(2 * SECOND).await;
         poll_fn(|cx| deadline.poll(cx)).await;
         assert!((5..6).contains(&begin.elapsed().as_secs()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_wakes_a_task_that_had_done_its_share_when_it_first_asked() {
+        let begin = Instant::now();
+        let mut deadline = Deadline::new(SECOND);
+        let mut spent = false;
+        poll_fn(|cx| {
+            while !spent && pin!(coop::consume_budget()).poll(cx).is_ready() {}
+            spent = true;
+            deadline.poll(cx)
+        })
+        .await;
+        assert!((1..2).contains(&begin.elapsed().as_secs()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_can_be_set_to_a_time() {
+        let begin = Instant::now();
+        let mut deadline = Deadline::new(SECOND);
+        deadline.set(9 * SECOND);
+        deadline.set_at(begin + 3 * SECOND);
+        tokio::time::advance(2 * SECOND).await;
+        poll_fn(|cx| deadline.poll(cx)).await;
+        assert!((3..4).contains(&begin.elapsed().as_secs()));
     }
 
     #[tokio::test(start_paused = true)]

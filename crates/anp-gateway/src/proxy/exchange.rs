@@ -1,8 +1,9 @@
 //! What is written down about one request: counters and the access log.
 
-use std::{sync::Arc, sync::atomic::Ordering::Relaxed, time::Instant};
+use std::{sync::Arc, sync::atomic::Ordering::Relaxed};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
@@ -79,6 +80,11 @@ impl Exchange {
             place: None,
             governed: None,
         }
+    }
+
+    /// When its head had come.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
     }
 
     /// The request's id.

@@ -10,7 +10,10 @@ use std::{
 use anp_http1::{BodyError, Connection, Decoded, Decoder};
 use anpx::ResponseHead;
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 
 use super::response::put_informational;
 use crate::{
@@ -70,6 +73,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         self.patience = patience;
         self.deadline.set(patience);
         self.conn.io().moved().take();
+    }
+
+    /// Enters a phase as [`Http1::wait_for`] does, one that began at `from`, and may be waited for only
+    /// later.
+    pub(crate) fn wait_from(&mut self, from: Instant, patience: Duration) {
+        self.wait_for(patience);
+        self.deadline.set_at(from + patience);
     }
 
     /// Puts the deadline off if anything moved.
@@ -183,7 +193,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Downstream for Http1<IO> {
     fn allow(&mut self, response: Option<Duration>, idle: Option<Duration>) {
         self.limits.idle = idle.unwrap_or(self.limits.idle);
         self.limits.response = response.unwrap_or(self.limits.response);
-        self.wait_for(self.limits.response);
+        self.wait_from(Instant::now(), self.limits.response);
     }
 
     fn put_off(&mut self) {

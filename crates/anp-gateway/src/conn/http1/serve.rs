@@ -263,7 +263,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
     async fn answer(&mut self, caller: &Arc<Caller>, mut received: Box<Received>) -> End {
         let worker = &caller.worker;
         self.limits = self.usual;
-        self.wait_for(self.limits.response);
+        self.wait_from(received.exchange.started(), self.limits.response);
         let Received {
             exchange,
             head,

@@ -14,6 +14,7 @@ use anpx::{Fields, ResponseHead};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use tokio::time::Instant;
 
 use crate::{
     conn::{Deadline, Limits},
@@ -201,7 +202,7 @@ impl Downstream for Http2 {
         self.longest
             .at_least(self.limits.idle.max(self.limits.response));
         self.patience = self.limits.response;
-        self.moved();
+        self.deadline.set_at(Instant::now() + self.patience);
     }
 
     fn put_off(&mut self) {
