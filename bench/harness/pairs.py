@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,10 @@ from .processes import BenchError, Server, Servers, free_port
 from .subjects import (
     GIBIBYTE,
     GREETING_PATH,
+    NginxNginx,
     Rathole,
     Running,
+    Subject,
     Tools,
     Us,
     check_answering,
@@ -36,6 +39,8 @@ _ENDPOINTS = 10_000
 _TUNNELS = 1_000
 #: Downloads beside which small requests are measured, and connections of those.
 _BULK = 4
+#: Bytes a second of each where they are held to a pace: all together a fifth of what the machine can carry.
+_PACE = 50e6
 _BESIDE_CONNECTIONS = 8
 
 
@@ -50,21 +55,34 @@ class Round:
 
     def run(self, into: Pairs) -> None:
         """Adds a pair to each figure whose peer is there."""
-        measures = {"beside bulk": self._beside_bulk, "among thousands": self._crowd, "TLS": self._tls}
+        beside, alone = self._beside_bulk(Us())
+        others, _ = self._beside_bulk(NginxNginx())
+        into.setdefault("beside bulk", []).append((beside, alone))
+        into.setdefault("beside bulk, to nginx", []).append((beside, others))
+        into.setdefault("beside paced bulk", []).append(self._beside_bulk(Us(), _PACE))
+        measures = {"among thousands": self._crowd, "TLS": self._tls}
         for name, measure in measures.items():
             into.setdefault(name, []).append(measure())
         if self._tools.rathole:
             into.setdefault("1 GiB download", []).append(self._gibibyte(self._origin, self._download))
             into.setdefault("1 GiB upload", []).append(self._gibibyte(self._sink, self._upload))
 
-    def _beside_bulk(self) -> tuple[float, float]:
-        """p99 of small requests in µs: while downloads run on the same tunnels, and alone."""
-        place = self._start(Us(), self._origin)
-        alone = self._runner.measure(place, _BESIDE_CONNECTIONS, self._seconds).p99
-        with _downloads(place):
-            beside = self._runner.measure(place, _BESIDE_CONNECTIONS, self._seconds).p99
+    def _beside_bulk(self, subject: Subject, pace: float | None = None) -> tuple[float, float]:
+        """p99 of small requests in µs: while downloads run through the same, each at `pace` bytes/s, and alone.
+
+        Whatever else the machine does makes p99 longer, so alone is the less of before and after.
+        """
+        place = self._start(subject, self._origin)
+
+        def p99() -> float:
+            return self._runner.measure(place, _BESIDE_CONNECTIONS, self._seconds).p99
+
+        before = p99()
+        with _downloads(place, pace):
+            beside = p99()
+        after = p99()
         self._owner.stop(place.between)
-        return beside, alone
+        return beside, min(before, after)
 
     def _crowd(self) -> tuple[float, float]:
         """CPU a request in µs at 32 connections: at one of thousands of endpoints, among tunnels, and at the only one."""
@@ -141,7 +159,7 @@ class Round:
             raise BenchError(f"an upload's answer was {answer!r} instead of its length")
         return seconds
 
-    def _start(self, subject: Us | Rathole, origin: int) -> Running:
+    def _start(self, subject: Subject, origin: int) -> Running:
         place = subject.start(self._owner, self._tools, origin)
         check_answering(place)
         return place
@@ -179,8 +197,8 @@ def among(owner: Servers, binary: str, origin: int, endpoints: int, tunnels: int
 
 
 @contextmanager
-def _downloads(place: Running) -> Iterator[None]:
-    """Keeps so many large downloads under way."""
+def _downloads(place: Running, pace: float | None) -> Iterator[None]:
+    """Keeps so many large downloads under way, each at `pace` bytes/s, or as fast as it goes."""
     over = threading.Event()
     broken: list[Exception] = []
 
@@ -188,8 +206,11 @@ def _downloads(place: Running) -> Iterator[None]:
         while not over.is_set():
             with client.Call(place.address) as call:
                 call.send_head("GET", "/gibibyte")
-                for _ in call.read_body(call.read_head()):
-                    if over.is_set():
+                began, total = time.monotonic(), 0
+                for piece in call.read_body(call.read_head()):
+                    total += len(piece)
+                    early = began + total / pace - time.monotonic() if pace else 0
+                    if over.wait(early) if early > 0 else over.is_set():
                         return
 
     def caller() -> None:

@@ -96,6 +96,10 @@ _TARGETS = [
     Target("nginx → nginx: p50, 1 connection", _small("nginx", 1, "p50"), 1.0, more=False),
     Target("rathole: p50, 1 connection", _small("rathole", 1, "p50"), 1.0, more=False),
     Target("itself without bulk: p99 beside 4 downloads", _pair("beside bulk"), 3.0, 1.5, more=False),
+    Target(
+        "itself without bulk: p99 beside 4 downloads of 50 MB/s each", _pair("beside paced bulk"), 3.0, 1.5, more=False
+    ),
+    Target("nginx → nginx: p99 beside 4 downloads", _pair("beside bulk, to nginx"), 1.0, more=False),
     Target("rathole: 100 MB download", _bulk("rathole", "download"), 1.3, 2.0),
     Target("rathole: 100 MB upload", _bulk("rathole", "upload"), 1.3, 2.0),
     Target("rathole: 1 GiB download", _pair("1 GiB download"), 1.3, 2.0),
