@@ -51,7 +51,7 @@
 //! carry(&mut gateway, &mut receiver, now);
 //!
 //! let (stream, received) = receiver.accept().expect("a request");
-//! assert_eq!(received, head);
+//! assert_eq!(*received, head);
 //! let response = ResponseHead { status: 200, headers: Fields::default() };
 //! receiver.respond(stream, &response, Bytes::from_static(b"hi"), End::Yes)?;
 //! carry(&mut receiver, &mut gateway, now);
