@@ -83,7 +83,8 @@ pub fn lower_case<'a>(name: &[u8], scratch: &'a mut [u8; 64]) -> Cow<'a, [u8]> {
     }
 }
 
-/// The names that `Connection` holds (RFC 9110 section 7.6.1) and nobody knows without it.
+/// The names that `Connection` holds (RFC 9110 section 7.6.1), but those that mean the connection
+/// itself.
 #[derive(Debug)]
 pub struct Named<'a>(Vec<&'a [u8]>);
 

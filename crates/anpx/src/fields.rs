@@ -65,7 +65,7 @@ pub const HOP_BY_HOP: [&str; 8] = [
 ];
 
 /// True for `host` and the names of [`HOP_BY_HOP`]. `name` must be in lower case.
-pub fn is_forbidden(name: &[u8]) -> bool {
+pub const fn is_forbidden(name: &[u8]) -> bool {
     // Written out, so that the length alone ends it for most.
     matches!(
         name,
@@ -81,7 +81,7 @@ pub fn is_forbidden(name: &[u8]) -> bool {
     )
 }
 
-fn is_name(name: &[u8]) -> bool {
+const fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && classes::all(name, classes::NAME)
 }
 
@@ -257,24 +257,10 @@ impl FieldName {
     /// No field may have it: a constant with it does not compile.
     pub const fn new(name: &'static str) -> Self {
         let name = name.as_bytes();
-        let is_token = !name.is_empty() && classes::all_const(name, classes::NAME);
-        assert!(is_token, "not a lower-case token");
-        let mut at = 0;
-        while at < HOP_BY_HOP.len() {
-            assert!(!is_same(name, HOP_BY_HOP[at].as_bytes()), "hop-by-hop");
-            at += 1;
-        }
-        assert!(!is_same(name, b"host"), "host has a place of its own");
+        assert!(is_name(name), "not a lower-case token");
+        assert!(!is_forbidden(name), "hop-by-hop or host");
         Self(name)
     }
-}
-
-const fn is_same(a: &[u8], b: &[u8]) -> bool {
-    let mut at = 0;
-    while at < a.len() && at < b.len() && a[at] == b[at] {
-        at += 1;
-    }
-    at == a.len() && at == b.len()
 }
 
 /// Builds [`Fields`] one field at a time.

@@ -9,8 +9,11 @@ use std::{
 use anpx::{FieldName, Fields, FieldsError};
 use bytes::Bytes;
 
-use super::forwarded;
-use crate::trust::{self, Network};
+use super::{forwarded, request::check_authority};
+use crate::{
+    error::ProxyError,
+    trust::{self, Network},
+};
 
 /// Where the requests of one connection come from.
 #[derive(Clone, Debug)]
@@ -83,20 +86,19 @@ impl Origin {
     /// What goes with a request to `authority` that has these fields, whose names may be in any case.
     ///
     /// # Errors
-    /// That of `check`, which is asked about an authority that is new.
-    pub(super) fn addressed<'a, E: From<FieldsError>>(
+    /// 400 where `authority` is none.
+    pub(super) fn addressed<'a>(
         &self,
         authority: &[u8],
         fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-        check: impl FnOnce(&[u8]) -> Result<&str, E>,
-    ) -> Result<Cow<'_, Addressed>, E> {
+    ) -> Result<Cow<'_, Addressed>, ProxyError> {
         if self.trusted.is_none()
             && let Some(first) = self.first.get()
             && first.authority == authority
         {
             return Ok(Cow::Borrowed(first));
         }
-        let addressed = self.source(fields).addressed(check(authority)?)?;
+        let addressed = self.source(fields).addressed(check_authority(authority)?)?;
         if self.trusted.is_none() {
             let _ = self.first.set(addressed.clone());
         }

@@ -41,7 +41,7 @@ pub(crate) fn head<'a>(
     let target = Target::parse(asked.target, asked.method)?;
     let named = target.authority.or(asked.authority);
     let authority = authority(origin, named, asked.may_lack_host, fields.clone())?;
-    let addressed = origin.addressed(authority, fields.clone(), check_authority)?;
+    let addressed = origin.addressed(authority, fields.clone())?;
     if target.path.len() > MAX_TARGET {
         return Err(ProxyError::TargetTooLong);
     }
@@ -98,7 +98,11 @@ fn authority<'o, 'a: 'o>(
     }
 }
 
-fn check_authority(authority: &[u8]) -> Result<&str, ProxyError> {
+/// The authority as text.
+///
+/// # Errors
+/// 400 where it is none.
+pub(super) fn check_authority(authority: &[u8]) -> Result<&str, ProxyError> {
     std::str::from_utf8(authority)
         .ok()
         .filter(|authority| is_authority(authority))
