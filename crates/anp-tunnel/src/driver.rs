@@ -126,23 +126,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 
     /// One read: a large body straight into its message, all else through the worker's scratch.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Poll<usize>, Ending> {
-        let missing = self.wire.reader.missing();
-        if missing >= READ_SIZE / 4
-            && let Some(body) = self.wire.reader.spare()
-        {
-            let room = (body.capacity() - body.len()).min(missing);
-            let mut body = body.limit(room);
-            let read = pin!(self.io.read_buf(&mut body)).poll(cx).map_err(broken);
-            let Poll::Ready(n) = read? else {
-                return Ok(Poll::Pending);
-            };
-            if let Some(message) = self.wire.reader.filled(n)? {
-                let wire = &mut self.wire;
-                self.shared.with(|state| wire.handle(state, message, now))?;
-            }
-            return Ok(Poll::Ready(n));
-        }
         SCRATCH.with_borrow_mut(|scratch| {
+            if let Some((message, room)) = self.wire.reader.spare() {
+                let mut message = message.limit(room);
+                let read = pin!(self.io.read_buf(&mut message)).poll(cx);
+                let Poll::Ready(n) = read.map_err(broken)? else {
+                    return Ok(Poll::Pending);
+                };
+                let (message, behind) = self.wire.reader.filled(n, scratch)?;
+                if let Some(message) = message {
+                    let wire = &mut self.wire;
+                    self.shared.with(|state| wire.handle(state, message, now))?;
+                }
+                self.feed(&scratch[..behind], now)?;
+                return Ok(Poll::Ready(n));
+            }
             let mut buf = ReadBuf::new(scratch);
             match Pin::new(&mut self.io)
                 .poll_read(cx, &mut buf)

@@ -68,6 +68,10 @@ impl Frame {
 }
 
 impl Reader {
+    /// From this length on the rest of a frame is read to where it will be.
+    const LARGE: usize = 16 << 10;
+    /// Most bytes read behind the end of such a frame.
+    pub(crate) const BEHIND: usize = 4 << 10;
     /// Most fragments without a byte that a connection may send.
     const MAX_EMPTY_FRAGMENTS: u32 = 1000;
     /// A length field is trusted for this much memory before its bytes arrive.
@@ -92,43 +96,47 @@ impl Reader {
         self.limit = limit;
     }
 
-    /// How many bytes the data frame being read still lacks.
-    pub(crate) fn missing(&self) -> usize {
-        self.frame
-            .filter(|f| !f.is_control())
-            .map_or(0, |f| f.len - f.read)
-    }
-
-    /// The room the data frame being read has made for its next bytes: they may be read straight
-    /// into it, followed by [`Reader::filled`]. Never more than the frame lacks, and empty where
-    /// no data frame is being read.
-    pub(crate) fn spare(&mut self) -> Option<&mut BytesMut> {
-        let missing = self.missing();
-        if missing == 0 {
-            return None;
-        }
-        let room = missing.min(self.message.len().max(Self::FIRST_ALLOCATION));
+    /// The message that a large data frame is part of, and how many of the connection's next bytes
+    /// may be appended to it, to be told of with [`Reader::filled`]: what the frame lacks and a
+    /// little more, so that the head of the next frame needs no read of its own. `None` where no
+    /// such frame is being read.
+    pub(crate) fn spare(&mut self) -> Option<(&mut BytesMut, usize)> {
+        let frame = self
+            .frame
+            .filter(|f| !f.is_control() && f.len >= Self::LARGE)?;
+        let missing = frame.len - frame.read;
+        let room = (missing + Self::BEHIND).min(self.message.len().max(Self::FIRST_ALLOCATION));
         if self.message.capacity() - self.message.len() < room {
             self.message.reserve(room);
         }
-        Some(&mut self.message)
+        Some((&mut self.message, room))
     }
 
-    /// Takes note of `n` bytes appended to what [`Reader::spare`] gave. A message may be whole now.
-    pub(crate) fn filled(&mut self, n: usize) -> Result<Option<Message>, WebSocketError> {
+    /// Takes note of `n` bytes appended to what [`Reader::spare`] gave. A message may be whole now;
+    /// the bytes behind the frame, [`Reader::BEHIND`] at most, are copied to the start of `behind`
+    /// and are yet to be fed: so many.
+    pub(crate) fn filled(
+        &mut self,
+        n: usize,
+        behind: &mut [u8],
+    ) -> Result<(Option<Message>, usize), WebSocketError> {
         let Some(frame) = &mut self.frame else {
-            return Ok(None);
+            return Ok((None, 0));
         };
         let start = self.message.len() - n;
+        let of_frame = n.min(frame.len - frame.read);
+        let end = start + of_frame;
+        let rest = n - of_frame;
+        behind[..rest].copy_from_slice(&self.message[end..]);
+        self.message.truncate(end);
         if let Some(key) = frame.key {
             mask::apply(&mut self.message[start..], key, frame.read);
         }
-        frame.read += n;
-        if frame.read == frame.len {
-            self.end_frame()
-        } else {
-            Ok(None)
+        frame.read += of_frame;
+        if frame.read < frame.len {
+            return Ok((None, 0));
         }
+        Ok((self.end_frame()?, rest))
     }
 
     /// Takes bytes off the front of `input` until a message is whole or `input` is empty.
@@ -149,11 +157,12 @@ impl Reader {
                 &mut self.message
             };
             if target.capacity() - target.len() < take {
-                target.reserve(
-                    (frame.len - frame.read)
-                        .min(Self::FIRST_ALLOCATION)
-                        .max(take),
-                );
+                let missing = frame.len - frame.read;
+                let behind = match missing >= Self::LARGE {
+                    true => Self::BEHIND,
+                    false => 0,
+                };
+                target.reserve((missing + behind).min(Self::FIRST_ALLOCATION).max(take));
             }
             let start = target.len();
             target.extend_from_slice(payload);
@@ -357,20 +366,47 @@ mod tests {
     }
 
     #[test]
-    fn payload_read_in_place_is_the_payload() {
+    fn what_is_read_in_place_is_the_payload_and_what_is_behind_it_follows() {
+        let first: Vec<u8> = (0..20_000u32).map(|i| i as u8).collect();
+        let second = vec![7; 300];
+        let mut input = vec![0x82, 0xfe, 0x4e, 0x20, 1, 2, 3, 4];
+        let at = input.len();
+        input.extend(&first);
+        mask::apply(&mut input[at..], [1, 2, 3, 4], 0);
+        input.extend([0x82, 0xfe, 0x01, 0x2c, 0, 0, 0, 0]);
+        input.extend(&second);
+        let expected = [first, second].map(|m| Message::Binary(Bytes::from(m)));
+        for most in [1, 3, 4096, 1 << 20] {
+            let mut reader = Reader::new(Side::Server, 1 << 20);
+            let (mut messages, mut scratch) = (Vec::new(), [0; Reader::BEHIND]);
+            // The first bytes come with others, as behind a frame before.
+            let (mut begin, mut left) = input.split_at(100);
+            assert_eq!(reader.feed(&mut begin), Ok(None));
+            let mut in_place = 0;
+            while let Some((message, room)) = reader.spare() {
+                let n = room.min(most).min(left.len());
+                message.extend_from_slice(&left[..n]);
+                left = &left[n..];
+                let (message, behind) = reader.filled(n, &mut scratch).unwrap();
+                messages.extend(message);
+                messages.extend(all(&mut reader, &scratch[..behind]).unwrap());
+                in_place += n;
+            }
+            assert!(in_place >= 19_900, "{in_place}");
+            messages.extend(all(&mut reader, left).unwrap());
+            assert!(messages == expected, "{most} bytes at once");
+        }
+    }
+
+    #[test]
+    fn small_frames_and_control_frames_are_not_read_in_place() {
         let mut reader = client(1 << 20);
-        assert_eq!(
-            reader.feed(&mut &[0x82, 126, 0x01, 0x00, 5, 5][..]),
-            Ok(None)
-        );
-        assert_eq!(reader.missing(), 254);
-        reader.spare().unwrap().extend_from_slice(&[6; 254]);
-        let expected = [&[5, 5][..], &[6; 254]].concat();
-        assert_eq!(
-            reader.filled(254),
-            Ok(Some(Message::Binary(Bytes::from(expected))))
-        );
+        assert_eq!(reader.feed(&mut &[0x82, 126, 0x3f, 0xff, 5][..]), Ok(None));
         assert!(reader.spare().is_none());
+        let mut reader = client(1 << 20);
+        assert_eq!(reader.feed(&mut &[0x89, 125, 5][..]), Ok(None));
+        assert!(reader.spare().is_none());
+        assert!(client(1 << 20).spare().is_none());
     }
 
     #[test]
@@ -414,6 +450,6 @@ mod tests {
             reader.feed(&mut &[0x82, 127, 0, 0, 0, 0, 4, 0, 0, 0, 1][..]),
             Ok(None)
         );
-        assert!(reader.spare().unwrap().capacity() <= 1 << 20);
+        assert!(reader.spare().unwrap().0.capacity() <= 1 << 20);
     }
 }
