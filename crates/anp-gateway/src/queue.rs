@@ -1,46 +1,52 @@
 //! The bounded wait for a place when every tunnel of an endpoint is full.
 
 use std::{
-    pin::pin,
+    collections::BTreeMap,
+    future::poll_fn,
+    ops::Bound,
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    task::{Poll, Waker},
     time::Duration,
 };
 
 use parking_lot::Mutex;
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 use crate::error::ProxyError;
 
 /// Most seconds a caller is asked to stay away: by then everything may be different.
 const MOST_AWAY: f64 = 60.0;
 
-/// Those who wait for a place on a tunnel of one endpoint, in the order they came.
+/// Those who wait for a place on a tunnel of one endpoint. Places go to them in the order they came,
+/// and to others only where nobody waits.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     waiting: AtomicUsize,
-    place: Notify,
-    pace: Mutex<Pace>,
+    line: Mutex<Line>,
 }
 
 impl Queue {
+    /// True where nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.load(SeqCst) == 0
+    }
+
     /// A place may have become free. Costs a load where nobody waits.
     pub(crate) fn wake_one(&self) {
-        if self.waiting.load(SeqCst) > 0 {
-            self.place.notify_one();
+        if !self.is_empty() {
+            self.line.lock().call(Bound::Unbounded, 1);
         }
     }
 
     /// Many places became free: a tunnel joined, or there is nothing left to wait for.
     pub(crate) fn wake_all(&self) {
-        if self.waiting.load(SeqCst) > 0 {
-            self.place.notify_waiters();
+        if !self.is_empty() {
+            self.line.lock().call_all();
         }
     }
 
-    /// Waits until `attempt` gives something, asking again each time a place may be free.
+    /// Waits until `attempt` gives something, asking again each time its turn comes: a place may be
+    /// free, and who came before has been asked. `places` counts those that are free.
     ///
     /// # Errors
     /// [`ProxyError::Overloaded`] at once, where so many wait that, at the pace at which they get
@@ -52,34 +58,48 @@ impl Queue {
         size: usize,
         limit: Duration,
         mut attempt: impl FnMut() -> Result<T, ProxyError>,
+        places: impl Fn() -> usize,
     ) -> Result<T, ProxyError> {
-        let mut turn = self.enter(size, limit)?;
-        let served = async {
-            loop {
-                let mut place = pin!(self.place.notified());
-                // Registered before the attempt, so that a place freed meanwhile is not missed.
-                place.as_mut().enable();
-                match attempt() {
-                    Err(ProxyError::Full) => place.await,
-                    decided => return decided,
-                }
+        let mut turn = self.enter(size, limit, &places)?;
+        let served = poll_fn(|cx| {
+            if !self.line.lock().take_call(turn.number, cx.waker()) {
+                return Poll::Pending;
             }
-        };
+            match attempt() {
+                Err(ProxyError::Full) => {
+                    // What it may not take, as an upgrade a place on a tunnel of version 1, others may.
+                    let others = Bound::Excluded(turn.number);
+                    self.line.lock().call_for(places(), others);
+                    Poll::Pending
+                }
+                decided => Poll::Ready(decided),
+            }
+        });
         let decided = timeout(limit, served)
             .await
             .unwrap_or(Err(ProxyError::Full));
         turn.served = decided.is_ok();
+        drop(turn);
+        // Of places that became free together the queue is told once.
+        if !self.is_empty() {
+            self.line.lock().call_for(places(), Bound::Unbounded);
+        }
         decided
     }
 
-    fn enter(&self, size: usize, limit: Duration) -> Result<Turn<'_>, ProxyError> {
+    fn enter(
+        &self,
+        size: usize,
+        limit: Duration,
+        places: impl Fn() -> usize,
+    ) -> Result<Turn<'_>, ProxyError> {
         let now = Instant::now();
-        let mut pace = self.pace.lock();
-        let waiting = self.waiting.load(SeqCst);
+        let mut line = self.line.lock();
+        let waiting = line.waiters.len();
         if waiting >= size {
             return Err(ProxyError::Full);
         }
-        let expected = pace.expected(waiting, limit, now);
+        let expected = line.pace.expected(waiting, limit, now);
         if expected > limit.as_secs_f64() {
             let seconds = expected.ceil().clamp(1.0, MOST_AWAY);
             // At most 60, and whole.
@@ -87,11 +107,14 @@ impl Queue {
             return Err(ProxyError::Overloaded(seconds as u16));
         }
         if waiting == 0 {
-            pace.begin(limit, now);
+            line.pace.begin(limit, now);
         }
         self.waiting.store(waiting + 1, SeqCst);
+        // A place that nobody was called for is none that those who wait may take.
+        let called = waiting == 0 || line.called < places();
         Ok(Turn {
             queue: self,
+            number: line.enter(called),
             limit,
             served: false,
         })
@@ -101,15 +124,99 @@ impl Queue {
 /// One that waits, until dropped.
 struct Turn<'a> {
     queue: &'a Queue,
+    number: u64,
     limit: Duration,
     served: bool,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut pace = self.queue.pace.lock();
-        pace.left(self.served, self.limit, Instant::now());
-        self.queue.waiting.fetch_sub(1, SeqCst);
+        let mut line = self.queue.line.lock();
+        line.pace.left(self.served, self.limit, Instant::now());
+        line.leave(self.number);
+        self.queue.waiting.store(line.waiters.len(), SeqCst);
+    }
+}
+
+/// Who waits, and how fast they get places.
+#[derive(Debug, Default)]
+struct Line {
+    /// By the number that each drew.
+    waiters: BTreeMap<u64, Waiter>,
+    drawn: u64,
+    /// How many of them were called and have not tried since.
+    called: usize,
+    pace: Pace,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    /// It is to try: a place may be free.
+    called: bool,
+    waker: Option<Waker>,
+}
+
+impl Waiter {
+    fn call(&mut self) {
+        self.called = true;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Line {
+    /// Draws a number.
+    fn enter(&mut self, called: bool) -> u64 {
+        self.drawn += 1;
+        self.called += usize::from(called);
+        let waker = None;
+        self.waiters.insert(self.drawn, Waiter { called, waker });
+        self.drawn
+    }
+
+    /// Calls the first `n` behind `after` that were not called yet.
+    fn call(&mut self, after: Bound<u64>, n: usize) {
+        let behind = self.waiters.range_mut((after, Bound::Unbounded));
+        let waiting = behind.map(|(_, waiter)| waiter).filter(|w| !w.called);
+        for waiter in waiting.take(n) {
+            waiter.call();
+            self.called += 1;
+        }
+    }
+
+    /// Calls as many of those behind `after` as there are `places` that nobody was called for.
+    fn call_for(&mut self, places: usize, after: Bound<u64>) {
+        self.call(after, places.saturating_sub(self.called));
+    }
+
+    fn call_all(&mut self) {
+        self.waiters.values_mut().for_each(Waiter::call);
+        self.called = self.waiters.len();
+    }
+
+    /// Whether this one was called since it last asked; else `waker` will tell it.
+    fn take_call(&mut self, number: u64, waker: &Waker) -> bool {
+        let Some(waiter) = self.waiters.get_mut(&number) else {
+            return false;
+        };
+        match &mut waiter.waker {
+            Some(stored) => stored.clone_from(waker),
+            None => waiter.waker = Some(waker.clone()),
+        }
+        let called = std::mem::take(&mut waiter.called);
+        self.called -= usize::from(called);
+        called
+    }
+
+    /// Takes one out; a call that it did not answer goes to the next.
+    fn leave(&mut self, number: u64) {
+        if let Some(waiter) = self.waiters.remove(&number)
+            && waiter.called
+        {
+            self.called -= 1;
+            self.call(Bound::Unbounded, 1);
+        }
     }
 }
 
@@ -176,7 +283,10 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, rc::Rc};
+    use std::{
+        cell::{Cell, RefCell},
+        rc::Rc,
+    };
 
     use tokio::task::LocalSet;
 
@@ -184,49 +294,84 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(2);
 
+    fn full() -> Result<(), ProxyError> {
+        Err(ProxyError::Full)
+    }
+
+    fn no_place() -> usize {
+        0
+    }
+
+    /// Places that can be taken, and who took one, in order.
+    #[derive(Clone, Default)]
+    struct Places {
+        queue: Rc<Queue>,
+        free: Rc<Cell<usize>>,
+        taken: Rc<RefCell<Vec<&'static str>>>,
+    }
+
+    impl Places {
+        fn take(&self, name: &'static str) -> Result<(), ProxyError> {
+            let left = self.free.get().checked_sub(1).ok_or(ProxyError::Full)?;
+            self.free.set(left);
+            self.taken.borrow_mut().push(name);
+            Ok(())
+        }
+
+        async fn wait(&self, name: &'static str) -> Result<(), ProxyError> {
+            let attempt = || self.take(name);
+            self.queue.wait(8, LONG, attempt, || self.free.get()).await
+        }
+
+        /// As a request does: not past those who wait.
+        async fn open(&self, name: &'static str) -> Result<(), ProxyError> {
+            match self.queue.is_empty() && self.take(name).is_ok() {
+                true => Ok(()),
+                false => self.wait(name).await,
+            }
+        }
+
+        fn free(&self, n: usize) {
+            self.free.set(self.free.get() + n);
+            self.queue.wake_one();
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn waits_for_a_place_and_no_longer_than_the_limit() {
         let queue = Queue::default();
-        let full = || Err::<(), _>(ProxyError::Full);
         let before = tokio::time::Instant::now();
-        assert_eq!(queue.wait(1, LONG, full).await, Err(ProxyError::Full));
+        assert_eq!(
+            queue.wait(1, LONG, full, no_place).await,
+            Err(ProxyError::Full)
+        );
         assert_eq!(before.elapsed(), LONG);
-        assert_eq!(queue.wait(0, LONG, full).await, Err(ProxyError::Full));
+        assert_eq!(
+            queue.wait(0, LONG, full, no_place).await,
+            Err(ProxyError::Full)
+        );
         assert_eq!(before.elapsed(), LONG);
         let gone = || Err::<(), _>(ProxyError::NoTunnel);
-        assert_eq!(queue.wait(1, LONG, gone).await, Err(ProxyError::NoTunnel));
+        assert_eq!(
+            queue.wait(1, LONG, gone, no_place).await,
+            Err(ProxyError::NoTunnel)
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_place_goes_to_one() {
-        let queue = Rc::new(Queue::default());
-        let places = Rc::new(Cell::new(0));
+        let places = Places::default();
         let set = LocalSet::new();
-        let waits: Vec<_> = (0..3)
-            .map(|_| {
-                let (queue, places) = (queue.clone(), places.clone());
-                set.spawn_local(async move {
-                    let attempt = || match places.get() {
-                        0 => Err(ProxyError::Full),
-                        n => {
-                            places.set(n - 1);
-                            Ok(())
-                        }
-                    };
-                    queue.wait(8, LONG, attempt).await
-                })
-            })
-            .collect();
+        let waits = ["a", "b", "c"].map(|name| {
+            let places = places.clone();
+            set.spawn_local(async move { places.wait(name).await })
+        });
         set.run_until(async {
             tokio::task::yield_now().await;
             for _ in 0..2 {
-                places.set(places.get() + 1);
-                queue.wake_one();
+                places.free(1);
                 tokio::task::yield_now().await;
             }
-        })
-        .await;
-        set.run_until(async {
             let mut results = Vec::new();
             for wait in waits {
                 results.push(wait.await.unwrap());
@@ -236,10 +381,120 @@ mod tests {
         .await;
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_came_first_is_served_first() {
+        let places = Places::default();
+        let set = LocalSet::new();
+        let start = |name| {
+            let places = places.clone();
+            set.spawn_local(async move { places.open(name).await })
+        };
+        let waits = ["a", "b", "c"].map(start);
+        set.run_until(async {
+            tokio::task::yield_now().await;
+            // One that comes while a place waits for the first goes behind all, and one that finds
+            // another in its place keeps its own.
+            places.free(1);
+            let late = start("late");
+            assert_eq!(places.take("thief"), Ok(()));
+            tokio::task::yield_now().await;
+            assert_eq!(places.taken.take(), ["thief"]);
+            places.free(1);
+            tokio::task::yield_now().await;
+            // The queue is told once of places that become free together, and all of them are taken
+            // as soon as those who wait run.
+            places.free(3);
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            assert_eq!(places.taken.borrow()[..], ["a", "b", "c", "late"]);
+            for wait in waits {
+                assert_eq!(wait.await.unwrap(), Ok(()));
+            }
+            assert_eq!(late.await.unwrap(), Ok(()));
+            assert_eq!(places.taken.take(), ["a", "b", "c", "late"]);
+            assert!(places.queue.is_empty());
+            assert_eq!(places.queue.line.lock().called, 0);
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_one_leaves_goes_to_the_next() {
+        let places = Places::default();
+        let set = LocalSet::new();
+        let waits = ["a", "b"].map(|name| {
+            let places = places.clone();
+            set.spawn_local(async move { places.wait(name).await })
+        });
+        set.run_until(async {
+            tokio::task::yield_now().await;
+            places.free(1);
+            // Called, and gone before it can try.
+            let [first, second] = waits;
+            first.abort();
+            assert_eq!(second.await.unwrap(), Ok(()));
+            assert_eq!(places.taken.take(), ["b"]);
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_one_may_not_take_goes_to_the_next() {
+        let places = Places::default();
+        let set = LocalSet::new();
+        let picky = {
+            let (queue, free) = (places.queue.clone(), places.free.clone());
+            set.spawn_local(async move { queue.wait(8, LONG, full, || free.get()).await })
+        };
+        let start = |name| {
+            let places = places.clone();
+            set.spawn_local(async move { places.open(name).await })
+        };
+        set.run_until(async {
+            tokio::task::yield_now().await;
+            let second = start("b");
+            tokio::task::yield_now().await;
+            places.free(2);
+            assert_eq!(second.await.unwrap(), Ok(()));
+            // A place that nobody was called for is there for who comes.
+            assert_eq!(start("c").await.unwrap(), Ok(()));
+            assert_eq!(places.taken.take(), ["b", "c"]);
+            assert_eq!(picky.await.unwrap(), Err(ProxyError::Full));
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_are_told_that_there_is_nothing_left_to_wait_for() {
+        let places = Places::default();
+        let set = LocalSet::new();
+        let waits = [1, 2].map(|_| {
+            let queue = places.queue.clone();
+            let mut first = true;
+            let attempt = move || match std::mem::take(&mut first) {
+                true => full(),
+                false => Err(ProxyError::NoTunnel),
+            };
+            set.spawn_local(async move { queue.wait(8, LONG, attempt, no_place).await })
+        });
+        set.run_until(async {
+            tokio::task::yield_now().await;
+            // The second has not tried: nobody left a place.
+            for _ in 0..2 {
+                places.queue.wake_all();
+                tokio::task::yield_now().await;
+            }
+            for wait in waits {
+                assert_eq!(wait.await.unwrap(), Err(ProxyError::NoTunnel));
+            }
+        })
+        .await;
+    }
+
     /// A queue in which `ahead` wait, of whom one gets a place each half second for a while.
     async fn busy(set: &LocalSet, ahead: usize) -> Rc<Queue> {
         let queue = Rc::new(Queue::default());
-        let places = Rc::new(Cell::new(0_u32));
+        let places = Rc::new(Cell::new(0));
         for _ in 0..ahead + 4 {
             let (queue, places) = (queue.clone(), places.clone());
             set.spawn_local(async move {
@@ -250,7 +505,7 @@ mod tests {
                         Ok(())
                     }
                 };
-                queue.wait(64, 10 * LONG, attempt).await
+                queue.wait(64, 10 * LONG, attempt, || places.get()).await
             });
         }
         set.run_until(async {
@@ -270,41 +525,45 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whose_turn_would_come_too_late_is_told_so_at_once() {
         let set = LocalSet::new();
-        let full = || Err::<(), _>(ProxyError::Full);
         let queue = busy(&set, 4).await;
         let now = Instant::now();
         // The fifth would have its turn after 2.5 s.
         assert_eq!(
-            queue.wait(64, LONG, full).await,
+            queue.wait(64, LONG, full, no_place).await,
             Err(ProxyError::Overloaded(3))
         );
         assert_eq!(now.elapsed(), Duration::ZERO);
         let queue = busy(&set, 3).await;
-        assert_eq!(queue.wait(64, LONG, full).await, Err(ProxyError::Full));
+        assert_eq!(
+            queue.wait(64, LONG, full, no_place).await,
+            Err(ProxyError::Full)
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_nobody_gets_a_place_one_may_try() {
         let queue = Rc::new(Queue::default());
         let set = LocalSet::new();
-        let full = || Err::<(), _>(ProxyError::Full);
         for _ in 0..2 {
             let queue = queue.clone();
-            set.spawn_local(async move { queue.wait(64, LONG, full).await });
+            set.spawn_local(async move { queue.wait(64, LONG, full, no_place).await });
         }
         set.run_until(async {
             tokio::task::yield_now().await;
             assert_eq!(queue.waiting.load(SeqCst), 2);
             tokio::time::advance(LONG / 2).await;
             assert_eq!(
-                queue.wait(64, LONG, full).await,
+                queue.wait(64, LONG, full, no_place).await,
                 Err(ProxyError::Overloaded(60))
             );
             tokio::time::advance(LONG).await;
             tokio::task::yield_now().await;
             assert_eq!(queue.waiting.load(SeqCst), 0);
             // It waits its time, and is not told of what was.
-            assert_eq!(queue.wait(64, LONG, full).await, Err(ProxyError::Full));
+            assert_eq!(
+                queue.wait(64, LONG, full, no_place).await,
+                Err(ProxyError::Full)
+            );
         })
         .await;
     }

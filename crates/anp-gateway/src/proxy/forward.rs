@@ -247,7 +247,11 @@ async fn open<D: Downstream>(
     request: &mut Outgoing<'_>,
     down: &mut D,
 ) -> Result<(Member, RecvStream), Failure> {
-    let opened = match try_open(worker, pool, request) {
+    let tried = match pool.queue.is_empty() {
+        true => try_open(worker, pool, request),
+        false => Err(ProxyError::Full),
+    };
+    let opened = match tried {
         Err(ProxyError::Full) => {
             let limit = worker.shared.settings.load().config.queue_timeout.0;
             wait_open(worker, pool, request, down, limit, false).await?
@@ -285,21 +289,20 @@ async fn wait_open<D: Downstream>(
         Err(ProxyError::NoTunnel) if expected => Err(ProxyError::Full),
         decided => decided,
     };
-    let mut place = pin!(pool.queue.wait(size, limit, attempt));
+    let places = || {
+        let mut free = 0_usize;
+        let registry = worker.shared.tunnels.registry();
+        registry.members(pool, &mut |members| {
+            let each = members.iter().map(|member| member.tunnel.capacity());
+            free = each.fold(0, usize::saturating_add);
+        });
+        free
+    };
+    let mut place = pin!(pool.queue.wait(size, limit, attempt, places));
     poll_fn(|cx| match place.as_mut().poll(cx) {
         Poll::Ready(opened) => {
             if let Err(ProxyError::Overloaded(_)) = opened {
                 worker.metrics.overloaded.fetch_add(1, Relaxed);
-            }
-            // Of places that became free together the queue is told once; and one whom that woke may
-            // have left the place to others.
-            let passes_on = match &opened {
-                Ok((member, _)) => member.tunnel.capacity() > 0,
-                Err(ProxyError::Full | ProxyError::Overloaded(_)) => false,
-                Err(_) => true,
-            };
-            if passes_on {
-                pool.queue.wake_one();
             }
             Poll::Ready(opened.map_err(Failure::from))
         }
