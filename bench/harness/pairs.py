@@ -6,6 +6,7 @@ Each is taken in turns with what it is compared to, once a round.
 from __future__ import annotations
 
 import ssl
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +17,11 @@ from . import app, client
 from .authority import Authority
 from .load import Wrk
 from .processes import BenchError, Server, Servers, free_port
+from .report import table, time_text
 from .subjects import (
     GIBIBYTE,
     GREETING_PATH,
+    Direct,
     NginxNginx,
     Rathole,
     Running,
@@ -41,7 +44,11 @@ _TUNNELS = 1_000
 _BULK = 4
 #: Bytes a second of each where they are held to a pace: all together a fifth of what the machine can carry.
 _PACE = 50e6
-_BESIDE_CONNECTIONS = 8
+BESIDE_CONNECTIONS = 8
+#: Bulk by name, and its pace.
+BULK = {"beside bulk": None, "beside paced bulk": _PACE}
+#: Who is measured beside bulk.
+BESIDE: list[type[Direct | NginxNginx | Rathole | Us]] = [Direct, NginxNginx, Rathole, Us]
 
 
 class Round:
@@ -55,11 +62,10 @@ class Round:
 
     def run(self, into: Pairs) -> None:
         """Adds a pair to each figure whose peer is there."""
-        beside, alone = self._beside_bulk(Us())
-        others, _ = self._beside_bulk(NginxNginx())
-        into.setdefault("beside bulk", []).append((beside, alone))
-        into.setdefault("beside bulk, to nginx", []).append((beside, others))
-        into.setdefault("beside paced bulk", []).append(self._beside_bulk(Us(), _PACE))
+        for subject in BESIDE:
+            if subject is not Rathole or self._tools.rathole:
+                for name, pace in BULK.items():
+                    into.setdefault(f"{name}: {subject.key}", []).append(self._beside_bulk(subject(), pace))
         measures = {"among thousands": self._crowd, "TLS": self._tls}
         for name, measure in measures.items():
             into.setdefault(name, []).append(measure())
@@ -75,7 +81,7 @@ class Round:
         place = self._start(subject, self._origin)
 
         def p99() -> float:
-            return self._runner.measure(place, _BESIDE_CONNECTIONS, self._seconds).p99
+            return self._runner.measure(place, BESIDE_CONNECTIONS, self._seconds).p99
 
         before = p99()
         with _downloads(place, pace):
@@ -194,6 +200,21 @@ def among(owner: Servers, binary: str, origin: int, endpoints: int, tunnels: int
     place = Running(("127.0.0.1", public), [gateway, receiver])
     check_answering(place)
     return place, [crowd]
+
+
+def beside_table(pairs: Pairs) -> str:
+    """The medians of p99 beside bulk and alone, a subject a line."""
+    rows = []
+    for subject in BESIDE:
+        if f"beside bulk: {subject.key}" not in pairs:
+            continue
+        row = [subject.label]
+        for name in BULK:
+            beside, alone = map(statistics.median, zip(*pairs[f"{name}: {subject.key}"], strict=True))
+            row += [time_text(alone), time_text(beside), f"{beside / alone:.1f}"]
+        rows.append(row)
+    paced = f"4 of {_PACE / 1e6:.0f} MB/s each"
+    return table(["", "alone", "beside 4 downloads", "ratio", "alone", f"beside {paced}", "ratio"], rows)
 
 
 @contextmanager
