@@ -22,6 +22,7 @@ mod did;
 mod exit;
 mod inspect;
 mod logging;
+mod manager;
 mod run;
 mod signals;
 mod stdout;

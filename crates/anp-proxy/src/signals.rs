@@ -5,6 +5,8 @@ use std::io;
 
 use tokio::sync::watch;
 
+use crate::manager;
+
 /// How the program is to stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stop {
@@ -38,6 +40,7 @@ pub(crate) fn follow_and_tell() -> io::Result<(watch::Sender<Stop>, watch::Recei
     tokio::spawn(async move {
         signals.next().await;
         tracing::info!("stopping; once more to stop now");
+        manager::stops();
         sender.send_replace(Stop::Graceful);
         signals.next().await;
         sender.send_replace(Stop::Now);

@@ -18,6 +18,7 @@ use crate::{
     SUCCESS,
     config::Loaded,
     exit::Failure,
+    manager,
     signals::{self, Stop},
     stdout,
 };
@@ -98,6 +99,8 @@ pub(crate) fn receiver(loaded: &Loaded) -> Result<u8, Failure> {
             }
         });
         tokio::spawn(apps::warn_unreachable(config));
+        // A gateway that is away now is tried again: its receiver serves as well as it can.
+        manager::serves();
         run_receiver(receiver, stop).await
     })
 }
@@ -167,6 +170,10 @@ async fn run_gateway(
     stop: watch::Receiver<Stop>,
     serving: impl FnOnce(),
 ) -> Result<(), Failure> {
+    let serving = || {
+        serving();
+        manager::serves();
+    };
     let shutdown = signals::translate(stop, |stop| match stop {
         Stop::No => anp_gateway::Shutdown::No,
         Stop::Replaced => anp_gateway::Shutdown::Replaced,

@@ -16,7 +16,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_anp-proxy"));
     for (name, _) in std::env::vars_os() {
         let upper = name.to_string_lossy().to_ascii_uppercase();
-        if upper.starts_with("ANP_") || upper.ends_with("_PROXY") {
+        if upper.starts_with("ANP_") || upper.ends_with("_PROXY") || upper == "NOTIFY_SOCKET" {
             command.env_remove(name);
         }
     }
@@ -47,7 +47,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut process = command(args)
+        Self::spawn(&mut command(args))
+    }
+
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut process = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

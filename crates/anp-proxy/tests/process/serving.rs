@@ -3,10 +3,12 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    os::unix::net::UnixDatagram,
     thread,
+    time::Duration,
 };
 
-use crate::child::{Running, run};
+use crate::child::{Running, command, run};
 
 /// Starts the sample app behind a tunnel; the address callers use.
 fn demo() -> (Running, String) {
@@ -172,5 +174,41 @@ fn another_protocol_at_the_other_end_is_named() {
             Running::start(&["receiver", "--gateway", &url, "--to", "http://127.0.0.1:9"]);
         let line = receiver.logs("no tunnel");
         assert!(line.contains(expected), "{line}");
+    }
+}
+
+#[test]
+fn a_service_manager_is_told_when_a_gateway_and_a_receiver_serve_and_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("notify");
+    let manager = UnixDatagram::bind(&place).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let told = || {
+        let mut message = [0; 64];
+        let len = manager.recv(&mut message).unwrap();
+        String::from_utf8(message[..len].to_vec()).unwrap()
+    };
+    let start = |args: &[&str]| {
+        let mut command = command(args);
+        Running::spawn(
+            command
+                .env("NOTIFY_SOCKET", &place)
+                .env("STATE_DIRECTORY", directory.path()),
+        )
+    };
+    // Nobody listens on port 9 (discard): a receiver serves as well as it can.
+    let receiver = ["receiver", "--gateway", "ws://127.0.0.1:9"];
+    let gateway = ["gateway", "--tunnel-listen", "127.0.0.1:0"];
+    for (args, to) in [
+        (gateway, ["--listen", "127.0.0.1:0"]),
+        (receiver, ["--to", "http://127.0.0.1:9"]),
+    ] {
+        let mut running = start(&[&args[..], &to].concat());
+        assert_eq!(told(), "READY=1\n");
+        running.signal("TERM");
+        assert_eq!(told(), "STOPPING=1\n");
+        assert_eq!(running.ends(), 0);
     }
 }
