@@ -249,7 +249,10 @@ async fn open<D: Downstream>(
 ) -> Result<(Member, RecvStream), Failure> {
     let tried = match pool.queue.is_empty() {
         true => try_open(worker, pool, request),
-        false => Err(ProxyError::Full),
+        // Whatever there is goes to those who came before.
+        false => Err(choose(worker, pool, request)
+            .err()
+            .unwrap_or(ProxyError::Full)),
     };
     let opened = match tried {
         Err(ProxyError::Full) => {

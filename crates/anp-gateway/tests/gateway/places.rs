@@ -254,6 +254,29 @@ async fn a_gateway_that_follows_another_waits_for_the_receivers_of_names() {
 }
 
 #[tokio::test]
+async fn who_waits_behind_others_for_the_first_receiver_waits_as_long() {
+    let running = following(Config {
+        queue_timeout: Span::from_millis(0),
+        workers: Some(1),
+        ..support::config()
+    })
+    .await;
+    let mut callers = Vec::new();
+    for _ in 0..3 {
+        let mut caller = running.caller().await;
+        caller.get("/").await;
+        callers.push(caller);
+    }
+    let receiver = running.receiver().await;
+    for _ in &callers {
+        answer(&mut receiver.accept().await, 200, "here");
+    }
+    for caller in &mut callers {
+        caller.until("here").await;
+    }
+}
+
+#[tokio::test]
 async fn a_name_gives_no_say_over_documents_and_paths_of_the_gateway() {
     let alice = agent(&["alice"]);
     let reserved = [
