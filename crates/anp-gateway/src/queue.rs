@@ -17,15 +17,35 @@ use crate::error::ProxyError;
 /// Most seconds a caller is asked to stay away: by then everything may be different.
 const MOST_AWAY: f64 = 60.0;
 
-/// Those who wait for a place on a tunnel of one endpoint. Places go to them in the order they came,
-/// and to others only where nobody waits.
+/// Those who wait for a place on a tunnel of one endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     waiting: AtomicUsize,
     line: Mutex<Line>,
+    /// Who cannot use a place when its turn comes goes to the end.
+    rotates: bool,
+}
+
+/// How long one may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// With so many others at most.
+    pub(crate) size: usize,
+    pub(crate) limit: Duration,
+    /// Not at all where, at the pace at which others get places, its turn would come after `limit`.
+    pub(crate) paced: bool,
 }
 
 impl Queue {
+    /// One of those whom not every place is right for. In others any place is right for all: who is
+    /// first keeps its turn until it has one.
+    pub(crate) fn of_the_choosy() -> Self {
+        Self {
+            rotates: true,
+            ..Self::default()
+        }
+    }
+
     /// True where nobody waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.load(SeqCst) == 0
@@ -49,25 +69,27 @@ impl Queue {
     /// free, and who came before has been asked. `places` counts those that are free.
     ///
     /// # Errors
-    /// [`ProxyError::Overloaded`] at once, where so many wait that, at the pace at which they get
-    /// places now, the turn would come after `limit`. What `attempt` gave last, once `limit` has
-    /// passed or where `size` others wait already; at once where it gave anything but
-    /// [`ProxyError::Full`].
+    /// [`ProxyError::Overloaded`] at once, where the turn would come too late. [`ProxyError::Full`]
+    /// once the limit has passed, or at once where too many others wait. Anything else that `attempt`
+    /// gave.
     pub(crate) async fn wait<T>(
         &self,
-        size: usize,
-        limit: Duration,
+        patience: Patience,
         mut attempt: impl FnMut() -> Result<T, ProxyError>,
         places: impl Fn() -> usize,
     ) -> Result<T, ProxyError> {
-        let mut turn = self.enter(size, limit, &places)?;
+        let mut turn = self.enter(patience, &places)?;
         let served = poll_fn(|cx| {
             if !self.line.lock().take_call(turn.number, cx.waker()) {
                 return Poll::Pending;
             }
             match attempt() {
+                Err(ProxyError::Full) if self.rotates => {
+                    turn.number = self.line.lock().requeue(turn.number);
+                    Poll::Pending
+                }
                 Err(ProxyError::Full) => {
-                    // What it may not take, as an upgrade a place on a tunnel of version 1, others may.
+                    // Where a tunnel of version 1 has come, an upgrade may not take all that is free.
                     let others = Bound::Excluded(turn.number);
                     self.line.lock().call_for(places(), others);
                     Poll::Pending
@@ -75,7 +97,7 @@ impl Queue {
                 decided => Poll::Ready(decided),
             }
         });
-        let decided = timeout(limit, served)
+        let decided = timeout(patience.limit, served)
             .await
             .unwrap_or(Err(ProxyError::Full));
         turn.served = decided.is_ok();
@@ -89,33 +111,38 @@ impl Queue {
 
     fn enter(
         &self,
-        size: usize,
-        limit: Duration,
+        patience: Patience,
         places: impl Fn() -> usize,
     ) -> Result<Turn<'_>, ProxyError> {
+        let Patience { size, limit, paced } = patience;
         let now = Instant::now();
         let mut line = self.line.lock();
         let waiting = line.waiters.len();
-        if waiting >= size {
+        // Of those who wait so many are about to have a place.
+        let free = places();
+        if waiting >= size.saturating_add(free) {
             return Err(ProxyError::Full);
         }
-        let expected = line.pace.expected(waiting, limit, now);
+        // Where each of those who came before has one, it may try at once.
+        let called = waiting == 0 || waiting < free;
+        let expected = match paced && !called {
+            true => line.pace.expected(waiting, limit, now),
+            false => 0.0,
+        };
         if expected > limit.as_secs_f64() {
             let seconds = expected.ceil().clamp(1.0, MOST_AWAY);
             // At most 60, and whole.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             return Err(ProxyError::Overloaded(seconds as u16));
         }
-        if waiting == 0 {
+        if paced && waiting == 0 {
             line.pace.begin(limit, now);
         }
         self.waiting.store(waiting + 1, SeqCst);
-        // A place that nobody was called for is none that those who wait may take.
-        let called = waiting == 0 || line.called < places();
         Ok(Turn {
             queue: self,
-            number: line.enter(called),
-            limit,
+            number: line.enter(called, None),
+            patience,
             served: false,
         })
     }
@@ -125,14 +152,17 @@ impl Queue {
 struct Turn<'a> {
     queue: &'a Queue,
     number: u64,
-    limit: Duration,
+    patience: Patience,
     served: bool,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut line = self.queue.line.lock();
-        line.pace.left(self.served, self.limit, Instant::now());
+        if self.patience.paced {
+            let limit = self.patience.limit;
+            line.pace.left(self.served, limit, Instant::now());
+        }
         line.leave(self.number);
         self.queue.waiting.store(line.waiters.len(), SeqCst);
     }
@@ -167,12 +197,19 @@ impl Waiter {
 
 impl Line {
     /// Draws a number.
-    fn enter(&mut self, called: bool) -> u64 {
+    fn enter(&mut self, called: bool, waker: Option<Waker>) -> u64 {
         self.drawn += 1;
         self.called += usize::from(called);
-        let waker = None;
         self.waiters.insert(self.drawn, Waiter { called, waker });
         self.drawn
+    }
+
+    /// Draws another number for one that was asked.
+    fn requeue(&mut self, number: u64) -> u64 {
+        let waiter = self.waiters.remove(&number);
+        let called = waiter.as_ref().is_some_and(|waiter| waiter.called);
+        self.called -= usize::from(called);
+        self.enter(called, waiter.and_then(|waiter| waiter.waker))
     }
 
     /// Calls the first `n` behind `after` that were not called yet.
@@ -294,6 +331,11 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(2);
 
+    fn patience(size: usize, limit: Duration) -> Patience {
+        let paced = true;
+        Patience { size, limit, paced }
+    }
+
     fn full() -> Result<(), ProxyError> {
         Err(ProxyError::Full)
     }
@@ -320,7 +362,9 @@ mod tests {
 
         async fn wait(&self, name: &'static str) -> Result<(), ProxyError> {
             let attempt = || self.take(name);
-            self.queue.wait(8, LONG, attempt, || self.free.get()).await
+            self.queue
+                .wait(patience(8, LONG), attempt, || self.free.get())
+                .await
         }
 
         /// As a request does: not past those who wait.
@@ -342,18 +386,18 @@ mod tests {
         let queue = Queue::default();
         let before = tokio::time::Instant::now();
         assert_eq!(
-            queue.wait(1, LONG, full, no_place).await,
+            queue.wait(patience(1, LONG), full, no_place).await,
             Err(ProxyError::Full)
         );
         assert_eq!(before.elapsed(), LONG);
         assert_eq!(
-            queue.wait(0, LONG, full, no_place).await,
+            queue.wait(patience(0, LONG), full, no_place).await,
             Err(ProxyError::Full)
         );
         assert_eq!(before.elapsed(), LONG);
         let gone = || Err::<(), _>(ProxyError::NoTunnel);
         assert_eq!(
-            queue.wait(1, LONG, gone, no_place).await,
+            queue.wait(patience(1, LONG), gone, no_place).await,
             Err(ProxyError::NoTunnel)
         );
     }
@@ -399,19 +443,20 @@ mod tests {
             assert_eq!(places.take("thief"), Ok(()));
             tokio::task::yield_now().await;
             assert_eq!(places.taken.take(), ["thief"]);
-            places.free(1);
-            tokio::task::yield_now().await;
             // The queue is told once of places that become free together, and all of them are taken
-            // as soon as those who wait run.
+            // as soon as those who wait run; none by who comes before they do.
+            let later = start("later");
             places.free(3);
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
-            assert_eq!(places.taken.borrow()[..], ["a", "b", "c", "late"]);
+            assert_eq!(places.taken.borrow()[..], ["a", "b", "c"]);
+            places.free(2);
             for wait in waits {
                 assert_eq!(wait.await.unwrap(), Ok(()));
             }
             assert_eq!(late.await.unwrap(), Ok(()));
-            assert_eq!(places.taken.take(), ["a", "b", "c", "late"]);
+            assert_eq!(later.await.unwrap(), Ok(()));
+            assert_eq!(places.taken.take(), ["a", "b", "c", "late", "later"]);
             assert!(places.queue.is_empty());
             assert_eq!(places.queue.line.lock().called, 0);
         })
@@ -444,7 +489,7 @@ mod tests {
         let set = LocalSet::new();
         let picky = {
             let (queue, free) = (places.queue.clone(), places.free.clone());
-            set.spawn_local(async move { queue.wait(8, LONG, full, || free.get()).await })
+            set.spawn_local(async move { queue.wait(patience(8, LONG), full, || free.get()).await })
         };
         let start = |name| {
             let places = places.clone();
@@ -465,6 +510,90 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn of_the_choosy_each_is_asked_in_turn() {
+        let queue = Rc::new(Queue::of_the_choosy());
+        let asked = Rc::new(RefCell::new(Vec::new()));
+        let set = LocalSet::new();
+        let waits = ["a", "b"].map(|name| {
+            let (queue, asked) = (queue.clone(), asked.clone());
+            let attempt = move || {
+                asked.borrow_mut().push(name);
+                full()
+            };
+            set.spawn_local(async move { queue.wait(patience(8, LONG), attempt, || 1).await })
+        });
+        set.run_until(async {
+            tokio::task::yield_now().await;
+            for _ in 0..3 {
+                queue.wake_one();
+                tokio::task::yield_now().await;
+            }
+            for wait in waits {
+                assert_eq!(wait.await.unwrap(), Err(ProxyError::Full));
+            }
+        })
+        .await;
+        // The first tries when it comes; the second, as there is one place, only when called.
+        assert_eq!(asked.borrow()[..4], ["a", "a", "b", "a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_whatever_the_pace_is_not_told_of_it() {
+        let queue = Rc::new(Queue::default());
+        let set = LocalSet::new();
+        let whatever = Patience {
+            paced: false,
+            ..patience(8, LONG)
+        };
+        let first = queue.clone();
+        set.spawn_local(async move { first.wait(whatever, full, no_place).await });
+        set.run_until(async {
+            tokio::task::yield_now().await;
+            tokio::time::advance(LONG * 3 / 4).await;
+            let now = Instant::now();
+            let left = Patience {
+                limit: LONG / 4,
+                ..whatever
+            };
+            assert_eq!(
+                queue.wait(left, full, no_place).await,
+                Err(ProxyError::Full)
+            );
+            assert_eq!(now.elapsed(), LONG / 4);
+            // Nor do others hear of a pace that nobody was held to.
+            let paced = queue.wait(patience(8, LONG), full, no_place).await;
+            assert_eq!(paced, Err(ProxyError::Full));
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_whom_a_place_awaits_do_not_count_among_those_who_wait() {
+        let places = Places::default();
+        let set = LocalSet::new();
+        let start = |name| {
+            let (places, size) = (places.clone(), 1);
+            set.spawn_local(async move {
+                let attempt = || places.take(name);
+                let free = || places.free.get();
+                places.queue.wait(patience(size, LONG), attempt, free).await
+            })
+        };
+        let first = start("a");
+        set.run_until(async {
+            tokio::task::yield_now().await;
+            assert_eq!(start("refused").await.unwrap(), Err(ProxyError::Full));
+            places.free(1);
+            let second = start("b");
+            assert_eq!(first.await.unwrap(), Ok(()));
+            places.free(1);
+            assert_eq!(second.await.unwrap(), Ok(()));
+            assert_eq!(places.taken.take(), ["a", "b"]);
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn all_are_told_that_there_is_nothing_left_to_wait_for() {
         let places = Places::default();
         let set = LocalSet::new();
@@ -475,7 +604,7 @@ mod tests {
                 true => full(),
                 false => Err(ProxyError::NoTunnel),
             };
-            set.spawn_local(async move { queue.wait(8, LONG, attempt, no_place).await })
+            set.spawn_local(async move { queue.wait(patience(8, LONG), attempt, no_place).await })
         });
         set.run_until(async {
             tokio::task::yield_now().await;
@@ -505,7 +634,9 @@ mod tests {
                         Ok(())
                     }
                 };
-                queue.wait(64, 10 * LONG, attempt, || places.get()).await
+                queue
+                    .wait(patience(64, 10 * LONG), attempt, || places.get())
+                    .await
             });
         }
         set.run_until(async {
@@ -529,13 +660,13 @@ mod tests {
         let now = Instant::now();
         // The fifth would have its turn after 2.5 s.
         assert_eq!(
-            queue.wait(64, LONG, full, no_place).await,
+            queue.wait(patience(64, LONG), full, no_place).await,
             Err(ProxyError::Overloaded(3))
         );
         assert_eq!(now.elapsed(), Duration::ZERO);
         let queue = busy(&set, 3).await;
         assert_eq!(
-            queue.wait(64, LONG, full, no_place).await,
+            queue.wait(patience(64, LONG), full, no_place).await,
             Err(ProxyError::Full)
         );
     }
@@ -546,14 +677,14 @@ mod tests {
         let set = LocalSet::new();
         for _ in 0..2 {
             let queue = queue.clone();
-            set.spawn_local(async move { queue.wait(64, LONG, full, no_place).await });
+            set.spawn_local(async move { queue.wait(patience(64, LONG), full, no_place).await });
         }
         set.run_until(async {
             tokio::task::yield_now().await;
             assert_eq!(queue.waiting.load(SeqCst), 2);
             tokio::time::advance(LONG / 2).await;
             assert_eq!(
-                queue.wait(64, LONG, full, no_place).await,
+                queue.wait(patience(64, LONG), full, no_place).await,
                 Err(ProxyError::Overloaded(60))
             );
             tokio::time::advance(LONG).await;
@@ -561,7 +692,7 @@ mod tests {
             assert_eq!(queue.waiting.load(SeqCst), 0);
             // It waits its time, and is not told of what was.
             assert_eq!(
-                queue.wait(64, LONG, full, no_place).await,
+                queue.wait(patience(64, LONG), full, no_place).await,
                 Err(ProxyError::Full)
             );
         })

@@ -59,8 +59,10 @@ impl Candidate for Member {
 pub(crate) struct Pool {
     members: ArcSwap<Members>,
     changes: Mutex<()>,
-    /// Those who wait for a place on one of the tunnels.
+    /// Those who wait for a place on one of the tunnels, whichever it is.
     pub(crate) queue: Queue,
+    /// Those who may not take every place.
+    pub(crate) choosy: Queue,
     /// Requests under way.
     pub(crate) requests: Alive,
     /// By worker.
@@ -79,6 +81,7 @@ impl Pool {
             members: ArcSwap::default(),
             changes: Mutex::new(()),
             queue: Queue::default(),
+            choosy: Queue::of_the_choosy(),
             requests: Alive::default(),
             counts: (0..workers).map(|_| Counts::default()).collect(),
         }

@@ -39,7 +39,8 @@ pub const TRANSPORT_BUFFER: usize = 64 << 10;
 /// How long the peer's Close is awaited.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 thread_local! {
-    /// Where a worker's tunnels read what is not a large body: an idle tunnel holds no buffer.
+    /// Where a worker's tunnels read what is not a large body, and keep what came behind one: an idle
+    /// tunnel holds no buffer.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into_boxed_slice());
 }
 
@@ -138,7 +139,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                     let wire = &mut self.wire;
                     self.shared.with(|state| wire.handle(state, message, now))?;
                 }
-                self.feed(&scratch[..behind], now)?;
+                if behind > 0 {
+                    self.feed(&scratch[..behind], now)?;
+                }
                 return Ok(Poll::Ready(n));
             }
             let mut buf = ReadBuf::new(scratch);

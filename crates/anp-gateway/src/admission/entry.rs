@@ -81,6 +81,9 @@ pub(super) struct Pools(pub(super) ArcSwap<Vec<Arc<Pool>>>);
 
 impl Pools {
     pub(super) fn wake_all(&self) {
-        self.0.load().iter().for_each(|pool| pool.queue.wake_all());
+        for pool in self.0.load().iter() {
+            pool.queue.wake_all();
+            pool.choosy.wake_all();
+        }
     }
 }

@@ -111,10 +111,9 @@ impl Observer for Reporter {
     }
 
     fn capacity(&self) {
-        self.pools
-            .0
-            .load()
-            .iter()
-            .for_each(|pool| pool.queue.wake_one());
+        for pool in self.pools.0.load().iter() {
+            pool.choosy.wake_one();
+            pool.queue.wake_one();
+        }
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     error::ProxyError,
     pick::pick,
     policy::Governed,
+    queue::Patience,
     registry::{Member, Pool, TunnelId},
     route::Served,
     workers::Worker,
@@ -247,7 +248,8 @@ async fn open<D: Downstream>(
     request: &mut Outgoing<'_>,
     down: &mut D,
 ) -> Result<(Member, RecvStream), Failure> {
-    let tried = match pool.queue.is_empty() {
+    let choosy = is_choosy(worker, pool, request);
+    let tried = match choosy || pool.queue.is_empty() {
         true => try_open(worker, pool, request),
         // Whatever there is goes to those who came before.
         false => Err(choose(worker, pool, request)
@@ -255,12 +257,9 @@ async fn open<D: Downstream>(
             .unwrap_or(ProxyError::Full)),
     };
     let opened = match tried {
-        Err(ProxyError::Full) => {
-            let limit = worker.shared.settings.load().config.queue_timeout.0;
-            wait_open(worker, pool, request, down, limit, false).await?
-        }
+        Err(ProxyError::Full) => wait_open(worker, pool, request, down, None, choosy).await?,
         Err(ProxyError::NoTunnel) => match worker.shared.tunnels.expects_for() {
-            Some(limit) => wait_open(worker, pool, request, down, limit, true).await?,
+            Some(limit) => wait_open(worker, pool, request, down, Some(limit), choosy).await?,
             None => return Err(ProxyError::NoTunnel.into()),
         },
         decided => decided?,
@@ -277,22 +276,43 @@ async fn open<D: Downstream>(
     Ok(opened)
 }
 
-/// Waits for a place, at most `limit`; where one is `expected`, for the first tunnel, too.
+/// True where not every place is right: of a request that was sent to a tunnel before, and of an upgrade
+/// where there are tunnels of version 1.
+fn is_choosy(worker: &Worker, pool: &Pool, request: &Outgoing<'_>) -> bool {
+    let mut choosy = request.tried.iter().any(Option::is_some);
+    if request.is_upgrade() {
+        let registry = worker.shared.tunnels.registry();
+        registry.members(pool, &mut |members| {
+            choosy |= members.iter().any(|m| m.tunnel.version() == Version::V1);
+        });
+    }
+    choosy
+}
+
+/// Waits for a place as long as any request may; where the first tunnel is `expected`, for that, too, and
+/// so long.
 async fn wait_open<D: Downstream>(
     worker: &Worker,
     pool: &Pool,
     request: &mut Outgoing<'_>,
     down: &mut D,
-    limit: Duration,
-    expected: bool,
+    expected: Option<Duration>,
+    choosy: bool,
 ) -> Result<(Member, RecvStream), Failure> {
     worker.metrics.queued.fetch_add(1, Relaxed);
-    let size = worker.shared.settings.load().config.queue_size;
+    let settings = worker.shared.settings.load();
+    let patience = Patience {
+        size: settings.config.queue_size,
+        limit: expected.unwrap_or(settings.config.queue_timeout.0),
+        // Nobody gets a place before the first tunnel is there: that is no pace.
+        paced: expected.is_none(),
+    };
+    drop(settings);
     let attempt = || match try_open(worker, pool, request) {
-        Err(ProxyError::NoTunnel) if expected => Err(ProxyError::Full),
+        Err(ProxyError::NoTunnel) if expected.is_some() => Err(ProxyError::Full),
         decided => decided,
     };
-    let places = || {
+    let free = || {
         let mut free = 0_usize;
         let registry = worker.shared.tunnels.registry();
         registry.members(pool, &mut |members| {
@@ -301,7 +321,12 @@ async fn wait_open<D: Downstream>(
         });
         free
     };
-    let mut place = pin!(pool.queue.wait(size, limit, attempt, places));
+    // Which of them the choosy may take, each must see: one after the other.
+    let (queue, most) = match choosy {
+        true => (&pool.choosy, 1),
+        false => (&pool.queue, usize::MAX),
+    };
+    let mut place = pin!(queue.wait(patience, attempt, || free().min(most)));
     poll_fn(|cx| match place.as_mut().poll(cx) {
         Poll::Ready(opened) => {
             if let Err(ProxyError::Overloaded(_)) = opened {

@@ -39,7 +39,6 @@ use super::{bind_with, reloading, run_gateway, say_address, state};
 use crate::{
     config::Loaded,
     exit::Failure,
-    manager,
     signals::{self, Stop},
 };
 
@@ -209,7 +208,6 @@ async fn hand_over(
         match hand_to(&mut next, &listeners).await {
             Ok(()) => {
                 tracing::info!("another gateway took over the listeners");
-                manager::stops();
                 // A stop that was asked for already is not taken back.
                 tell.send_modify(|stop| *stop = (*stop).max(Stop::Replaced));
                 // The next one reads the endpoints again then.

@@ -68,10 +68,12 @@ impl Frame {
 }
 
 impl Reader {
-    /// From this length on the rest of a frame is read to where it will be.
-    const LARGE: usize = 16 << 10;
+    /// From this length on what a frame lacks is read to where it will be.
+    const IN_PLACE: usize = 16 << 10;
+    /// From this length on a frame is one of many of a large body.
+    const LARGE: usize = 48 << 10;
     /// Most bytes read behind the end of such a frame.
-    pub(crate) const BEHIND: usize = 4 << 10;
+    const BEHIND: usize = 4 << 10;
     /// Most fragments without a byte that a connection may send.
     const MAX_EMPTY_FRAGMENTS: u32 = 1000;
     /// A length field is trusted for this much memory before its bytes arrive.
@@ -96,20 +98,31 @@ impl Reader {
         self.limit = limit;
     }
 
-    /// The message that a large data frame is part of, and how many of the connection's next bytes
-    /// may be appended to it, to be told of with [`Reader::filled`]: what the frame lacks and a
-    /// little more, so that the head of the next frame needs no read of its own. `None` where no
-    /// such frame is being read.
+    /// The message that a data frame is part of, and how many of the connection's next bytes may be
+    /// appended to it, to be told of with [`Reader::filled`]: what the frame lacks, and of a large
+    /// one a little more, so that the head of the next needs no read of its own. `None` where little
+    /// is lacking: several small frames come with one read.
     pub(crate) fn spare(&mut self) -> Option<(&mut BytesMut, usize)> {
-        let frame = self
-            .frame
-            .filter(|f| !f.is_control() && f.len >= Self::LARGE)?;
+        let frame = self.frame.filter(|f| !f.is_control())?;
         let missing = frame.len - frame.read;
-        let room = (missing + Self::BEHIND).min(self.message.len().max(Self::FIRST_ALLOCATION));
-        if self.message.capacity() - self.message.len() < room {
-            self.message.reserve(room);
+        let behind = Self::behind(frame.len);
+        if behind == 0 && missing < Self::IN_PLACE {
+            return None;
         }
-        Some((&mut self.message, room))
+        let trusted = missing.min(self.message.len().max(Self::FIRST_ALLOCATION));
+        if self.message.capacity() - self.message.len() < trusted {
+            self.message.reserve(trusted);
+        }
+        let free = self.message.capacity() - self.message.len();
+        Some((&mut self.message, free.min(missing + behind)))
+    }
+
+    /// How many bytes behind a frame of `len` may be read with its last ones.
+    fn behind(len: usize) -> usize {
+        match len >= Self::LARGE {
+            true => Self::BEHIND,
+            false => 0,
+        }
     }
 
     /// Takes note of `n` bytes appended to what [`Reader::spare`] gave. A message may be whole now;
@@ -157,12 +170,8 @@ impl Reader {
                 &mut self.message
             };
             if target.capacity() - target.len() < take {
-                let missing = frame.len - frame.read;
-                let behind = match missing >= Self::LARGE {
-                    true => Self::BEHIND,
-                    false => 0,
-                };
-                target.reserve((missing + behind).min(Self::FIRST_ALLOCATION).max(take));
+                let room = frame.len - frame.read + Self::behind(frame.len);
+                target.reserve(room.min(Self::FIRST_ALLOCATION).max(take));
             }
             let start = target.len();
             target.extend_from_slice(payload);
@@ -367,9 +376,9 @@ mod tests {
 
     #[test]
     fn what_is_read_in_place_is_the_payload_and_what_is_behind_it_follows() {
-        let first: Vec<u8> = (0..20_000u32).map(|i| i as u8).collect();
+        let first: Vec<u8> = (0..50_000u32).map(|i| i as u8).collect();
         let second = vec![7; 300];
-        let mut input = vec![0x82, 0xfe, 0x4e, 0x20, 1, 2, 3, 4];
+        let mut input = vec![0x82, 0xfe, 0xc3, 0x50, 1, 2, 3, 4];
         let at = input.len();
         input.extend(&first);
         mask::apply(&mut input[at..], [1, 2, 3, 4], 0);
@@ -392,10 +401,27 @@ mod tests {
                 messages.extend(all(&mut reader, &scratch[..behind]).unwrap());
                 in_place += n;
             }
-            assert!(in_place >= 19_900, "{in_place}");
+            assert!(in_place >= 49_900, "{in_place}");
             messages.extend(all(&mut reader, left).unwrap());
             assert!(messages == expected, "{most} bytes at once");
         }
+    }
+
+    #[test]
+    fn what_is_behind_a_frame_that_is_not_large_is_left_to_another_read() {
+        let mut reader = client(1 << 20);
+        let mut begin = &[0x82, 126, 0x80, 0x00, 5, 5][..];
+        assert_eq!(reader.feed(&mut begin), Ok(None));
+        let lacking = (32 << 10) - 2;
+        assert_eq!(reader.spare().unwrap().1, lacking);
+        // Less than a read of its own is worth.
+        reader
+            .spare()
+            .unwrap()
+            .0
+            .extend_from_slice(&vec![5; lacking - 100]);
+        assert_eq!(reader.filled(lacking - 100, &mut []), Ok((None, 0)));
+        assert!(reader.spare().is_none());
     }
 
     #[test]
