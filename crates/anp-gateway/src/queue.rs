@@ -22,8 +22,8 @@ const MOST_AWAY: f64 = 60.0;
 pub(crate) struct Queue {
     waiting: AtomicUsize,
     line: Mutex<Line>,
-    /// Who cannot use a place when its turn comes goes to the end.
-    rotates: bool,
+    /// Whether some places are not right for some.
+    choosy: bool,
 }
 
 /// How long one may wait.
@@ -37,11 +37,11 @@ pub(crate) struct Patience {
 }
 
 impl Queue {
-    /// One of those whom not every place is right for. In others any place is right for all: who is
-    /// first keeps its turn until it has one.
+    /// One of those whom not every place is right for: all of them are asked in turn, one at a time.
+    /// In others any place is right for all, and who is first keeps its turn until it has one.
     pub(crate) fn of_the_choosy() -> Self {
         Self {
-            rotates: true,
+            choosy: true,
             ..Self::default()
         }
     }
@@ -53,8 +53,13 @@ impl Queue {
 
     /// A place may have become free. Costs a load where nobody waits.
     pub(crate) fn wake_one(&self) {
-        if !self.is_empty() {
-            self.line.lock().call(Bound::Unbounded, 1);
+        if self.is_empty() {
+            return;
+        }
+        let mut line = self.line.lock();
+        match self.choosy {
+            true => line.begin_round(),
+            false => line.call(Bound::Unbounded, 1),
         }
     }
 
@@ -65,8 +70,8 @@ impl Queue {
         }
     }
 
-    /// Waits until `attempt` gives something, asking again each time its turn comes: a place may be
-    /// free, and who came before has been asked. `places` counts those that are free.
+    /// Waits until `attempt` gives something, asking again each time its turn comes. `places` counts
+    /// the places that are free.
     ///
     /// # Errors
     /// [`ProxyError::Overloaded`] at once, where the turn would come too late. [`ProxyError::Full`]
@@ -84,8 +89,10 @@ impl Queue {
                 return Poll::Pending;
             }
             match attempt() {
-                Err(ProxyError::Full) if self.rotates => {
-                    turn.number = self.line.lock().requeue(turn.number);
+                Err(ProxyError::Full) if self.choosy => {
+                    let mut line = self.line.lock();
+                    turn.number = line.requeue(turn.number);
+                    line.go_on();
                     Poll::Pending
                 }
                 Err(ProxyError::Full) => {
@@ -104,7 +111,11 @@ impl Queue {
         drop(turn);
         // Of places that became free together the queue is told once.
         if !self.is_empty() {
-            self.line.lock().call_for(places(), Bound::Unbounded);
+            let mut line = self.line.lock();
+            match self.choosy {
+                true => line.go_on(),
+                false => line.call_for(places(), Bound::Unbounded),
+            }
         }
         decided
     }
@@ -119,14 +130,16 @@ impl Queue {
         let mut line = self.line.lock();
         let waiting = line.waiters.len();
         // Of those who wait so many are about to have a place.
-        let free = places();
+        let free = match self.choosy {
+            true => 0,
+            false => places(),
+        };
         if waiting >= size.saturating_add(free) {
             return Err(ProxyError::Full);
         }
-        // Where each of those who came before has one, it may try at once.
-        let called = waiting == 0 || waiting < free;
-        let expected = match paced && !called {
-            true => line.pace.expected(waiting, limit, now),
+        let ahead = waiting.saturating_sub(free);
+        let expected = match paced {
+            true => line.pace.expected(ahead, limit, now),
             false => 0.0,
         };
         if expected > limit.as_secs_f64() {
@@ -139,9 +152,12 @@ impl Queue {
             line.pace.begin(limit, now);
         }
         self.waiting.store(waiting + 1, SeqCst);
+        // Where there is nobody to pass it tries at once: a place may have become free meanwhile.
+        let number = line.enter(waiting == 0 || self.choosy, None);
+        line.call_for(free, Bound::Unbounded);
         Ok(Turn {
             queue: self,
-            number: line.enter(called, None),
+            number,
             patience,
             served: false,
         })
@@ -176,6 +192,8 @@ struct Line {
     drawn: u64,
     /// How many of them were called and have not tried since.
     called: usize,
+    /// Of the choosy, who drew no later number than this is asked in the round that goes on.
+    round: u64,
     pace: Pace,
 }
 
@@ -230,6 +248,21 @@ impl Line {
     fn call_all(&mut self) {
         self.waiters.values_mut().for_each(Waiter::call);
         self.called = self.waiters.len();
+    }
+
+    /// Everybody who waits now is to be asked once, one after the other, so that many whom a place is
+    /// not right for cost little.
+    fn begin_round(&mut self) {
+        self.round = self.drawn;
+        self.go_on();
+    }
+
+    /// Calls the next of the round, unless somebody is called already.
+    fn go_on(&mut self) {
+        let first = self.waiters.first_key_value();
+        if self.called == 0 && first.is_some_and(|(number, _)| *number <= self.round) {
+            self.call(Bound::Unbounded, 1);
+        }
     }
 
     /// Whether this one was called since it last asked; else `waker` will tell it.
@@ -501,8 +534,10 @@ mod tests {
             tokio::task::yield_now().await;
             places.free(2);
             assert_eq!(second.await.unwrap(), Ok(()));
-            // A place that nobody was called for is there for who comes.
+            // A place that the first cannot use is there for who comes.
+            let now = Instant::now();
             assert_eq!(start("c").await.unwrap(), Ok(()));
+            assert_eq!(now.elapsed(), Duration::ZERO);
             assert_eq!(places.taken.take(), ["b", "c"]);
             assert_eq!(picky.await.unwrap(), Err(ProxyError::Full));
         })
@@ -527,14 +562,18 @@ mod tests {
             for _ in 0..3 {
                 queue.wake_one();
                 tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
             }
             for wait in waits {
                 assert_eq!(wait.await.unwrap(), Err(ProxyError::Full));
             }
         })
         .await;
-        // The first tries when it comes; the second, as there is one place, only when called.
-        assert_eq!(asked.borrow()[..4], ["a", "a", "b", "a"]);
+        // Each tries when it comes, and once each time a place may be free.
+        assert_eq!(
+            asked.borrow()[..8],
+            ["a", "b", "a", "b", "a", "b", "a", "b"]
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -583,8 +622,9 @@ mod tests {
         set.run_until(async {
             tokio::task::yield_now().await;
             assert_eq!(start("refused").await.unwrap(), Err(ProxyError::Full));
-            places.free(1);
+            // It comes before the first has run.
             let second = start("b");
+            places.free(1);
             assert_eq!(first.await.unwrap(), Ok(()));
             places.free(1);
             assert_eq!(second.await.unwrap(), Ok(()));

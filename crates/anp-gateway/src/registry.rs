@@ -75,6 +75,12 @@ pub(crate) struct Pool {
 struct Counts([AtomicU64; CLASSES.len()]);
 
 impl Pool {
+    /// There are other tunnels now, or other places on them: whoever waits may try.
+    pub(crate) fn wake_all(&self) {
+        self.choosy.wake_all();
+        self.queue.wake_all();
+    }
+
     /// A pool without tunnels.
     pub(crate) fn new(workers: usize) -> Self {
         Self {

@@ -81,9 +81,6 @@ pub(super) struct Pools(pub(super) ArcSwap<Vec<Arc<Pool>>>);
 
 impl Pools {
     pub(super) fn wake_all(&self) {
-        for pool in self.0.load().iter() {
-            pool.queue.wake_all();
-            pool.choosy.wake_all();
-        }
+        self.0.load().iter().for_each(|pool| pool.wake_all());
     }
 }

@@ -242,11 +242,11 @@ impl Tunnels {
                 tunnel: tunnel.clone(),
             };
             self.registry.join(pool, member);
-            pool.queue.wake_all();
+            pool.wake_all();
         }
         for pool in before.iter().filter(|p| !is_in.contains(&Arc::as_ptr(p))) {
             self.registry.leave(pool, entry.id);
-            pool.queue.wake_all();
+            pool.wake_all();
         }
     }
 

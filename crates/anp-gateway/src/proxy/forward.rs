@@ -248,8 +248,8 @@ async fn open<D: Downstream>(
     request: &mut Outgoing<'_>,
     down: &mut D,
 ) -> Result<(Member, RecvStream), Failure> {
-    let choosy = is_choosy(worker, pool, request);
-    let tried = match choosy || pool.queue.is_empty() {
+    let again = request.tried.iter().any(Option::is_some);
+    let tried = match again || pool.queue.is_empty() {
         true => try_open(worker, pool, request),
         // Whatever there is goes to those who came before.
         false => Err(choose(worker, pool, request)
@@ -257,9 +257,9 @@ async fn open<D: Downstream>(
             .unwrap_or(ProxyError::Full)),
     };
     let opened = match tried {
-        Err(ProxyError::Full) => wait_open(worker, pool, request, down, None, choosy).await?,
+        Err(ProxyError::Full) => wait_open(worker, pool, request, down, None).await?,
         Err(ProxyError::NoTunnel) => match worker.shared.tunnels.expects_for() {
-            Some(limit) => wait_open(worker, pool, request, down, Some(limit), choosy).await?,
+            Some(limit) => wait_open(worker, pool, request, down, Some(limit)).await?,
             None => return Err(ProxyError::NoTunnel.into()),
         },
         decided => decided?,
@@ -297,15 +297,16 @@ async fn wait_open<D: Downstream>(
     request: &mut Outgoing<'_>,
     down: &mut D,
     expected: Option<Duration>,
-    choosy: bool,
 ) -> Result<(Member, RecvStream), Failure> {
     worker.metrics.queued.fetch_add(1, Relaxed);
+    let choosy = is_choosy(worker, pool, request);
     let settings = worker.shared.settings.load();
     let patience = Patience {
         size: settings.config.queue_size,
         limit: expected.unwrap_or(settings.config.queue_timeout.0),
-        // Nobody gets a place before the first tunnel is there: that is no pace.
-        paced: expected.is_none(),
+        // Nobody gets a place before the first tunnel is there: that is no pace. Nor is there one that
+        // holds for all the choosy.
+        paced: expected.is_none() && !choosy,
     };
     drop(settings);
     let attempt = || match try_open(worker, pool, request) {
@@ -321,12 +322,11 @@ async fn wait_open<D: Downstream>(
         });
         free
     };
-    // Which of them the choosy may take, each must see: one after the other.
-    let (queue, most) = match choosy {
-        true => (&pool.choosy, 1),
-        false => (&pool.queue, usize::MAX),
+    let queue = match choosy {
+        true => &pool.choosy,
+        false => &pool.queue,
     };
-    let mut place = pin!(queue.wait(patience, attempt, || free().min(most)));
+    let mut place = pin!(queue.wait(patience, attempt, free));
     poll_fn(|cx| match place.as_mut().poll(cx) {
         Poll::Ready(opened) => {
             if let Err(ProxyError::Overloaded(_)) = opened {

@@ -204,6 +204,37 @@ async fn a_request_waits_for_a_place() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_refused_waits_for_a_place_elsewhere() {
+    let gateway = start(Config {
+        queue_timeout: Span::from_secs(20),
+        ..config()
+    })
+    .await;
+    let full = gateway.receiver_with("r", one_stream()).await;
+    let mut first = gateway.caller().await;
+    first.get("/first").await;
+    let mut one = full.accept().await;
+    let other = gateway.receiver().await;
+    let mut second = gateway.caller().await;
+    second.get("/second").await;
+    other.accept().await.response.reset(ResetCode::REFUSED);
+    let mut metrics = String::new();
+    while !metrics.contains("anp_gateway_queued_total 1\n") {
+        metrics = gateway.metrics().await;
+    }
+    // The receiver that refused it has places; whoever comes now takes one of them.
+    let mut third = gateway.caller().await;
+    third.get("/third").await;
+    answer(&mut other.accept().await, 200, "third");
+    third.until("third").await;
+    answer(&mut one, 200, "first");
+    first.until("first").await;
+    drop(one);
+    answer(&mut full.accept().await, 200, "second");
+    second.until("second").await;
+}
+
+#[tokio::test]
 async fn a_place_that_does_not_come_is_503() {
     let gateway = start(Config {
         queue_timeout: Span::from_millis(20),

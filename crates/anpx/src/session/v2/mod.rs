@@ -283,7 +283,7 @@ impl Session {
         if !self.streams.get(&id).is_some_and(|stream| stream.is_gone()) {
             return;
         }
-        // Where there were places, nobody waits for one.
+        // Where there were places before, that was told when the first became free.
         let was_full = self.capacity() == 0;
         if let Some(mut stream) = self.streams.remove(&id) {
             self.growth.refund(&mut stream.recv.flow);
