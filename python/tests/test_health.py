@@ -29,9 +29,11 @@ async def serve(port=0, status=200):
 
 
 def receiver(tunnel, port, *more):
+    # One tunnel: a request that finds the app gone on the first of two may wait for the second, which
+    # takes nothing new by then, as long as any request waits.
     return binary.receiver(
         f"ws://{tunnel}", f"http://127.0.0.1:{port}", "--health-path", "/healthz",
-        "--set", "receiver.pool_max_idle=0", *more,
+        "--set", "receiver.pool_max_idle=0", "--set", "receiver.tunnels=1", *more,
     )
 
 
