@@ -75,12 +75,6 @@ pub(crate) struct Pool {
 struct Counts([AtomicU64; CLASSES.len()]);
 
 impl Pool {
-    /// There are other tunnels now, or other places on them: whoever waits may try.
-    pub(crate) fn wake_all(&self) {
-        self.choosy.wake_all();
-        self.queue.wake_all();
-    }
-
     /// A pool without tunnels.
     pub(crate) fn new(workers: usize) -> Self {
         Self {
@@ -91,6 +85,12 @@ impl Pool {
             requests: Alive::default(),
             counts: (0..workers).map(|_| Counts::default()).collect(),
         }
+    }
+
+    /// There are other tunnels now, or other places on them: whoever waits may try.
+    pub(crate) fn wake_all(&self) {
+        self.choosy.wake_all();
+        self.queue.wake_all();
     }
 
     /// Counts a request that is over. `status` is `None` where its caller left before the answer.

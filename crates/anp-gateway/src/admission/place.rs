@@ -112,6 +112,7 @@ impl Observer for Reporter {
 
     fn capacity(&self) {
         for pool in self.pools.0.load().iter() {
+            // First those who have fewer places to choose from.
             pool.choosy.wake_one();
             pool.queue.wake_one();
         }

@@ -289,6 +289,17 @@ fn is_choosy(worker: &Worker, pool: &Pool, request: &Outgoing<'_>) -> bool {
     choosy
 }
 
+/// How many places are free on an endpoint's tunnels.
+fn places(worker: &Worker, pool: &Pool) -> usize {
+    let mut free = 0_usize;
+    let registry = worker.shared.tunnels.registry();
+    registry.members(pool, &mut |members| {
+        let each = members.iter().map(|member| member.tunnel.capacity());
+        free = each.fold(0, usize::saturating_add);
+    });
+    free
+}
+
 /// Waits for a place as long as any request may; where the first tunnel is `expected`, for that, too, and
 /// so long.
 async fn wait_open<D: Downstream>(
@@ -313,20 +324,11 @@ async fn wait_open<D: Downstream>(
         Err(ProxyError::NoTunnel) if expected.is_some() => Err(ProxyError::Full),
         decided => decided,
     };
-    let free = || {
-        let mut free = 0_usize;
-        let registry = worker.shared.tunnels.registry();
-        registry.members(pool, &mut |members| {
-            let each = members.iter().map(|member| member.tunnel.capacity());
-            free = each.fold(0, usize::saturating_add);
-        });
-        free
-    };
     let queue = match choosy {
         true => &pool.choosy,
         false => &pool.queue,
     };
-    let mut place = pin!(queue.wait(patience, attempt, free));
+    let mut place = pin!(queue.wait(patience, attempt, || places(worker, pool)));
     poll_fn(|cx| match place.as_mut().poll(cx) {
         Poll::Ready(opened) => {
             if let Err(ProxyError::Overloaded(_)) = opened {
