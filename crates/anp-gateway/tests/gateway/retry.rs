@@ -10,7 +10,7 @@ use anpx::{
 };
 use bytes::Bytes;
 
-use crate::support::{Receiver, Running, answer, body, config, head, part, start};
+use crate::support::{Caller, Receiver, Running, answer, body, config, head, part, start};
 
 /// The next request, whichever of the receivers gets it.
 async fn any(receivers: &[Receiver]) -> (usize, Incoming) {
@@ -179,17 +179,23 @@ fn one_stream() -> TunnelConfig {
     config
 }
 
-#[tokio::test]
-async fn a_request_waits_for_a_place() {
+/// A gateway, its only receiver, and the request that takes the receiver's only place, with its caller.
+async fn full(queue_timeout: Span) -> (Running, Receiver, Incoming, Caller) {
     let gateway = start(Config {
-        queue_timeout: Span::from_secs(20),
+        queue_timeout,
         ..config()
     })
     .await;
     let receiver = gateway.receiver_with("r", one_stream()).await;
     let mut first = gateway.caller().await;
     first.get("/first").await;
-    let mut one = receiver.accept().await;
+    let one = receiver.accept().await;
+    (gateway, receiver, one, first)
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_place() {
+    let (gateway, receiver, mut one, mut first) = full(Span::from_secs(20)).await;
     let mut second = gateway.caller().await;
     second.get("/second").await;
     // Answered, but its place is taken until its body ends.
@@ -205,15 +211,7 @@ async fn a_request_waits_for_a_place() {
 
 #[tokio::test]
 async fn a_request_that_was_refused_waits_for_a_place_elsewhere() {
-    let gateway = start(Config {
-        queue_timeout: Span::from_secs(20),
-        ..config()
-    })
-    .await;
-    let full = gateway.receiver_with("r", one_stream()).await;
-    let mut first = gateway.caller().await;
-    first.get("/first").await;
-    let mut one = full.accept().await;
+    let (gateway, receiver, mut one, mut first) = full(Span::from_secs(20)).await;
     let other = gateway.receiver().await;
     let mut second = gateway.caller().await;
     second.get("/second").await;
@@ -230,21 +228,13 @@ async fn a_request_that_was_refused_waits_for_a_place_elsewhere() {
     answer(&mut one, 200, "first");
     first.until("first").await;
     drop(one);
-    answer(&mut full.accept().await, 200, "second");
+    answer(&mut receiver.accept().await, 200, "second");
     second.until("second").await;
 }
 
 #[tokio::test]
 async fn a_place_that_does_not_come_is_503() {
-    let gateway = start(Config {
-        queue_timeout: Span::from_millis(20),
-        ..config()
-    })
-    .await;
-    let receiver = gateway.receiver_with("r", one_stream()).await;
-    let mut first = gateway.caller().await;
-    first.get("/").await;
-    let _one = receiver.accept().await;
+    let (gateway, _receiver, _one, _first) = full(Span::from_millis(20)).await;
     let response = gateway.get("/").await;
     assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
     assert!(response.contains("busy"), "{response}");
