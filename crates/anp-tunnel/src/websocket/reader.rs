@@ -105,7 +105,7 @@ impl Reader {
     pub(crate) fn spare(&mut self) -> Option<(&mut BytesMut, usize)> {
         let frame = self.frame.filter(|f| !f.is_control())?;
         let missing = frame.len - frame.read;
-        let behind = Self::behind(frame.len);
+        let behind = Self::may_follow(frame.len);
         if behind == 0 && missing < Self::IN_PLACE {
             return None;
         }
@@ -118,16 +118,16 @@ impl Reader {
     }
 
     /// How many bytes behind a frame of `len` may be read with its last ones.
-    fn behind(len: usize) -> usize {
+    fn may_follow(len: usize) -> usize {
         match len >= Self::LARGE {
             true => Self::BEHIND,
             false => 0,
         }
     }
 
-    /// Takes note of `n` bytes appended to what [`Reader::spare`] gave. A message may be whole now;
-    /// the bytes behind the frame, [`Reader::BEHIND`] at most, are copied to the start of `behind`
-    /// and are yet to be fed: so many.
+    /// Takes note of `n` bytes appended to what [`Reader::spare`] gave. Gives the message, where it is
+    /// whole now, and how many bytes came behind the frame ([`Reader::BEHIND`] at most): they are at the
+    /// start of `behind`, and yet to be fed.
     pub(crate) fn filled(
         &mut self,
         n: usize,
@@ -170,7 +170,7 @@ impl Reader {
                 &mut self.message
             };
             if target.capacity() - target.len() < take {
-                let room = frame.len - frame.read + Self::behind(frame.len);
+                let room = frame.len - frame.read + Self::may_follow(frame.len);
                 target.reserve(room.min(Self::FIRST_ALLOCATION).max(take));
             }
             let start = target.len();
