@@ -44,11 +44,11 @@ _TUNNELS = 1_000
 _BULK = 4
 #: Bytes a second of each where they are held to a pace: all together a fifth of what the machine can carry.
 _PACE = 50e6
-BESIDE_CONNECTIONS = 8
+_BESIDE_CONNECTIONS = 8
 #: Bulk by name, and its pace.
-BULK = {"beside bulk": None, "beside paced bulk": _PACE}
+_PACES = {"beside bulk": None, "beside paced bulk": _PACE}
 #: Who is measured beside bulk.
-BESIDE: list[type[Direct | NginxNginx | Rathole | Us]] = [Direct, NginxNginx, Rathole, Us]
+_BESIDE: list[type[Direct | NginxNginx | Rathole | Us]] = [Direct, NginxNginx, Rathole, Us]
 
 
 class Round:
@@ -62,9 +62,9 @@ class Round:
 
     def run(self, into: Pairs) -> None:
         """Adds a pair to each figure whose peer is there."""
-        for subject in BESIDE:
+        for subject in _BESIDE:
             if subject is not Rathole or self._tools.rathole:
-                for name, pace in BULK.items():
+                for name, pace in _PACES.items():
                     into.setdefault(f"{name}: {subject.key}", []).append(self._beside_bulk(subject(), pace))
         measures = {"among thousands": self._crowd, "TLS": self._tls}
         for name, measure in measures.items():
@@ -81,7 +81,7 @@ class Round:
         place = self._start(subject, self._origin)
 
         def p99() -> float:
-            return self._runner.measure(place, BESIDE_CONNECTIONS, self._seconds).p99
+            return self._runner.measure(place, _BESIDE_CONNECTIONS, self._seconds).p99
 
         before = p99()
         with _downloads(place, pace):
@@ -202,19 +202,20 @@ def among(owner: Servers, binary: str, origin: int, endpoints: int, tunnels: int
     return place, [crowd]
 
 
-def beside_table(pairs: Pairs) -> str:
-    """The medians of p99 beside bulk and alone, a subject a line."""
+def beside_section(pairs: Pairs) -> str:
+    """The medians of p99 alone and beside bulk, a subject a line, under their heading."""
     rows = []
-    for subject in BESIDE:
+    for subject in _BESIDE:
         if f"beside bulk: {subject.key}" not in pairs:
             continue
         row = [subject.label]
-        for name in BULK:
+        for name in _PACES:
             beside, alone = map(statistics.median, zip(*pairs[f"{name}: {subject.key}"], strict=True))
             row += [time_text(alone), time_text(beside), f"{beside / alone:.1f}"]
         rows.append(row)
-    paced = f"4 of {_PACE / 1e6:.0f} MB/s each"
-    return table(["", "alone", "beside 4 downloads", "ratio", "alone", f"beside {paced}", "ratio"], rows)
+    paced = f"beside {_BULK} of {_PACE / 1e6:.0f} MB/s each"
+    header = ["", "alone", f"beside {_BULK} downloads", "ratio", "alone", paced, "ratio"]
+    return f"### p99 of 12-byte answers beside bulk, {_BESIDE_CONNECTIONS} connections\n\n{table(header, rows)}"
 
 
 @contextmanager
