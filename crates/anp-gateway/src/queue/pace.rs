@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The pace while anyone waits: over the last two spans of half the
-/// time that one may wait.
+/// The pace while anyone waits: over the last two spans of half the time that one may wait.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// Until when `now` was reckoned; while anyone waits.

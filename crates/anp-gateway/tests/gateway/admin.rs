@@ -44,10 +44,7 @@ async fn health_and_metrics() {
             .starts_with("HTTP/1.1 404 ")
     );
     // The caller has its answer a moment before it counts as over.
-    let mut metrics = String::new();
-    while !metrics.contains("anp_gateway_in_flight 0\n") {
-        metrics = ask(gateway.admin, "/metrics").await;
-    }
+    let metrics = gateway.metrics_say("anp_gateway_in_flight 0").await;
     for line in [
         "anp_gateway_requests_total{endpoint=\"open\",class=\"2xx\"} 1\n",
         "anp_gateway_tunnels 1\n",

@@ -268,10 +268,7 @@ async fn who_waits_behind_others_for_the_first_receiver_waits_as_long() {
         callers.push(caller);
     }
     // All of them wait before it comes.
-    let mut metrics = String::new();
-    while !metrics.contains("anp_gateway_queued_total 3\n") {
-        metrics = running.metrics().await;
-    }
+    running.metrics_say("anp_gateway_queued_total 3").await;
     let receiver = running.receiver().await;
     for _ in &callers {
         answer(&mut receiver.accept().await, 200, "here");

@@ -216,10 +216,7 @@ async fn a_request_that_was_refused_waits_for_a_place_elsewhere() {
     let mut second = gateway.caller().await;
     second.get("/second").await;
     other.accept().await.response.reset(ResetCode::REFUSED);
-    let mut metrics = String::new();
-    while !metrics.contains("anp_gateway_queued_total 1\n") {
-        metrics = gateway.metrics().await;
-    }
+    gateway.metrics_say("anp_gateway_queued_total 1").await;
     // The receiver that refused it has places; whoever comes now takes one of them.
     let mut third = gateway.caller().await;
     third.get("/third").await;

@@ -108,6 +108,16 @@ impl Running {
         caller.rest().await
     }
 
+    /// Waits until the metrics hold this line; all of them.
+    pub(crate) async fn metrics_say(&self, line: &str) -> String {
+        loop {
+            let metrics = self.metrics().await;
+            if metrics.contains(&format!("{line}\n")) {
+                return metrics;
+            }
+        }
+    }
+
     pub(crate) async fn caller(&self) -> Caller {
         Caller::connect(self.public).await
     }
