@@ -18,6 +18,7 @@ mod callers;
 mod did_endpoints;
 mod endpoint;
 mod policy;
+mod public_url;
 mod validate;
 
 pub use auth::{Auth, AuthResolver, PresharedToken};
@@ -25,6 +26,7 @@ pub use callers::{BasicUser, CallerDids, Callers};
 pub use did_endpoints::{DidEndpoints, PlaceMode};
 pub(crate) use did_endpoints::{NoPlace, RESERVED, is_of};
 pub use policy::{Cors, Rate, RateLimit, SecurityHeaders, Switch};
+pub use public_url::{PublicUrl, PublicUrlError};
 
 /// Settings of a gateway. `Default` gives the documented defaults; [`Config::validate`] checks what
 /// types cannot.
@@ -96,7 +98,7 @@ pub struct Config {
     /// The address that callers use, such as `https://gateway.example`: receivers are told the URLs
     /// they are reached under. Default none: they are told nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub public_url: Option<String>,
+    pub public_url: Option<PublicUrl>,
     /// What is served, and by whom. Default none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Endpoint>,
@@ -401,7 +403,10 @@ impl Config {
     }
 }
 
-fn fail<T>(key: impl Into<String>, expected: impl Into<String>) -> Result<T, ConfigError> {
+pub(crate) fn fail<T>(
+    key: impl Into<String>,
+    expected: impl Into<String>,
+) -> Result<T, ConfigError> {
     Err(ConfigError {
         key: key.into(),
         expected: expected.into(),

@@ -4,7 +4,7 @@ use anp_tunnel::handshake::{self as ws, Choice};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::{
-    config::Config,
+    config::{Config, PublicUrl},
     conn::http1::Head,
     owner::{Owner, is_name},
     route::{HostRule, Place, Routes},
@@ -90,17 +90,18 @@ impl Hello {
 }
 
 /// The URLs under which callers reach what is the owner's.
-pub(crate) fn public_urls(routes: &Routes, owner: &Owner, public_url: &str) -> Vec<HeaderValue> {
-    let base = public_url.trim_end_matches('/');
-    let (scheme, authority) = base.split_once("://").unwrap_or(("http", base));
-    let port = match authority.rsplit_once(':') {
-        Some((_, port)) if port.bytes().all(|b| b.is_ascii_digit()) => format!(":{port}"),
-        _ => String::new(),
-    };
+pub(crate) fn public_urls(
+    routes: &Routes,
+    owner: &Owner,
+    public_url: &PublicUrl,
+) -> Vec<HeaderValue> {
+    let (scheme, name) = (public_url.scheme(), public_url.name());
+    let port = name.port().map(|port| format!(":{port}"));
+    let port = port.unwrap_or_default();
     let endpoints = routes.now();
     let urls = endpoints.served_by(owner).filter_map(|served| {
         let host = match &served.place.host {
-            HostRule::Any => authority.to_owned(),
+            HostRule::Any => name.to_string(),
             HostRule::Exact(host) => format!("{host}{port}"),
             // Which of them is for the receiver to know.
             HostRule::Below(_) => return None,

@@ -71,7 +71,8 @@ mod workers;
 
 pub use auth::AuthError;
 pub use config::{
-    Callers, Config, ConfigError, Cors, Endpoint, Rate, RateLimit, SecurityHeaders, Switch,
+    Callers, Config, ConfigError, Cors, Endpoint, PublicUrl, PublicUrlError, Rate, RateLimit,
+    SecurityHeaders, Switch,
 };
 pub use endpoints::StoreError;
 pub use error::GatewayError;

@@ -93,11 +93,12 @@ impl Admin {
             guard::check_caller(&request, &self.shared.settings.load())?;
         }
         let (action, name) = found?;
+        let name = name.into_owned();
         guard::check_change(&request)?;
         let query = request.uri().query().unwrap_or_default().to_owned();
         let condition = request.headers().get_all(IF_MATCH).iter();
         let asked = Asked {
-            name: name.to_owned(),
+            name,
             query,
             expected: Expected::read(condition.map(HeaderValue::as_bytes)),
             body: body(request).await?,

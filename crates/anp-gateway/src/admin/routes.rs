@@ -1,9 +1,12 @@
 //! The paths of the admin listener.
 
+use std::borrow::Cow;
+
 use http::{Method, StatusCode};
+use percent_encoding::percent_decode_str;
 
 use super::{
-    Admin, Asked,
+    Admin, Asked, query,
     reply::{Problem, Reply},
 };
 
@@ -66,7 +69,7 @@ pub(super) const ROUTES: [(&str, &[(&str, Action)]); 12] = [
 ];
 
 /// What a request for `path` asks for, and the name in the path. HEAD is as good as GET.
-pub(super) fn find<'p>(method: &Method, path: &'p str) -> Result<(Action, &'p str), Problem> {
+pub(super) fn find<'p>(method: &Method, path: &'p str) -> Result<(Action, Cow<'p, str>), Problem> {
     let found = ROUTES.iter().find_map(|(pattern, methods)| {
         let name = match pattern.strip_suffix("{name}") {
             None => (*pattern == path).then_some("")?,
@@ -90,9 +93,19 @@ pub(super) fn find<'p>(method: &Method, path: &'p str) -> Result<(Action, &'p st
         method.as_str()
     };
     match methods.iter().find(|(method, _)| *method == wanted) {
-        Some((_, action)) => Ok((*action, name)),
+        Some((_, action)) => Ok((*action, decoded(name)?)),
         None => Err(Problem::method(&allowed(methods))),
     }
+}
+
+/// What a segment of a path says (RFC 3986 section 2.1). A DID with a port has a `%3A` of its own, and
+/// may be written as it is.
+fn decoded(segment: &str) -> Result<Cow<'_, str>, Problem> {
+    if segment.starts_with("did:") && !segment.contains("%25") {
+        return Ok(segment.into());
+    }
+    let decoded = percent_decode_str(segment).decode_utf8();
+    decoded.map_err(|_| query::bad(format!("{segment:?} is not UTF-8 once it is decoded")))
 }
 
 /// The value of `Allow`.
@@ -156,7 +169,8 @@ mod tests {
 
     #[test]
     fn paths_are_whole_and_methods_are_named() {
-        let name = |path| find(&Method::GET, path).map(|(action, name)| (action, name.to_owned()));
+        let name =
+            |path| find(&Method::GET, path).map(|(action, name)| (action, name.into_owned()));
         assert_eq!(
             name("/endpoints/a.b").unwrap(),
             (Action::Endpoint, "a.b".to_owned())
@@ -185,6 +199,27 @@ mod tests {
         );
         assert_eq!(status(Method::GET, "/reload"), allow("POST"));
         assert_eq!(status(Method::OPTIONS, "/stats"), allow("GET, HEAD"));
+    }
+
+    #[test]
+    fn names_are_decoded_as_paths_are() {
+        let name = |segment: &str| {
+            let path = format!("/endpoints/{segment}");
+            find(&Method::GET, &path).map(|(_, name)| name.into_owned())
+        };
+        let did = "did:wba:gw.example%3A8443:lab";
+        for (segment, says) in [
+            ("a.b", "a.b"),
+            ("a%2Eb", "a.b"),
+            (did, did),
+            ("did:wba:gw.example%253A8443:lab", did),
+            ("did%3Awba%3Agw.example%253A8443%3Alab", did),
+            ("did%3awba%3agw.example%3alab", "did:wba:gw.example:lab"),
+        ] {
+            assert_eq!(name(segment).unwrap(), says, "{segment}");
+        }
+        let problem = name("%ff").unwrap_err().into_reply();
+        assert_eq!(problem.status(), 400);
     }
 
     /// The paths of an OpenAPI file in YAML, of which only the indentation is looked at.

@@ -5,7 +5,7 @@ use anpx::RequestHead;
 
 use crate::{
     auth::Auth,
-    config::{Config, Endpoint},
+    config::{Config, Endpoint, PublicUrl},
     route::{HostRule, Place},
 };
 
@@ -14,19 +14,15 @@ use crate::{
 pub(super) struct Called {
     /// Its own.
     host: HostRule,
-    /// That of `public_url`, and whether it is https.
-    public: Option<(PublicName, bool)>,
+    public: Option<PublicUrl>,
 }
 
 impl Called {
     /// Of a valid endpoint.
     pub(super) fn new(endpoint: &Endpoint, config: &Config) -> Self {
-        let url = config.public_url.as_deref();
-        let parts = url.and_then(|url| url.trim_end_matches('/').split_once("://"));
-        let public = parts.and_then(|(scheme, name)| Some((name.parse().ok()?, scheme == "https")));
         Self {
             host: Place::new(endpoint.host.as_deref(), &endpoint.path).host,
-            public,
+            public: config.public_url.clone(),
         }
     }
 
@@ -42,11 +38,11 @@ impl Called {
     pub(super) fn schemes(&self, head: &RequestHead, host: &str) -> Vec<&'static str> {
         let came = &head.scheme[..] == b"https";
         let mut secure = vec![came];
-        if let Some((name, https)) = &self.public
-            && name.is(host)
-            && *https != came
+        if let Some(public) = &self.public
+            && public.name().is(host)
+            && public.is_https() != came
         {
-            secure.push(*https);
+            secure.push(public.is_https());
         }
         let is_upgrade = head.protocol.is_some();
         let words = |secure: bool| match secure {
@@ -60,7 +56,8 @@ impl Called {
     }
 
     fn is_public(&self, host: &str) -> bool {
-        self.public.as_ref().is_some_and(|(name, _)| name.is(host))
+        let public = self.public.as_ref();
+        public.is_some_and(|public| public.name().is(host))
     }
 
     fn is_own(&self, host: &str, ports: [u16; 2]) -> bool {
@@ -75,7 +72,7 @@ impl Called {
                 rest.is_some_and(|rest| !rest.is_empty())
             }
         };
-        let public = self.public.as_ref().and_then(|(name, _)| name.port());
+        let public = self.public.as_ref().and_then(|url| url.name().port());
         let port = match name.port() {
             None | Some(80 | 443) => true,
             port => port == public || port.is_some_and(|port| ports.contains(&port)),
@@ -96,7 +93,7 @@ mod tests {
             ..Endpoint::default()
         };
         let config = Config {
-            public_url: public_url.map(str::to_owned),
+            public_url: public_url.map(|url| url.parse().unwrap()),
             ..Config::default()
         };
         Called::new(&endpoint, &config)

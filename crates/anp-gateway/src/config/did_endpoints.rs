@@ -6,7 +6,7 @@ use anp_auth::{Did, PublicName};
 use anp_tunnel::units::Span;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, ConfigError, Endpoint, endpoint::check_host, fail};
+use super::{Config, ConfigError, Endpoint, PublicUrl, endpoint::check_host, fail};
 use crate::owner::Owner;
 
 /// Longest label of a host name (RFC 1035 section 2.3.4).
@@ -185,12 +185,8 @@ impl Config {
     /// True if `host` is what the gateway itself is called.
     fn is_called(&self, host: &str) -> bool {
         let names = self.auth.iter().flat_map(|auth| &auth.public_names);
-        let url = self
-            .public_url
-            .as_deref()
-            .and_then(|url| url.split_once("://"));
-        let url = url.and_then(|(_, rest)| rest.trim_end_matches('/').parse::<PublicName>().ok());
-        names.chain(&url).any(|name| name.host() == host)
+        let url = self.public_url.as_ref().map(PublicUrl::name);
+        names.chain(url).any(|name| name.host() == host)
     }
 }
 

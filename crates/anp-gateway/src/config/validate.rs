@@ -54,7 +54,6 @@ impl Config {
                 );
             }
         }
-        self.check_public_url()?;
         self.check_callers(&Endpoint::default())?;
         self.check_endpoints()
     }
@@ -81,23 +80,6 @@ impl Config {
                 Err(error) => fail("owner", error.to_string()),
             },
             _ => Ok(()),
-        }
-    }
-
-    fn check_public_url(&self) -> Result<(), ConfigError> {
-        let Some(url) = &self.public_url else {
-            return Ok(());
-        };
-        let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"));
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
-        match rest.map(|rest| rest.trim_end_matches('/')) {
-            Some(rest) if !rest.is_empty() && rest.bytes().all(plain) => Ok(()),
-            _ => fail(
-                "public_url",
-                format!(
-                    "expected scheme and host, such as \"https://gateway.example\", got {url:?}"
-                ),
-            ),
         }
     }
 

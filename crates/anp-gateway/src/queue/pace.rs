@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// Fewer places than this say little about the pace: they may have come after a pause.
+const FEW: u32 = 16;
+
 /// The pace while anyone waits: over the last two spans of half the time that one may wait.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
@@ -30,9 +33,9 @@ impl Pace {
         let since = self.reckoned.map(|at| now.saturating_duration_since(at));
         let time = self.before.time + self.now.time + since.unwrap_or_default();
         match self.before.served + self.now.served {
+            few if few < FEW && time < limit / 2 => 0.0,
             // Nobody got a place for so long that it takes longer than one may wait.
-            0 if time >= limit / 2 => f64::INFINITY,
-            0 => 0.0,
+            0 => f64::INFINITY,
             served => {
                 let each = time.as_secs_f64() / f64::from(served);
                 // Exact far beyond any size of a queue.

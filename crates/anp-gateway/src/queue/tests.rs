@@ -359,6 +359,28 @@ async fn whose_turn_would_come_too_late_is_told_so_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_place_after_a_pause_is_no_pace() {
+    let places = Places::default();
+    let set = LocalSet::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        let places = places.clone();
+        set.spawn_local(async move { places.wait(name).await });
+    }
+    set.run_until(async {
+        tokio::task::yield_now().await;
+        // By this alone the next would have its turn after 2.5 s.
+        tokio::time::advance(LONG / 4).await;
+        places.free(1);
+        tokio::task::yield_now().await;
+        assert_eq!(places.taken.take(), ["a"]);
+        let now = Instant::now();
+        assert_eq!(places.wait("f").await, Err(ProxyError::Full));
+        assert_eq!(now.elapsed(), LONG);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_nobody_gets_a_place_one_may_try() {
     let queue = Rc::new(Queue::default());
     let set = LocalSet::new();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anp_tls::read::WorldReadable;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, fail};
 
 /// Certificates of the public listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -187,7 +187,7 @@ impl AcmeConfig {
             let key = format!("acme.domains[{i}]");
             if domain.starts_with("*.") {
                 return fail(
-                    &key,
+                    key,
                     "wildcards cannot be proved by TLS-ALPN-01: list the names",
                 );
             }
@@ -196,12 +196,12 @@ impl AcmeConfig {
                     && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             };
             if domain.len() > 253 || !domain.split('.').all(label) {
-                return fail(&key, &format!("{domain:?} is not a host name"));
+                return fail(key, format!("{domain:?} is not a host name"));
             }
         }
         if let Some(contact) = self.contact.iter().find(|c| !c.starts_with("mailto:")) {
             let expected = format!("{contact:?} is not \"mailto:\" and an address");
-            return fail("acme.contact", &expected);
+            return fail("acme.contact", expected);
         }
         if !self.directory.starts_with("https://") {
             return fail("acme.directory", "must be an https:// address");
@@ -215,11 +215,4 @@ impl AcmeConfig {
         }
         Ok(())
     }
-}
-
-fn fail<T>(key: &str, expected: &str) -> Result<T, ConfigError> {
-    Err(ConfigError {
-        key: key.to_owned(),
-        expected: expected.to_owned(),
-    })
 }

@@ -20,7 +20,7 @@ const HOST: &str = "gw.example";
 /// A gateway where DIDs of agents.example have endpoints, and that knows `tenants`.
 fn places(mode: PlaceMode, tenants: &[&Tenant]) -> Config {
     let mut config = config(&[]);
-    config.public_url = Some(format!("https://{HOST}"));
+    config.public_url = Some(format!("https://{HOST}").parse().unwrap());
     let auth = config.auth.as_mut().unwrap();
     auth.did_endpoints = Some(DidEndpoints {
         domain: Some("agents.example".parse().unwrap()),

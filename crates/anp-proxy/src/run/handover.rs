@@ -97,7 +97,7 @@ pub(super) async fn gateway(
         },
         None => None,
     };
-    say_address(&bound);
+    say_address(&bound, &loaded.config.gateway);
     let reloader = bound.reloader();
     let ours = bound.reloader();
     let serving = move || {

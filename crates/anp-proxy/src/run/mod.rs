@@ -49,7 +49,7 @@ pub(crate) fn gateway(mut loaded: Loaded, replace: bool) -> Result<u8, Failure> 
             }
             let _tell = tell;
             let bound = reloading(bind_with(loaded, given).await?, loaded)?;
-            say_address(&bound);
+            say_address(&bound, &loaded.config.gateway);
             run_gateway(bound, stop, || {}).await
         }
     })
@@ -65,14 +65,17 @@ fn keep_endpoints(config: &mut Config) {
     }
 }
 
-/// Says where callers and receivers connect.
-fn say_address(bound: &Bound) {
+/// Says where callers and receivers connect, and under which name callers are to know it.
+fn say_address(bound: &Bound, config: &anp_gateway::Config) {
+    let here = url(bound);
     stdout::say(&format!(
-        "{} → receivers at {}://{}",
-        url(bound),
+        "{here} → receivers at {}://{}",
         bound.tunnel_scheme(),
         bound.tunnel_addr()
     ));
+    if let Some(public) = &config.public_url {
+        stdout::say(&format!("{public} → {here}"));
+    }
 }
 
 /// Runs a receiver until it is told to stop or refused for good.

@@ -103,9 +103,14 @@ fn gateway_and_receiver_say_what_they_do() {
         "127.0.0.1:0",
         "--tunnel-listen",
         "127.0.0.1:0",
+        "--set",
+        "gateway.public_url=https://gate.example/",
     ]);
     let line = gateway.says(" → receivers at ws://");
-    let tunnel = line.rsplit(' ').next().unwrap().to_owned();
+    let (here, tunnel) = line.split_once(" → receivers at ").unwrap();
+    let (here, tunnel) = (here.to_owned(), tunnel.to_owned());
+    let known = gateway.says("https://gate.example");
+    assert_eq!(known, format!("https://gate.example → {here}"));
     // Port 9 of loopback: nobody serves discard any more.
     let mut receiver = Running::start(&[
         "receiver",
