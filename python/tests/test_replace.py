@@ -138,6 +138,24 @@ async def test_a_successor_that_dies_early_changes_nothing(tmp_path):
         assert not control.exists()
 
 
+async def test_a_successor_that_cannot_start_changes_nothing(tmp_path):
+    control = tmp_path / "gateway.sock"
+    async with gateway("127.0.0.1:0", "127.0.0.1:0", control) as running:
+        public, tunnel = await running.address("public"), await running.address("tunnel")
+        before = os.stat(control)
+        missing = f"gateway.auth.resolver.ca_file={tmp_path}/missing.pem"
+        names = "gateway.auth.public_names=gate.test"
+        async with gateway(public, tunnel, control, "--replace", "--set", names, "--set", missing) as wrong:
+            assert await wrong.exit() == 1
+        assert os.stat(control).st_ino == before.st_ino
+        assert list(tmp_path.iterdir()) == [control]
+        stack, successor = await take_over(public, tunnel, control)
+        async with stack:
+            assert await running.exit() == 0
+            successor.stop()
+            assert await successor.exit() == 0
+
+
 async def test_without_a_running_gateway_it_starts_as_usual(tmp_path):
     async with gateway("127.0.0.1:0", "127.0.0.1:0", tmp_path / "none.sock", "--replace") as alone:
         await alone.address("public")

@@ -248,12 +248,12 @@ impl Bound {
             admin,
         } = self.addresses;
         let running = self.start()?;
+        serving();
         tracing::info!(listener = "public", address = %public, "listening");
         tracing::info!(listener = "tunnel", address = %tunnel, "listening");
         if let Some(address) = admin {
             tracing::info!(listener = "admin", %address, "listening");
         }
-        serving();
         running.until(shutdown).await
     }
 

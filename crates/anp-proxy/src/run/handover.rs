@@ -100,7 +100,11 @@ pub(super) async fn gateway(
     say_address(&bound, &loaded.config.gateway);
     let reloader = bound.reloader();
     let ours = bound.reloader();
+    let place = control.as_ref().map(|control| control.place.clone());
     let serving = move || {
+        if let Some(place) = place {
+            place.take();
+        }
         if let Some(running) = running {
             tokio::spawn(async move {
                 running.send_away().await;
@@ -128,7 +132,7 @@ pub(super) async fn gateway(
             });
             let result = ended.await;
             handing.abort();
-            drop(place);
+            place.clear();
             result
         }
     }
@@ -142,6 +146,8 @@ struct Control {
 }
 
 impl Control {
+    /// Opens it beside `path`, so that nothing has happened to the gateway before should this one fail
+    /// to serve.
     fn open(path: &Path, bound: &anp_gateway::Bound) -> io::Result<Self> {
         let listeners = bound.listeners()?;
         if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
@@ -150,23 +156,24 @@ impl Control {
                 .mode(0o700)
                 .create(directory)?;
         }
-        // Put in place whole, and instead of that of the gateway before.
+        if path.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(format!(".{}", std::process::id()));
         let fresh = PathBuf::from(fresh);
         let _ = fs::remove_file(&fresh);
         let listener = UnixListener::bind(&fresh)?;
-        let placed = fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))
-            .and_then(|()| fs::symlink_metadata(&fresh))
-            .and_then(|metadata| {
-                fs::rename(&fresh, path)?;
-                Ok(metadata.ino())
-            });
-        let inode = placed.inspect_err(|_| {
-            let _ = fs::remove_file(&fresh);
-        })?;
+        let opened = fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))
+            .and_then(|()| fs::symlink_metadata(&fresh));
+        let inode = opened
+            .inspect_err(|_| {
+                let _ = fs::remove_file(&fresh);
+            })?
+            .ino();
         Ok(Self {
             place: Place {
+                fresh,
                 path: path.to_owned(),
                 inode,
             },
@@ -176,16 +183,29 @@ impl Control {
     }
 }
 
-/// The file of the control socket, removed at the end unless another gateway put its own there.
+/// The file of the control socket.
+#[derive(Clone)]
 struct Place {
+    /// Where it is until the gateway serves.
+    fresh: PathBuf,
     path: PathBuf,
     inode: u64,
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
-            let _ = fs::remove_file(&self.path);
+impl Place {
+    /// Puts it in place whole, and instead of that of the gateway before.
+    fn take(&self) {
+        if let Err(error) = fs::rename(&self.fresh, &self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "this gateway cannot be replaced while it runs");
+        }
+    }
+
+    /// Removes it, unless another gateway put its own there.
+    fn clear(&self) {
+        for path in [&self.fresh, &self.path] {
+            if fs::symlink_metadata(path).is_ok_and(|file| file.ino() == self.inode) {
+                let _ = fs::remove_file(path);
+            }
         }
     }
 }
