@@ -146,7 +146,7 @@ async def test_a_successor_that_cannot_start_changes_nothing(tmp_path):
         missing = f"gateway.auth.resolver.ca_file={tmp_path}/missing.pem"
         names = "gateway.auth.public_names=gate.test"
         async with gateway(public, tunnel, control, "--replace", "--set", names, "--set", missing) as wrong:
-            assert await wrong.exit() == 1
+            assert await wrong.exit() == 2
         assert os.stat(control).st_ino == before.st_ino
         assert list(tmp_path.iterdir()) == [control]
         stack, successor = await take_over(public, tunnel, control)

@@ -114,7 +114,7 @@ pub(super) async fn gateway(
         }
     };
     let stopping = signals::reached(stop.clone(), Stop::Graceful);
-    let ended = run_gateway(bound, stop, serving);
+    let ended = run_gateway(bound, loaded, stop, serving);
     match control {
         None => ended.await,
         Some(control) => {

@@ -50,7 +50,7 @@ pub(crate) fn gateway(mut loaded: Loaded, replace: bool) -> Result<u8, Failure> 
             let _tell = tell;
             let bound = reloading(bind_with(loaded, given).await?, loaded)?;
             say_address(&bound, &loaded.config.gateway);
-            run_gateway(bound, stop, || {}).await
+            run_gateway(bound, loaded, stop, || {}).await
         }
     })
 }
@@ -170,6 +170,7 @@ fn reloading(bound: Bound, loaded: &Loaded) -> Result<Bound, Failure> {
 
 async fn run_gateway(
     bound: Bound,
+    loaded: &Loaded,
     stop: watch::Receiver<Stop>,
     serving: impl FnOnce(),
 ) -> Result<(), Failure> {
@@ -184,7 +185,7 @@ async fn run_gateway(
         Stop::Now => anp_gateway::Shutdown::Now,
     });
     let ended = bound.run_then(shutdown, serving).await;
-    ended.map_err(|error| Failure::runtime(format!("the gateway failed: {error}")))
+    ended.map_err(|error| failures::gateway(error, loaded))
 }
 
 async fn run_receiver(receiver: Receiver, stop: watch::Receiver<Stop>) -> Result<(), Failure> {

@@ -103,7 +103,7 @@ async fn both(
         });
     // Either's failure ends the other: alone neither serves anything.
     tokio::try_join!(
-        run_gateway(bound, stop.clone(), || {}),
+        run_gateway(bound, loaded, stop.clone(), || {}),
         run_receiver(receiver, stop)
     )?;
     Ok(())
