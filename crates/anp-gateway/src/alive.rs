@@ -2,7 +2,10 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+    atomic::{
+        AtomicU64, AtomicUsize,
+        Ordering::{Relaxed, SeqCst},
+    },
 };
 
 use tokio::sync::Notify;
@@ -14,6 +17,7 @@ pub(crate) struct Alive(Arc<Count>);
 #[derive(Debug, Default)]
 struct Count {
     now: AtomicUsize,
+    refused: AtomicU64,
     none: Notify,
 }
 
@@ -26,7 +30,16 @@ impl Alive {
     pub(crate) fn begin(&self, limit: usize) -> Option<Life> {
         let life = Life(self.0.clone());
         // Counted first: dropping `life` takes it back.
-        (life.0.now.fetch_add(1, SeqCst) < limit).then_some(life)
+        let fits = life.0.now.fetch_add(1, SeqCst) < limit;
+        if !fits {
+            self.0.refused.fetch_add(1, Relaxed);
+        }
+        fits.then_some(life)
+    }
+
+    /// How many there were above a limit.
+    pub(crate) fn refused(&self) -> u64 {
+        self.0.refused.load(Relaxed)
     }
 
     /// How many there are.
@@ -65,7 +78,7 @@ mod tests {
         alive.none().await;
         let (a, b) = (alive.begin(2), alive.begin(2));
         assert!(a.is_some() && b.is_some() && alive.begin(2).is_none());
-        assert_eq!(alive.count(), 2);
+        assert_eq!((alive.count(), alive.refused()), (2, 1));
         let none = alive.none();
         let (_, ()) = tokio::join!(none, async { drop((a, b)) });
         assert_eq!(alive.count(), 0);

@@ -128,7 +128,8 @@ pub struct Config {
     /// A tunnel that was silent this long is pinged; after twice this long without a byte it is
     /// gone. Default 10 s.
     pub ping_interval: Span,
-    /// Callers' connections at once; one more is answered 503 and closed. Default 10,000.
+    /// Callers' connections at once, and as many of receivers that have no tunnel yet; one more is
+    /// answered 503 and closed. Default 10,000.
     pub max_connections: usize,
     /// Largest head of a request, in bytes: 8 KiB to 1 MiB. Larger ones are answered 431. What one
     /// silent caller can make the gateway hold. Default 64 KiB.

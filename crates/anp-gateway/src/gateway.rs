@@ -302,6 +302,7 @@ impl Bound {
             stop: Stop::default(),
             callers: Alive::default(),
             beginning: Alive::default(),
+            knocking: Alive::default(),
             connected: Alive::default(),
             dealt,
             settings: ArcSwap::from_pointee(Settings::new(config)?),
@@ -341,7 +342,7 @@ impl Bound {
             tokio::spawn(permissions::watch_documents(shared.clone()));
         }
         if let Some(listener) = self.admin {
-            let metrics = Metrics::new(counters, shared.routes.clone(), shared.tunnels.clone());
+            let metrics = Metrics::new(counters, shared.clone());
             let admin = Admin::new(shared, metrics, self.reloader);
             let listener = from_std("admin_listen", listener)?;
             tokio::spawn(admin::serve(Arc::new(admin), listener));

@@ -15,7 +15,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
-use crate::{admission::Tunnels, route::Routes};
+use crate::workers::Shared;
 
 /// Upper bounds of the histogram of response heads, in seconds.
 const BOUNDS: [f64; 14] = [
@@ -38,10 +38,6 @@ pub(crate) struct WorkerMetrics {
     received: AtomicU64,
     /// Bytes written to callers, framing included.
     sent: AtomicU64,
-    /// Callers' connections now.
-    pub(crate) connections: AtomicU64,
-    /// Callers' connections refused because there were too many.
-    pub(crate) connections_refused: AtomicU64,
     /// Requests under way.
     pub(crate) in_flight: AtomicU64,
     /// Requests that were sent to a further tunnel.
@@ -92,7 +88,7 @@ impl WorkerMetrics {
 pub(crate) struct Totals {
     /// Callers' connections now.
     pub(crate) connections: u64,
-    /// Callers' connections refused because there were too many.
+    /// Connections, also of receivers, refused because there were too many.
     pub(crate) connections_refused: u64,
     /// Bytes read from callers, framing included.
     pub(crate) received: u64,
@@ -112,28 +108,19 @@ pub(crate) struct Totals {
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     workers: Vec<Arc<WorkerMetrics>>,
-    routes: Arc<Routes>,
-    tunnels: Arc<Tunnels>,
+    shared: Arc<Shared>,
 }
 
 impl Metrics {
     /// Sums up these workers.
-    pub(crate) fn new(
-        workers: Vec<Arc<WorkerMetrics>>,
-        routes: Arc<Routes>,
-        tunnels: Arc<Tunnels>,
-    ) -> Self {
-        Self {
-            workers,
-            routes,
-            tunnels,
-        }
+    pub(crate) fn new(workers: Vec<Arc<WorkerMetrics>>, shared: Arc<Shared>) -> Self {
+        Self { workers, shared }
     }
 
     /// Sums for those who look at the gateway as a whole.
     pub(crate) fn totals(&self) -> Totals {
         let mut requests = [0; CLASSES.len()];
-        for served in self.routes.now().iter() {
+        for served in self.shared.routes.now().iter() {
             for (class, sum) in requests.iter_mut().enumerate() {
                 *sum += served.pool.counted(class);
             }
@@ -142,8 +129,8 @@ impl Metrics {
             *sum += self.sum(|w| &w.nowhere[class]);
         }
         Totals {
-            connections: self.sum(|w| &w.connections),
-            connections_refused: self.sum(|w| &w.connections_refused),
+            connections: self.shared.callers.count() as u64,
+            connections_refused: self.connections_refused(),
             received: self.sum(|w| &w.received),
             sent: self.sum(|w| &w.sent),
             in_flight: self.sum(|w| &w.in_flight),
@@ -151,6 +138,10 @@ impl Metrics {
             queued: self.sum(|w| &w.queued),
             requests,
         }
+    }
+
+    fn connections_refused(&self) -> u64 {
+        self.shared.callers.refused() + self.shared.knocking.refused()
     }
 
     fn sum(&self, counter: impl Fn(&WorkerMetrics) -> &AtomicU64) -> u64 {
@@ -161,7 +152,7 @@ impl Metrics {
 /// The sum over workers of one of their counters: its name, its help, and where it is.
 type Sum = (&'static str, &'static str, fn(&WorkerMetrics) -> &AtomicU64);
 
-const COUNTERS: [Sum; 7] = [
+const COUNTERS: [Sum; 6] = [
     (
         "anp_gateway_received_bytes",
         "Bytes read from callers",
@@ -190,35 +181,37 @@ const COUNTERS: [Sum; 7] = [
         "Requests refused because a limit on their rate was used up",
         |w| &w.rate_limited,
     ),
-    (
-        "anp_gateway_connections_refused",
-        "Connections of callers refused because there were too many",
-        |w| &w.connections_refused,
-    ),
-];
-
-const GAUGES: [Sum; 2] = [
-    ("anp_gateway_connections", "Connections of callers", |w| {
-        &w.connections
-    }),
-    ("anp_gateway_in_flight", "Requests under way", |w| {
-        &w.in_flight
-    }),
 ];
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for (name, help, counter) in COUNTERS {
-            let value = ConstCounter::new(self.sum(counter));
+        let summed = COUNTERS.map(|(name, help, counter)| (name, help, self.sum(counter)));
+        let refused = (
+            "anp_gateway_connections_refused",
+            "Connections, also of receivers, refused because there were too many",
+            self.connections_refused(),
+        );
+        for (name, help, value) in summed.into_iter().chain([refused]) {
+            let value = ConstCounter::new(value);
             value.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
-        let (tunnels, streams) = self.tunnels.totals();
-        let totals = [
+        let shared = &self.shared;
+        let (tunnels, streams) = shared.tunnels.totals();
+        let gauges = [
+            (
+                "anp_gateway_connections",
+                "Connections of callers",
+                shared.callers.count() as u64,
+            ),
+            (
+                "anp_gateway_in_flight",
+                "Requests under way",
+                self.sum(|w| &w.in_flight),
+            ),
             ("anp_gateway_tunnels", "Tunnels that are connected", tunnels),
             ("anp_gateway_streams", "Streams open on tunnels", streams),
         ];
-        let gauges = GAUGES.map(|(name, help, gauge)| (name, help, self.sum(gauge)));
-        for (name, help, value) in gauges.into_iter().chain(totals) {
+        for (name, help, value) in gauges {
             let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             value.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
@@ -238,13 +231,13 @@ impl Collector for Metrics {
             }
             fmt::Result::Ok(())
         };
-        for served in self.routes.now().iter() {
+        for served in self.shared.routes.now().iter() {
             requests(&served.name, &|class| served.pool.counted(class))?;
         }
         requests("none", &|class| self.sum(|w| &w.nowhere[class]))?;
         let counts =
             std::array::from_fn::<_, { BOUNDS.len() + 1 }, _>(|i| self.sum(|w| &w.heads[i]));
-        let bounds = BOUNDS.iter().copied().chain([f64::MAX]);
+        let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(counts).collect();
         // Exact below 2^53 microseconds, which is 285 years.
         #[allow(clippy::cast_precision_loss)]

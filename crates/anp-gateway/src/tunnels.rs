@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     admission::{Admission, NotAdmitted},
+    alive::Life,
     auth::{self, TurnedAway},
     config::NoPlace,
     conn::{
@@ -35,7 +36,7 @@ use crate::{
     respond::RETRY_AFTER_SECS,
     stop::Step,
     tls::{Detached, Transport},
-    workers::{Caller, Dealt, Listener, Shared, Worker},
+    workers::{Caller, Dealt, Listener, Shared, Worker, turn_away},
 };
 
 /// What a signed handshake may take beyond its head: the fetch of a document has its own limit, the
@@ -75,13 +76,18 @@ pub(crate) fn is_for_us(caller: &Caller, target: &str) -> bool {
 
 /// Serves the tunnel listener until everything ends, so that who comes during a stop is told.
 pub(crate) async fn serve(worker: Arc<Worker>, listener: TcpListener) {
-    let take = |socket, peer| {
-        tokio::spawn(serve_one(worker.clone(), socket, peer));
+    let max = || worker.shared.settings.load().config.max_connections;
+    let take = |socket: TcpStream, peer| match worker.shared.knocking.begin(max()) {
+        Some(life) => {
+            tokio::spawn(serve_one(worker.clone(), socket, peer, life));
+        }
+        None => turn_away(&worker.shared, Listener::Tunnel, &socket),
     };
     listener::accept(listener, "tunnel", &worker.shared.stop, Step::Now, take).await;
 }
 
-async fn serve_one(worker: Arc<Worker>, socket: TcpStream, peer: SocketAddr) {
+/// Serves one connection to its end, or until it is a tunnel. It counts as one for its `_life`.
+async fn serve_one(worker: Arc<Worker>, socket: TcpStream, peer: SocketAddr, _life: Life) {
     let Ok(local) = socket.local_addr() else {
         return;
     };

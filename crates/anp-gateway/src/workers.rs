@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) callers: Alive,
     /// Those of them whose first request is still to come, or to find a tunnel.
     pub(crate) beginning: Alive,
+    /// Connections of the tunnel listener that are no tunnels yet, or will be none.
+    pub(crate) knocking: Alive,
     /// Tunnels whose handshake is over.
     pub(crate) connected: Alive,
     /// Ways to the workers, by index.
@@ -112,6 +114,7 @@ impl Shared {
             stop: Stop::default(),
             callers: Alive::default(),
             beginning: Alive::default(),
+            knocking: Alive::default(),
             connected: Alive::default(),
             dealt: Vec::new(),
             settings: Arc::new(Settings::new(config).unwrap()).into(),
@@ -248,18 +251,11 @@ async fn take_callers(worker: Arc<Worker>, listener: StdListener) {
         }
     };
     let max = || worker.shared.settings.load().config.max_connections;
-    let is_plain = worker.shared.tls(Listener::Public).is_none();
     let take = |socket: TcpStream, peer| match worker.shared.callers.begin(max()) {
         Some(life) => {
             tokio::spawn(serve(worker.clone(), socket, peer, life));
         }
-        None => {
-            worker.metrics.connections_refused.fetch_add(1, Relaxed);
-            if is_plain {
-                // It fits the buffer of a socket nothing was written to.
-                let _ = socket.try_write(TOO_MANY);
-            }
-        }
+        None => turn_away(&worker.shared, Listener::Public, &socket),
     };
     listener::accept(
         listener,
@@ -271,7 +267,15 @@ async fn take_callers(worker: Arc<Worker>, listener: StdListener) {
     .await;
 }
 
-/// To callers beyond `max_connections`, before a byte of theirs is read.
+/// Refuses a connection beyond `max_connections`.
+pub(crate) fn turn_away(shared: &Shared, listener: Listener, socket: &TcpStream) {
+    if shared.tls(listener).is_none() {
+        // It fits the buffer of a socket nothing was written to.
+        let _ = socket.try_write(TOO_MANY);
+    }
+}
+
+/// To those beyond `max_connections`, before a byte of theirs is read.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
     content-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -307,7 +311,6 @@ async fn converse<IO: Transport>(
     beginning: Option<Life>,
 ) {
     let caller = Arc::new(Caller::new(worker.clone(), Listener::Public, peer, local));
-    worker.metrics.connections.fetch_add(1, Relaxed);
     let io = Metered::new(socket, worker.metrics.clone());
     let finished = match http1::serve(&caller, io, BytesMut::new(), deadline, beginning).await {
         Finished::Http2(io, read, deadline, beginning) => {
@@ -316,7 +319,6 @@ async fn converse<IO: Transport>(
         }
         finished => finished,
     };
-    worker.metrics.connections.fetch_sub(1, Relaxed);
     match finished {
         Finished::Closed | Finished::Http2(..) => {}
         Finished::Broken(socket) => socket.abort(),

@@ -62,7 +62,7 @@ async fn thousands_are_added_and_listed_by_pages() {
             .all(|added| added.is_ok())
     );
 
-    let metrics = Metrics::new(Vec::new(), shared.routes.clone(), shared.tunnels.clone());
+    let metrics = Metrics::new(Vec::new(), shared.clone());
     let admin = Admin::new(shared.clone(), metrics, Reloader::default());
     for limit in [100, 999] {
         let (mut names, mut after) = (Vec::new(), String::new());

@@ -49,6 +49,7 @@ async fn health_and_metrics() {
         "anp_gateway_requests_total{endpoint=\"open\",class=\"2xx\"} 1\n",
         "anp_gateway_tunnels 1\n",
         "anp_gateway_response_head_seconds_count 1\n",
+        "anp_gateway_response_head_seconds_bucket{le=\"+Inf\"} 1\n",
         "anp_gateway_connections 1\n",
         "# EOF\n",
     ] {

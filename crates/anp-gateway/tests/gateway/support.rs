@@ -110,12 +110,15 @@ impl Running {
 
     /// Waits until the metrics hold this line; all of them.
     pub(crate) async fn metrics_say(&self, line: &str) -> String {
-        loop {
-            let metrics = self.metrics().await;
-            if metrics.contains(&format!("{line}\n")) {
-                return metrics;
+        let said = async {
+            loop {
+                let metrics = self.metrics().await;
+                if metrics.contains(&format!("{line}\n")) {
+                    return metrics;
+                }
             }
-        }
+        };
+        soon(said).await
     }
 
     pub(crate) async fn caller(&self) -> Caller {

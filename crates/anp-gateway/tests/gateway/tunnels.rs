@@ -21,6 +21,50 @@ async fn other_traffic_on_the_tunnel_port_is_told_so() {
 }
 
 #[tokio::test]
+async fn of_those_that_say_nothing_there_are_only_so_many() {
+    let gateway = start(Config {
+        max_connections: 1,
+        ..config()
+    })
+    .await;
+    let mut first = Caller::connect(gateway.tunnel).await;
+    let response = Caller::connect(gateway.tunnel).await.rest().await;
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    gateway
+        .metrics_say("anp_gateway_connections_refused_total 1")
+        .await;
+    first.handshake("/", &[]).await;
+    let response = first.head().await;
+    assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
+}
+
+#[tokio::test]
+async fn who_was_refused_has_nothing_else_to_do_there() {
+    let gateway = start(config()).await;
+    let mut caller = Caller::connect(gateway.tunnel).await;
+    caller.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    let response = caller.rest().await;
+    assert!(response.starts_with("HTTP/1.1 426 "), "{response}");
+    assert!(response.contains("connection: close\r\n"), "{response}");
+}
+
+#[tokio::test]
+async fn head_is_refused_without_a_body() {
+    let gateway = start(Config {
+        tunnel_path: Some("/anpx".into()),
+        ..config()
+    })
+    .await;
+    let mut caller = gateway.caller().await;
+    caller
+        .send("HEAD /anpx HTTP/1.1\r\nhost: h\r\n\r\nGET /anpx HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+        .await;
+    let responses = caller.rest().await;
+    let next = responses.split("\r\n\r\n").nth(1).unwrap();
+    assert!(next.starts_with("HTTP/1.1 426 "), "{responses}");
+}
+
+#[tokio::test]
 async fn an_offer_without_a_version_of_ours_is_400() {
     let gateway = start(Config {
         min_version: 2,

@@ -33,7 +33,7 @@ use crate::{
     respond,
     stop::{Step, Stop},
     tunnels::{self, Becomes},
-    workers::{Caller, max_header_size},
+    workers::{Caller, Listener, max_header_size},
 };
 
 /// What is left of a connection whose HTTP is over.
@@ -147,8 +147,8 @@ impl<F: Future<Output = ()>> Stopping<'_, F> {
 enum Taken {
     /// A request for an app. Boxed: it goes from hand to hand, and each would move all of it.
     Request(Box<Received>),
-    /// A receiver's handshake, and whether the connection stays after a refusal.
-    Handshake(Box<Result<Hello, tunnels::Refusal>>, bool),
+    /// A receiver's handshake; whether it is HEAD, and whether the connection stays after a refusal.
+    Handshake(Box<Result<Hello, tunnels::Refusal>>, bool, bool),
     /// Answered by the gateway itself; whether it is HEAD, and whether the connection stays.
     Health(Response<Bytes>, bool, bool),
 }
@@ -221,7 +221,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
             match tunnels::is_for_us(caller, head.target) {
                 true => {
                     let hello = Hello::read(head, &settings.config);
-                    Taken::Handshake(Box::new(hello), head.keep_alive)
+                    Taken::Handshake(Box::new(hello), head.method == "HEAD", head.keep_alive)
                 }
                 false => Taken::Request(Box::new(receive(caller, head))),
             }
@@ -236,15 +236,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
                 self.put_whole(&response, is_head, self.persistence(close));
                 self.flushed(close).await
             }
-            Ok(Taken::Handshake(hello, keep_alive)) => {
+            Ok(Taken::Handshake(hello, is_head, keep_alive)) => {
                 match tunnels::handshake(caller, *hello).await {
                     (response, Some(becomes)) => {
                         self.put_own(&response, Follows::Raw, Persistence::Keep);
                         End::Becomes(becomes)
                     }
                     (response, None) => {
-                        let close = !keep_alive || !self.discard_body();
-                        self.put_whole(&response, false, self.persistence(close));
+                        // Who was refused on the tunnel listener has nothing else to do there.
+                        let is_kept = keep_alive && caller.listener == Listener::Public;
+                        let close = !is_kept || !self.discard_body();
+                        self.put_whole(&response, is_head, self.persistence(close));
                         self.flushed(close).await
                     }
                 }
