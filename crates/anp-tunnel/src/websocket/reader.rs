@@ -74,7 +74,7 @@ impl Reader {
     const LARGE: usize = 48 << 10;
     /// Most bytes read behind the end of such a frame.
     const BEHIND: usize = 4 << 10;
-    /// Most fragments without a byte that a connection may send.
+    /// Most fragments without a byte that no message with bytes made good (ANPX 3.6).
     const MAX_EMPTY_FRAGMENTS: u32 = 1000;
     /// A length field is trusted for this much memory before its bytes arrive.
     const FIRST_ALLOCATION: usize = 256 << 10;
@@ -310,6 +310,9 @@ impl Reader {
             return Ok(None);
         }
         let payload = std::mem::take(&mut self.message).freeze();
+        if !payload.is_empty() {
+            self.empty_fragments = self.empty_fragments.saturating_sub(1);
+        }
         Ok(Some(if opcode == opcode::TEXT {
             Message::Text(payload)
         } else {
@@ -345,6 +348,17 @@ mod tests {
 
     fn client(limit: usize) -> Reader {
         Reader::new(Side::Client, limit)
+    }
+
+    #[test]
+    fn each_message_makes_an_empty_fragment_good() {
+        let message = [[0x02, 0].as_slice(), &[0x80, 1, 7]].concat();
+        let mut reader = client(1000);
+        all(&mut reader, &message.repeat(2000)).unwrap();
+        let empty = [[0x02, 0].as_slice(), &[0, 0].repeat(999)].concat();
+        all(&mut reader, &empty).unwrap();
+        let error = all(&mut reader, &[0, 0]).unwrap_err();
+        assert_eq!(error.code, CloseCode::LIMIT);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use anpx::{
     CloseCode, ResetCode, SessionError,
+    frame::Frame as Outgoing,
     session::{End, Event, Read, Role, config::V2Config},
     tlv,
     v2::{Kind, Payload, Settings, encode},
@@ -156,12 +157,51 @@ fn useless_frames_have_an_allowance() {
         gateway.says();
         gateway.session.release(ONE);
         gateway.hears(ok(2));
-        for _ in 0..1000 + 2 * 4 {
+        // The stream that was reset may have had 16 informational heads on their way.
+        for _ in 0..1000 + 2 * 4 + 16 {
             send(&mut gateway).unwrap_or_else(|error| panic!("{i}: {error}"));
         }
         let error = send(&mut gateway).unwrap_err();
         assert_eq!(error.code, CloseCode::LIMIT, "{i}");
     }
+}
+
+/// The session hears `frame` so often, and not once more.
+fn tolerates(dialogue: &mut Dialogue, times: usize, frame: impl Fn() -> Outgoing) {
+    for _ in 0..times {
+        dialogue.hears(frame());
+    }
+    dialogue.ends_at(frame(), CloseCode::LIMIT);
+}
+
+#[test]
+fn credit_for_what_was_sent_is_not_useless_once_the_stream_is_closed() {
+    for released in [false, true] {
+        let mut gateway = Dialogue::gateway_after_post();
+        assert_eq!(gateway.sends(ONE, 3000), 3000);
+        gateway.ends(ONE);
+        gateway.says();
+        // A window that was taken whole doubles: twice what was sent may come.
+        gateway.hears(encode::window(1, 1000));
+        gateway.hears(encode::response(1, &response(200), Bytes::new(), true));
+        if released {
+            gateway.session.release(ONE);
+        }
+        tolerates(&mut gateway, 5000 + 1000 + 4, || encode::window(1, 1));
+    }
+}
+
+#[test]
+fn informational_heads_that_come_after_a_reset_are_not_useless() {
+    let early = || encode::response(1, &response(103), Bytes::new(), false);
+    let mut gateway = Dialogue::gateway_after_post();
+    gateway.hears(early());
+    gateway.session.reset(ONE, ResetCode::CANCELLED);
+    tolerates(&mut gateway, 15 + 1000 + 4, early);
+    // None may follow a final head.
+    let mut gateway = gateway_reading();
+    gateway.session.reset(ONE, ResetCode::CANCELLED);
+    tolerates(&mut gateway, 1000 + 4, early);
 }
 
 #[test]

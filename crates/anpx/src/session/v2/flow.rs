@@ -42,6 +42,50 @@ impl Window {
     }
 }
 
+/// The sending side of a window: what this side may still send, and what credit may still come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SendFlow {
+    window: Window,
+    /// Credit that the peer may still owe. Nothing is granted that was not taken, and a window that
+    /// was taken whole doubles: that is at most twice what was sent.
+    due: u64,
+}
+
+impl SendFlow {
+    pub(super) fn new(size: u32) -> Self {
+        Self {
+            window: Window::new(size),
+            due: 0,
+        }
+    }
+
+    pub(super) fn available(self) -> u32 {
+        self.window.available()
+    }
+
+    /// As [`Window::consume`].
+    #[must_use]
+    pub(super) fn consume(&mut self, len: usize) -> bool {
+        let fits = self.window.consume(len);
+        if fits {
+            self.due = self.due.saturating_add(2 * len as u64);
+        }
+        fits
+    }
+
+    /// As [`Window::grant`].
+    #[must_use]
+    pub(super) fn grant(&mut self, credit: u32) -> bool {
+        self.due = self.due.saturating_sub(u64::from(credit));
+        self.window.grant(credit)
+    }
+
+    /// Takes out what may still be due once the stream is closed.
+    pub(super) fn take_due(&mut self) -> u64 {
+        std::mem::take(&mut self.due)
+    }
+}
+
 /// The budgets that growth is charged to.
 #[derive(Debug)]
 pub(super) struct Growth {

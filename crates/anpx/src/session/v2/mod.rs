@@ -23,6 +23,7 @@ use self::{allowance::Allowance, flow::Growth, order::Order, stream::Stream};
 use super::{Event, Role, StreamId, config::V2Config};
 use crate::{
     RequestHead, ResetCode, SessionError, StreamError,
+    limits::MAX_INFORMATIONAL,
     v2::{Settings, encode},
 };
 
@@ -265,12 +266,19 @@ impl Session {
             return;
         };
         stream.fail(StreamError::Reset(code));
-        let outstanding = if stream.recv.ended {
+        let recv = &stream.recv;
+        let outstanding = if recv.ended {
             0
         } else {
-            stream.recv.flow.outstanding()
+            recv.flow.outstanding()
         };
-        self.allowance.reset_sent(outstanding);
+        let informational = match self.config.role {
+            Role::Gateway if !recv.head_seen => {
+                MAX_INFORMATIONAL.saturating_sub(recv.informational_seen)
+            }
+            _ => 0,
+        };
+        self.allowance.reset_sent(outstanding, informational);
         self.growth.refund(&mut stream.recv.flow);
         self.order.resets.push_back((id, code));
         self.queue_readable(id);
@@ -287,6 +295,7 @@ impl Session {
         let was_full = self.capacity() == 0;
         if let Some(mut stream) = self.streams.remove(&id) {
             self.growth.refund(&mut stream.recv.flow);
+            self.allowance.closed(stream.send.window.take_due());
             if was_full {
                 self.queue_capacity();
             }

@@ -250,7 +250,7 @@ impl Session {
         code: ResetCode,
     ) -> Result<(), SessionError> {
         if !end {
-            self.allowance.reset_sent(stream.recv.flow.outstanding());
+            self.allowance.reset_sent(stream.recv.flow.outstanding(), 0);
         }
         self.order.resets.push_back((id, code));
         self.count_provoked()
@@ -399,7 +399,11 @@ impl Session {
             return Err(SessionError::protocol("a credit of 0"));
         }
         if self.place(id)? == Place::Closed {
-            return self.allowance.useless_frame();
+            // One that is closed and not released holds its own until now.
+            if let Some(stream) = self.streams.get_mut(&id) {
+                self.allowance.closed(stream.send.window.take_due());
+            }
+            return self.allowance.late_credit(credit);
         }
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());

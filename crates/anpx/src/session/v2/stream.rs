@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     body_queue::BodyQueue,
-    flow::{RecvFlow, Window},
+    flow::{RecvFlow, SendFlow},
     order::Turn,
 };
 use crate::{Fields, ResetCode, ResponseHead, StreamError, frame::Frame};
@@ -52,7 +52,7 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub(super) struct SendHalf {
     /// The peer's window.
-    pub(super) window: Window,
+    pub(super) window: SendFlow,
     /// Informational heads, then the final one.
     pub(super) informational: VecDeque<Frame>,
     /// Informational heads sent so far.
@@ -109,7 +109,7 @@ impl Stream {
     pub(super) fn new(recv_window: u32, send_window: u32) -> Self {
         Self {
             send: SendHalf {
-                window: Window::new(send_window),
+                window: SendFlow::new(send_window),
                 informational: VecDeque::new(),
                 informational_sent: 0,
                 head: HeadState::None,
