@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use anpx::Fields;
 use bytes::{BufMut, BytesMut};
+use thiserror::Error;
 
 /// Appends one field line, `name: value` and CRLF (RFC 9112 section 5). The two are written as
 /// they are: what comes from [`Fields`] is safe.
@@ -88,9 +89,20 @@ pub fn lower_case<'a>(name: &[u8], scratch: &'a mut [u8; 64]) -> Cow<'a, [u8]> {
 #[derive(Debug)]
 pub struct Named<'a>(Vec<&'a [u8]>);
 
+/// A `Connection` that names more fields than any message has reason to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("Connection names more than 64 fields")]
+pub struct TooManyNamed;
+
 impl<'a> Named<'a> {
+    /// Each field of the message is looked for among the names: together they must not cost a lot.
+    const MOST: usize = 64;
+
     /// Those of a message's `fields`, whose names are in any case.
-    pub fn of(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+    ///
+    /// # Errors
+    /// There are more than 64.
+    pub fn of(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<Self, TooManyNamed> {
         let mut names = Vec::new();
         let mut note = |name: &'a [u8]| {
             let usual = [&b"keep-alive"[..], b"close", b"upgrade", b""];
@@ -103,7 +115,10 @@ impl<'a> Named<'a> {
                 tokens(value).for_each(&mut note);
             }
         }
-        Self(names)
+        match names.len() <= Self::MOST {
+            true => Ok(Self(names)),
+            false => Err(TooManyNamed),
+        }
     }
 
     /// Whether the field `name`, in any case, is one of them.
@@ -185,7 +200,7 @@ mod tests {
             ("CONNECTION", " close, X-Hop ,,upgrade,y"),
             ("connection", "\tZ "),
         ];
-        let named = Named::of(fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())));
+        let named = Named::of(fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()))).unwrap();
         for (name, is) in [
             ("x-hop", true),
             ("Y", true),
@@ -196,6 +211,15 @@ mod tests {
         ] {
             assert_eq!(named.holds(name.as_bytes()), is, "{name}");
         }
+    }
+
+    #[test]
+    fn connection_names_so_many_fields_and_no_more() {
+        let named = |names: usize| {
+            let value = "a,".repeat(names) + &"close,,".repeat(names);
+            Named::of([(&b"connection"[..], value.as_bytes())].into_iter()).map(|_| ())
+        };
+        assert_eq!((named(64), named(65)), (Ok(()), Err(TooManyNamed)));
     }
 
     #[test]

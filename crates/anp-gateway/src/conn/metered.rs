@@ -32,12 +32,17 @@ pub(crate) struct Moved(Arc<AtomicBool>);
 impl Moved {
     /// True where some did.
     pub(crate) fn take(&self) -> bool {
-        // One task reads, writes and asks: no exchange is needed.
+        // One thread reads, writes and asks: no exchange is needed.
         let moved = self.0.load(Relaxed);
         if moved {
             self.0.store(false, Relaxed);
         }
         moved
+    }
+
+    /// As if some did.
+    pub(crate) fn set(&self) {
+        self.0.store(true, Relaxed);
     }
 }
 

@@ -15,6 +15,7 @@ use anpx::{Fields, OpenError, RequestHead, ResponseHead, StreamError, session::E
 use super::{
     Download, Downstream,
     exchange::Exchange,
+    response::informational,
     upload::{Upload, UploadError},
 };
 use crate::{
@@ -406,8 +407,11 @@ async fn answer<D: Downstream>(
                 Poll::Ready(Ok(Head::Final(head, end))) => return Poll::Ready(Ok((head, end))),
                 Poll::Ready(Ok(Head::Informational(head))) => {
                     *may_repeat = false;
-                    down.inform(&head);
-                    if head.status == 100 {
+                    let goes_on = head.status == 100;
+                    if let Some(head) = informational(head) {
+                        down.inform(&head);
+                    }
+                    if goes_on {
                         upload.release();
                         if let Err(failure) = poll_upload(upload, down, cx) {
                             return Poll::Ready(Err(failure));

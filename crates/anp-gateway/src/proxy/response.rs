@@ -1,7 +1,7 @@
 //! What the head of a response says of what follows it.
 
 use anp_http1::fields::parse_length;
-use anpx::{ResponseHead, session::End};
+use anpx::{Fields, ResponseHead, session::End};
 
 use crate::error::ProxyError;
 
@@ -61,10 +61,19 @@ fn length(head: &ResponseHead) -> Result<Option<u64>, ProxyError> {
     Ok(length)
 }
 
+/// An informational head as callers may have it: without a length, as it has no content (RFC 9110
+/// section 8.6). `None` where that cannot be.
+pub(crate) fn informational(mut head: ResponseHead) -> Option<ResponseHead> {
+    if head.headers.contains("content-length") {
+        let fields = head.headers.iter();
+        let rest = fields.filter(|(name, _)| *name != b"content-length");
+        head.headers = Fields::from_pairs(rest).ok()?;
+    }
+    Some(head)
+}
+
 #[cfg(test)]
 mod tests {
-    use anpx::Fields;
-
     use super::*;
 
     fn head(status: u16, lengths: &[&str]) -> ResponseHead {
@@ -95,6 +104,18 @@ mod tests {
             judge(&head(101, &[]), End::No, false, true),
             Ok(Follows::Raw)
         );
+    }
+
+    #[test]
+    fn an_informational_head_has_no_length() {
+        let seen = informational(head(103, &["9", "9"])).unwrap();
+        assert_eq!((seen.status, seen.headers.is_empty()), (103, true));
+        let link = Fields::from_pairs([("link", "</a>")]).unwrap();
+        let hints = ResponseHead {
+            status: 103,
+            headers: link,
+        };
+        assert_eq!(informational(hints.clone()), Some(hints));
     }
 
     #[test]

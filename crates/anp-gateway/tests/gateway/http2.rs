@@ -282,6 +282,32 @@ async fn an_extended_connect_is_an_upgrade_for_the_app() {
 }
 
 #[tokio::test]
+async fn an_upgrade_is_under_way_as_long_as_either_direction_is() {
+    let gateway = start(config()).await;
+    let receiver = gateway.receiver().await;
+    let mut caller = connect(&gateway).await;
+    while !caller.is_extended_connect_protocol_enabled() {
+        tokio::task::yield_now().await;
+    }
+    let mut connect = request("CONNECT", "/chat");
+    connect
+        .extensions_mut()
+        .insert(Protocol::from_static("websocket"));
+    let (response, mut up) = caller.send_request(connect, false).unwrap();
+    let mut request = receiver.accept().await;
+    let key = request.head.headers.get("sec-websocket-key").unwrap();
+    let head = head(101, &[("sec-websocket-accept", &accept_key(key))]);
+    let (end, none) = (End::No, Bytes::new());
+    request.response.respond(&head, none, end).unwrap();
+    send(&mut request, "bye".into(), End::Yes).await.unwrap();
+    assert_eq!(text(soon(response).await.unwrap()).await.unwrap().0, "bye");
+    gateway.metrics_say("anp_gateway_in_flight 1").await;
+    up.send_data("more".into(), true).unwrap();
+    assert_eq!(body(&mut request.body).await.unwrap(), b"more");
+    gateway.metrics_say("anp_gateway_in_flight 0").await;
+}
+
+#[tokio::test]
 async fn errors_of_the_gateway_are_problems() {
     let gateway = start(config()).await;
     let mut caller = connect(&gateway).await;

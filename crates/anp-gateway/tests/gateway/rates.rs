@@ -251,6 +251,43 @@ async fn a_download_is_held_back_and_not_broken() {
 }
 
 #[tokio::test]
+async fn what_is_held_back_keeps_its_http2_connection() {
+    let span = Span::from_millis(100);
+    let gateway = start(Config {
+        endpoints: vec![Endpoint {
+            endpoint_rate: limit(r#"{"bytes": "16KiB"}"#),
+            ..endpoint("slow", "r")
+        }],
+        idle_timeout: span,
+        response_timeout: span,
+        ..config()
+    })
+    .await;
+    let receiver = gateway.receiver().await;
+    let socket = gateway.caller().await.socket;
+    let (mut caller, connection) = soon(h2::client::handshake(socket)).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get("http://test/slow").body(()).unwrap();
+    let (response, _) = caller.send_request(request, true).unwrap();
+    let mut request = receiver.accept().await;
+    let length = [("content-length", "65537")];
+    let (head, end) = (head(200, &length), End::No);
+    request.response.respond(&head, "".into(), end).unwrap();
+    let first = vec![b'a'; 64 << 10];
+    send(&mut request, first.into(), End::No).await.unwrap();
+    // The last byte is held back longer than a connection on which nothing moves is kept.
+    send(&mut request, "b".into(), End::Yes).await.unwrap();
+    let mut body = soon(response).await.unwrap().into_body();
+    let mut came = 0;
+    while let Some(data) = soon(body.data()).await {
+        let len = data.unwrap().len();
+        body.flow_control().release_capacity(len).unwrap();
+        came += len;
+    }
+    assert_eq!(came, (64 << 10) + 1);
+}
+
+#[tokio::test]
 async fn an_upload_is_held_back_and_not_broken() {
     let gateway = paced().await;
     let receiver = gateway.receiver().await;

@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::{
-    conn::{Deadline, Limits},
+    conn::{Deadline, Limits, Moved},
     error::ProxyError,
     proxy::{Downstream, Failure, Piece, request},
 };
@@ -34,6 +34,8 @@ pub(super) struct Http2 {
     pub(super) limits: Limits,
     /// The longest time that a request of the connection may stand still.
     longest: Longest,
+    /// Keeps the connection.
+    connection: Moved,
 }
 
 /// The longest time that a request of a connection may stand still, and so its connection.
@@ -66,6 +68,7 @@ impl Http2 {
         respond: SendResponse<Bytes>,
         limits: Limits,
         longest: Longest,
+        connection: Moved,
     ) -> Self {
         Self {
             body,
@@ -75,6 +78,7 @@ impl Http2 {
             patience: limits.response,
             limits,
             longest,
+            connection,
         }
     }
 
@@ -207,6 +211,7 @@ impl Downstream for Http2 {
 
     fn put_off(&mut self) {
         self.moved();
+        self.connection.set();
     }
 
     fn inform(&mut self, head: &ResponseHead) {

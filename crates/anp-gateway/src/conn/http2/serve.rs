@@ -103,8 +103,9 @@ async fn run<IO>(
         loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    let (caller, longest) = (caller.clone(), longest.clone());
-                    tokio::spawn(one(caller, request, respond, longest, beginning.take()));
+                    let (longest, moved) = (longest.clone(), moved.clone());
+                    let down = move |body| Http2::new(body, respond, limits, longest, moved);
+                    tokio::spawn(one(caller.clone(), request, down, beginning.take()));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "HTTP/2 connection ended");
@@ -163,12 +164,11 @@ where
     }
 }
 
-/// Serves one request.
+/// Serves one request; `down` is made of its body.
 async fn one(
     caller: Arc<Caller>,
     request: Request<h2::RecvStream>,
-    respond: h2::server::SendResponse<Bytes>,
-    longest: Longest,
+    down: impl FnOnce(h2::RecvStream) -> Http2,
     beginning: Option<Life>,
 ) {
     let (parts, body) = request.into_parts();
@@ -178,7 +178,7 @@ async fn one(
     let is_head = method == b"HEAD";
     let whole = body.is_end_stream();
     let settings = worker.shared.settings.load_full();
-    let mut down = Http2::new(body, respond, settings.limits, longest);
+    let mut down = down(body);
     if let Some(response) = health::answer(&caller, &settings.config, method, target) {
         return down.answer(response, is_head).await;
     }
@@ -238,8 +238,10 @@ async fn one(
         }
     }
     exchange.ended(Outcome::Complete);
-    drop(exchange);
+    // Of a message the answer is what counts; of raw bytes both directions are.
+    let under_way = (follows == Follows::Raw).then_some(exchange);
     response::finish_upload(&mut down, &mut upload).await;
+    drop(under_way);
 }
 
 fn expects_continue(parts: &http::request::Parts) -> bool {

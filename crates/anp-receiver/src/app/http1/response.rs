@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use anp_http1::{
     Decoder,
-    fields::{Named, lower_case, parse_length, tokens},
+    fields::{Named, TooManyNamed, lower_case, parse_length, tokens},
 };
 use anpx::{
     Fields, ResponseHead,
@@ -155,7 +155,8 @@ fn collect(
     len: usize,
     keep_length: bool,
 ) -> Result<Fields, AppError> {
-    let named = Named::of(fields.iter().map(|f| (f.name.as_bytes(), f.value)));
+    let named = Named::of(fields.iter().map(|f| (f.name.as_bytes(), f.value)))
+        .map_err(|TooManyNamed| AppError::Malformed("Connection names more than 64 fields"))?;
     let mut builder = Fields::builder(len);
     let mut length_seen = false;
     for field in fields {
