@@ -91,13 +91,17 @@ async def test_a_failed_request_has_the_app_checked_at_once():
     server, port = await serve()
     async with gateway() as front:
         public, tunnel = await front.address("public"), await front.address("tunnel")
-        # No check comes by itself while this test runs.
+        # While the app is well no check comes by itself as long as this test runs.
         async with receiver(tunnel, port, "--set", "receiver.health_interval=1h") as behind:
             await behind.ready()
             assert await soon(once(public)) == (200, b"here")
             server.close()
             assert (await soon(once(public)))[0] == 502
             await behind.line(message="the app is down")
+            # An app that has gone down is asked soon and often.
+            server, _ = await serve(port)
+            await behind.line(message="the app is back")
+    server.close()
 
 
 async def test_requests_go_to_another_receiver():

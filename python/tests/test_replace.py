@@ -115,6 +115,28 @@ async def test_replacements_in_a_row_lose_nothing(tmp_path, tunnels):
         assert crowd.done >= before > 0
 
 
+async def test_replacements_at_once_lose_nothing(tmp_path):
+    control = tmp_path / "gateway.sock"
+    async with http11.App(App()) as local, contextlib.AsyncExitStack() as all_of_them:
+        running = await all_of_them.enter_async_context(gateway("127.0.0.1:0", "127.0.0.1:0", control))
+        public, tunnel = await running.address("public"), await running.address("tunnel")
+        receiver = await all_of_them.enter_async_context(binary.receiver(f"ws://{tunnel}", local.url))
+        await receiver.ready()
+        crowd = Crowd(public)
+        async with asyncio.TaskGroup() as group:
+            for number in range(4):
+                group.create_task(crowd.call(number))
+            for _ in range(4):
+                # The one before may not have a tunnel yet.
+                stack, running = await take_over(public, tunnel, control)
+                all_of_them.push_async_exit(stack)
+            before = crowd.done
+            async with asyncio.timeout(20):
+                while crowd.done < before + 20:
+                    await asyncio.sleep(0)
+            crowd.over = True
+
+
 async def test_a_successor_that_dies_early_changes_nothing(tmp_path):
     control = tmp_path / "gateway.sock"
     async with http11.App(App()) as local, gateway("127.0.0.1:0", "127.0.0.1:0", control) as running:

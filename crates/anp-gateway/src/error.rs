@@ -98,6 +98,8 @@ pub(crate) enum ProxyError {
     NoTunnel,
     #[error("all receivers of this endpoint are busy")]
     Full,
+    #[error("no receiver of this endpoint takes requests now")]
+    Paused,
     /// A place would come after the time that a request waits: in so many seconds.
     #[error("all receivers of this endpoint are busy, and too many wait for them already")]
     Overloaded(u16),
@@ -146,6 +148,7 @@ impl ProxyError {
                 Cause::Gateway
             }
             Self::NoTunnel
+            | Self::Paused
             | Self::Refused
             | Self::TunnelLost
             | Self::BadResponse
@@ -162,6 +165,7 @@ impl ProxyError {
             self,
             Self::NoTunnel
                 | Self::Full
+                | Self::Paused
                 | Self::EndpointFull
                 | Self::TenantFull
                 | Self::Overloaded(_)

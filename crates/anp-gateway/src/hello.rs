@@ -14,6 +14,9 @@ use crate::{
 /// The header in which a receiver names itself; `receiver` in the query does as well.
 const RECEIVER: &str = "anp-receiver";
 
+/// The header in which it says which of its tunnels are its own, among those of its name.
+const INSTANCE: &str = "anpx-instance";
+
 /// The header in which it asks for an endpoint.
 const ENDPOINT: &str = "anpx-endpoint";
 
@@ -32,6 +35,8 @@ pub(crate) struct Hello {
     pub(crate) choice: Choice,
     /// What the receiver calls itself.
     pub(crate) name: String,
+    /// What its tunnels have in common with no other receiver's.
+    pub(crate) instance: Option<String>,
     pub(crate) target: String,
     pub(crate) host: String,
     /// Empty where nobody asks for proof.
@@ -60,6 +65,7 @@ impl Hello {
             key,
             choice,
             name: receiver_name(head)?,
+            instance: instance(head),
             target: head.target.to_owned(),
             host: String::from_utf8_lossy(host).into_owned(),
             headers: match config.auth {
@@ -175,6 +181,12 @@ fn check<'a>(head: &'a Head<'_>) -> Result<&'a [u8], Refusal> {
 }
 
 /// What the receiver calls itself.
+/// As it was sent; what is no name is as good as none.
+fn instance(head: &Head<'_>) -> Option<String> {
+    let sent = std::str::from_utf8(head.values(INSTANCE).next()?).ok()?;
+    is_name(sent).then(|| sent.to_owned())
+}
+
 fn receiver_name(head: &Head<'_>) -> Result<String, Refusal> {
     let header = head
         .values(RECEIVER)

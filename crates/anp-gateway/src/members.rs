@@ -71,12 +71,14 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::registry::ReceiverId;
 
     fn member(id: u64) -> Member {
         let (io, _) = tokio::io::duplex(1);
         let config = TunnelConfig::new(Role::Gateway);
         Member {
             id: TunnelId(id),
+            receiver: ReceiverId(id),
             worker: 0,
             tunnel: Tunnel::new(io, Bytes::new(), Version::V2, config, None).0,
         }

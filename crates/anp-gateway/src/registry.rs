@@ -30,11 +30,17 @@ impl fmt::Display for TunnelId {
     }
 }
 
+/// Which receiver a tunnel leads to: a request that one could not serve is tried at another first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReceiverId(pub(crate) u64);
+
 /// A tunnel that serves an endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
     /// Its name.
     pub(crate) id: TunnelId,
+    /// Whose it is.
+    pub(crate) receiver: ReceiverId,
     /// The worker that moves its bytes.
     pub(crate) worker: usize,
     /// The tunnel.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use crate::{
     config::{Config, ConfigError},
@@ -68,6 +69,23 @@ impl Reloader {
         if let Some(shared) = self.0.gateway.get().and_then(Weak::upgrade) {
             shared.stop.reached(Step::Draining).await;
         }
+    }
+
+    /// Ready once no request waits for receivers that are on their way from a gateway that was replaced:
+    /// they would go on to the next one, and leave it behind. At once where none runs.
+    pub async fn settled(&self) {
+        let Some(shared) = self.0.gateway.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        let Some(left) = shared.tunnels.expects_for() else {
+            return;
+        };
+        let nobody_waits = async {
+            shared.tunnels.awaiting.none().await;
+            shared.places.expected.none().await;
+        };
+        // Nobody waits any longer than that.
+        let _ = timeout(left, nobody_waits).await;
     }
 
     /// Takes up the endpoints that another process wrote to the registry's file before this one

@@ -32,6 +32,7 @@ impl ProxyError {
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NoTunnel
             | Self::Full
+            | Self::Paused
             | Self::Overloaded(_)
             | Self::EndpointFull
             | Self::TenantFull

@@ -222,7 +222,8 @@ async fn admit(
     }
     let limit = shared.settings.load().config.max_tunnels;
     let admitted = shared.tunnels.admit(owner.clone(), proven, limit);
-    let admission = admitted.map_err(refused)?.called(&hello.name);
+    let admission = admitted.map_err(refused)?;
+    let admission = admission.called(&hello.name, hello.instance.as_deref());
     if let Some(issued) = token {
         for (name, value) in auth::fields_of(&issued) {
             if let Ok(value) = HeaderValue::try_from(value) {

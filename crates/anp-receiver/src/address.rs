@@ -103,6 +103,16 @@ impl AppUrl {
         self.secure
     }
 
+    /// What `Host` says where no caller's is at hand; a Unix socket has no better name than this
+    /// machine's.
+    pub(crate) fn authority(&self) -> String {
+        match &self.place {
+            AppPlace::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            AppPlace::Tcp { host, port } => format!("{host}:{port}"),
+            AppPlace::Unix(_) => "localhost".to_owned(),
+        }
+    }
+
     /// Whom the certificate of an app over TLS must name; `None` for a Unix socket.
     pub fn host(&self) -> Option<&str> {
         match &self.place {

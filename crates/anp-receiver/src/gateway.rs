@@ -13,6 +13,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) url: GatewayUrl,
+    /// Tells it which tunnels lead to this receiver.
+    pub(crate) instance: String,
     pub(crate) addresses: Addresses,
     /// The version its last tunnel turned out to speak.
     version: watch::Sender<Option<Version>>,
@@ -31,6 +33,7 @@ impl Gateway {
         Self {
             addresses: Addresses::new(&url, config),
             url,
+            instance: format!("{:016x}", rand::random::<u64>()),
             version: watch::Sender::new(None),
             given_up: watch::Sender::new(false),
             reason: Mutex::new(None),

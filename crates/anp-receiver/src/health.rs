@@ -6,7 +6,13 @@ use bytes::BytesMut;
 use tokio::{io::AsyncWriteExt as _, sync::Notify, sync::watch, time::timeout};
 use tracing::{info, warn};
 
-use crate::{address::AppUrl, app::Socket, config::Config, connect::read_head, tls::Tls};
+use crate::{
+    address::AppUrl, app::Socket, config::Config, connect::read_head, dispatch::Tasks, tls::Tls,
+};
+
+/// How soon an app that has just gone down is asked again: it may only be restarting, and requests wait
+/// for it. Then half as often each time, down to the usual.
+const SOON: Duration = Duration::from_millis(100);
 
 /// How apps are checked.
 #[derive(Clone, Debug)]
@@ -32,30 +38,42 @@ impl Check {
         })
     }
 
-    /// Checks `apps` for ever. `up` is true while any of them is; `suspicion` has them checked at
-    /// once, and one failure is then enough.
+    /// Checks the apps of `tasks` for ever, and tells them which are down. `up` is true while any of
+    /// them is; `suspicion` has them checked at once, and one failure is then enough.
     pub(crate) async fn run(
         self,
-        apps: Vec<AppUrl>,
+        tasks: Rc<Tasks>,
         suspicion: Rc<Notify>,
         up: watch::Sender<bool>,
     ) {
+        let apps = tasks.apps().all();
         let mut states: Vec<_> = apps.iter().map(|_| State::default()).collect();
         let mut suspected = false;
+        let mut pause = self.interval;
         loop {
+            let mut news = false;
             for (app, state) in apps.iter().zip(&mut states) {
-                let result = self.ask(app).await;
+                let (url, was_up) = (app.url(), state.up);
+                let result = self.ask(url).await;
+                news |= result.is_ok() && !was_up;
                 let fall = if suspected { 1 } else { self.fall };
                 match (state.record(result.is_ok(), fall, self.rise), result) {
-                    (Some(false), Err(reason)) => warn!(%app, reason, "the app is down"),
-                    (Some(true), _) => info!(%app, "the app is back"),
+                    (Some(false), Err(reason)) => warn!(app = %url, reason, "the app is down"),
+                    (Some(true), _) => info!(app = %url, "the app is back"),
                     _ => {}
                 }
+                news |= state.up != was_up;
+                app.set_down(!state.up);
             }
             let any = states.iter().any(|state| state.up);
             up.send_if_modified(|now| std::mem::replace(now, any) != any);
+            pause = match states.iter().all(|state| state.up) {
+                true => self.interval,
+                false if news => SOON.min(self.interval),
+                false => (pause * 2).min(self.interval),
+            };
             suspected = tokio::select! {
-                () = tokio::time::sleep(self.interval) => false,
+                () = tokio::time::sleep(pause) => false,
                 // Of apps that are known to be down nothing is to be suspected.
                 () = suspicion.notified(), if any => true,
             };
@@ -73,9 +91,10 @@ impl Check {
                 return Ok(());
             }
             let request = format!(
-                "GET {} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: anp-proxy\r\n\
+                "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: anp-proxy\r\n\
                  Connection: close\r\n\r\n",
-                self.path
+                self.path,
+                app.authority()
             );
             io.write_all(request.as_bytes()).await.map_err(failed)?;
             let answer = read_head(&mut io, &mut BytesMut::new()).await;

@@ -93,8 +93,8 @@ async fn run(places: Places, mut added: mpsc::UnboundedReceiver<Place>, shared: 
         Source::Streams(taker) => App::Streams(Arc::clone(taker)),
     });
     let (up, app_up) = watch::channel(true);
-    if let Some(check) = Check::new(config, shared.tls.clone()) {
-        tokio::task::spawn_local(check.run(config.to.clone(), Rc::clone(&suspicion), up));
+    if let (Some(check), App::Http(tasks)) = (Check::new(config, shared.tls.clone()), &*app) {
+        tokio::task::spawn_local(check.run(Rc::clone(tasks), Rc::clone(&suspicion), up));
     }
     let mut slots = JoinSet::new();
     let slot = |(gateway, index): Place| {

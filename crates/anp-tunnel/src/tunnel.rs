@@ -182,6 +182,14 @@ impl Tunnel {
         self.shared.capacity()
     }
 
+    /// Gateway: false while the receiver asks for no new streams (ANPX 3.9).
+    pub fn is_accepting(&self) -> bool {
+        self.shared.with(|state| {
+            let session = state.session.as_ref();
+            session.is_none_or(Session::is_accepting)
+        })
+    }
+
     /// The least round-trip time seen.
     pub fn round_trip(&self) -> Option<Duration> {
         self.shared.with(|state| state.round_trip)

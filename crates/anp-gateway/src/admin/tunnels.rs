@@ -116,6 +116,7 @@ impl Admin {
             },
             "state": match tunnel.status() {
                 Status::Opening => "opening",
+                Status::Ready if !tunnel.is_accepting() => "paused",
                 Status::Ready => "ready",
                 Status::Draining => "draining",
                 Status::Closed => "closed",

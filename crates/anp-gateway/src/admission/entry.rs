@@ -1,6 +1,10 @@
 //! What is known of one tunnel.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use anp_auth::Proven;
 use anp_tunnel::Tunnel;
@@ -9,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     owner::Owner,
-    registry::{Pool, TunnelId},
+    registry::{Pool, ReceiverId, TunnelId},
 };
 
 /// A tunnel, connected or about to be.
@@ -21,6 +25,7 @@ pub(super) struct Entry {
     /// What was proven, and has to stay true.
     pub(super) proven: Option<Proven>,
     pub(super) receiver: Option<String>,
+    pub(super) instance: Option<String>,
     pub(super) pools: Arc<Pools>,
     pub(super) connected: Option<Connected>,
 }
@@ -34,6 +39,17 @@ pub(super) struct Connected {
 }
 
 impl Entry {
+    /// Whose tunnel it is. Without an instance, those of one name at one address pass for one.
+    pub(super) fn receiver_id(&self) -> ReceiverId {
+        let peer = self.connected.as_ref().map(|c| c.peer.ip());
+        let mut hasher = DefaultHasher::new();
+        match &self.instance {
+            Some(instance) => (&self.owner, instance).hash(&mut hasher),
+            None => (&self.owner, &self.receiver, peer).hash(&mut hasher),
+        }
+        ReceiverId(hasher.finish())
+    }
+
     pub(super) fn seen(&self) -> Option<Seen> {
         let Connected {
             tunnel,

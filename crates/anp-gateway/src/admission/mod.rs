@@ -21,6 +21,7 @@ use entry::{Entry, Pools};
 pub(crate) use place::Admission;
 
 use crate::{
+    alive::Alive,
     auth::Fate,
     owner::Owner,
     registry::{Member, Pool, Registry, TunnelId},
@@ -35,6 +36,8 @@ pub(crate) struct Tunnels {
     workers: usize,
     /// Until when requests wait for receivers that have not come yet.
     expects_until: Option<Instant>,
+    /// Requests that wait so.
+    pub(crate) awaiting: Alive,
     table: Mutex<Table>,
 }
 
@@ -70,6 +73,7 @@ impl Tunnels {
             registry,
             workers,
             expects_until: None,
+            awaiting: Alive::default(),
             table: Mutex::default(),
         }
     }
@@ -80,8 +84,12 @@ impl Tunnels {
         self
     }
 
-    /// How long receivers are still expected; nothing unless told so and not much later.
+    /// How long receivers are still expected; nothing unless told so and not much later, nor once
+    /// none are taken any more.
     pub(crate) fn expects_for(&self) -> Option<Duration> {
+        if self.table.lock().closed {
+            return None;
+        }
         let left = self.expects_until?.checked_duration_since(Instant::now())?;
         (!left.is_zero()).then_some(left)
     }
@@ -123,6 +131,7 @@ impl Tunnels {
             owner: owner.clone(),
             proven,
             receiver: None,
+            instance: None,
             pools: pools.clone(),
             connected: None,
         });
@@ -165,9 +174,12 @@ impl Tunnels {
         (tunnels.len() as u64, streams)
     }
 
-    /// Admits no more.
+    /// Admits no more: whoever waits for a first tunnel waits in vain.
     pub(crate) fn stop_admitting(&self) {
         self.table.lock().closed = true;
+        for served in self.routes.now().iter() {
+            served.pool.wake_all();
+        }
     }
 
     /// Lets every tunnel serve what is its owner's now that the endpoints have changed, and closes
@@ -238,6 +250,7 @@ impl Tunnels {
         for pool in now.iter().filter(|p| !was_in.contains(&Arc::as_ptr(p))) {
             let member = Member {
                 id: entry.id,
+                receiver: entry.receiver_id(),
                 worker: entry.worker,
                 tunnel: tunnel.clone(),
             };

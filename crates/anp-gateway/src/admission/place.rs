@@ -38,11 +38,13 @@ impl Admission {
         })
     }
 
-    /// Keeps what the receiver calls itself, for those who look at tunnels.
-    pub(crate) fn called(self, receiver: &str) -> Self {
+    /// Keeps what the receiver calls itself, for those who look at tunnels, and what its tunnels have
+    /// in common.
+    pub(crate) fn called(self, receiver: &str, instance: Option<&str>) -> Self {
         let mut table = self.tunnels.table.lock();
         if let Some(entry) = table.entries.iter_mut().find(|e| e.id == self.id) {
             entry.receiver = Some(receiver.to_owned());
+            entry.instance = instance.map(str::to_owned);
         }
         drop(table);
         self

@@ -25,7 +25,7 @@ use crate::{
     pick::pick,
     policy::Governed,
     queue::Patience,
-    registry::{Member, Pool, TunnelId},
+    registry::{Member, Pool, ReceiverId, TunnelId},
     route::Served,
     workers::Worker,
 };
@@ -203,7 +203,7 @@ pub(crate) async fn forward<D: Downstream>(
 struct Outgoing<'a> {
     head: &'a mut RequestHead,
     upload: &'a mut Upload,
-    tried: [Option<TunnelId>; TRIES],
+    tried: [Option<(TunnelId, ReceiverId)>; TRIES],
     /// A tunnel that may have processed it was lost never yet, and nothing of an answer was seen.
     may_repeat: bool,
 }
@@ -235,10 +235,24 @@ impl Outgoing<'_> {
         self.head.protocol.is_some()
     }
 
+    /// True where it was sent to a tunnel before.
+    fn was_tried(&self) -> bool {
+        self.tried.iter().any(Option::is_some)
+    }
+
+    /// Whether nobody at the other end of this tunnel was asked yet.
+    fn is_new_to(&self, member: &Member) -> bool {
+        let tried = self.tried.iter().flatten();
+        !tried
+            .into_iter()
+            .any(|(_, receiver)| *receiver == member.receiver)
+    }
+
     /// Whether this tunnel may still be asked. Version 1 carries no upgrades.
     fn may_ask(&self, member: &Member) -> bool {
         let carries = !self.is_upgrade() || member.tunnel.version() != Version::V1;
-        carries && !self.tried.contains(&Some(member.id))
+        let mut tried = self.tried.iter().flatten();
+        carries && !tried.any(|(tunnel, _)| *tunnel == member.id)
     }
 }
 
@@ -249,8 +263,7 @@ async fn open<D: Downstream>(
     request: &mut Outgoing<'_>,
     down: &mut D,
 ) -> Result<(Member, RecvStream), Failure> {
-    let again = request.tried.iter().any(Option::is_some);
-    let tried = match again || pool.queue.is_empty() {
+    let tried = match request.was_tried() || pool.queue.is_empty() {
         true => try_open(worker, pool, request),
         // Whatever there is goes to those who came before.
         false => Err(choose(worker, pool, request)
@@ -280,7 +293,7 @@ async fn open<D: Downstream>(
 /// True where not every place is right: of a request that was sent to a tunnel before, and of an upgrade
 /// where there are tunnels of version 1.
 fn is_choosy(worker: &Worker, pool: &Pool, request: &Outgoing<'_>) -> bool {
-    let mut choosy = request.tried.iter().any(Option::is_some);
+    let mut choosy = request.was_tried();
     if request.is_upgrade() {
         let registry = worker.shared.tunnels.registry();
         registry.members(pool, &mut |members| {
@@ -288,6 +301,17 @@ fn is_choosy(worker: &Worker, pool: &Pool, request: &Outgoing<'_>) -> bool {
         });
     }
     choosy
+}
+
+/// True where a receiver of the endpoint takes requests, now or once others have ended. None does
+/// while their apps are down (ANPX 3.9).
+fn is_served(worker: &Worker, pool: &Pool) -> bool {
+    let mut served = false;
+    let registry = worker.shared.tunnels.registry();
+    registry.members(pool, &mut |members| {
+        served = members.iter().any(|member| member.tunnel.is_accepting());
+    });
+    served
 }
 
 /// How many places are free on an endpoint's tunnels.
@@ -316,13 +340,17 @@ async fn wait_open<D: Downstream>(
     let patience = Patience {
         size: settings.config.queue_size,
         limit: expected.unwrap_or(settings.config.queue_timeout.0),
-        // Nobody gets a place before the first tunnel is there: that is no pace. Nor is there one that
-        // holds for all the choosy.
-        paced: expected.is_none() && !choosy,
+        // Nobody gets a place before the first tunnel is there, or while the apps are down: that is no
+        // pace. Nor is there one that holds for all the choosy.
+        paced: expected.is_none() && !choosy && is_served(worker, pool),
     };
     drop(settings);
+    let tunnels = &worker.shared.tunnels;
+    let _awaits = expected.and_then(|_| tunnels.awaiting.begin(usize::MAX));
     let attempt = || match try_open(worker, pool, request) {
-        Err(ProxyError::NoTunnel) if expected.is_some() => Err(ProxyError::Full),
+        Err(ProxyError::NoTunnel) if expected.is_some() && tunnels.expects_for().is_some() => {
+            Err(ProxyError::Full)
+        }
         decided => decided,
     };
     let queue = match choosy {
@@ -335,6 +363,10 @@ async fn wait_open<D: Downstream>(
             if let Err(ProxyError::Overloaded(_)) = opened {
                 worker.metrics.overloaded.fetch_add(1, Relaxed);
             }
+            let opened = opened.map_err(|error| match error {
+                ProxyError::Full if !is_served(worker, pool) => ProxyError::Paused,
+                error => error,
+            });
             Poll::Ready(opened.map_err(Failure::from))
         }
         Poll::Pending => down.poll_gone(cx).map(|()| Err(Failure::Gone)),
@@ -354,7 +386,7 @@ fn try_open(
         match member.tunnel.open(request.head, first, end) {
             Ok((send, recv)) => {
                 if let Some(place) = request.tried.iter_mut().find(|t| t.is_none()) {
-                    *place = Some(member.id);
+                    *place = Some((member.id, member.receiver));
                 }
                 request.upload.attach(send, end);
                 return Ok((member, recv));
@@ -373,16 +405,25 @@ fn try_open(
 fn choose(worker: &Worker, pool: &Pool, request: &Outgoing<'_>) -> Result<Member, ProxyError> {
     let mut chosen = Err(ProxyError::NoTunnel);
     let turn = worker.turn();
+    let again = request.was_tried();
     worker
         .shared
         .tunnels
         .registry()
         .members(pool, &mut |members| {
-            chosen = match pick(members.parts(turn), worker.index, |m| request.may_ask(m)) {
+            let pick = |allowed: &dyn Fn(&Member) -> bool| {
+                pick(members.parts(turn), worker.index, allowed)
+            };
+            // What one receiver could not do, another may, rather than the same by its other tunnel.
+            let other = match again {
+                true => pick(&|m| request.may_ask(m) && request.is_new_to(m)),
+                false => None,
+            };
+            chosen = match other.or_else(|| pick(&|m| request.may_ask(m))) {
                 Some(member) => Ok(member.clone()),
                 None if members.is_empty() => Err(ProxyError::NoTunnel),
                 None if members.iter().any(|m| request.may_ask(m)) => Err(ProxyError::Full),
-                None if request.tried.iter().all(Option::is_none) => Err(ProxyError::Unsupported),
+                None if !again => Err(ProxyError::Unsupported),
                 None => Err(ProxyError::Refused),
             };
         });

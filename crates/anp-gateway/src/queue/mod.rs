@@ -137,8 +137,11 @@ impl Queue {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             return Err(ProxyError::Overloaded(seconds as u16));
         }
-        if paced && waiting == 0 {
-            pace.begin(limit, now);
+        match paced {
+            true if waiting == 0 => pace.begin(limit, now),
+            true => {}
+            // What passes now says nothing of the pace.
+            false => *pace = Pace::default(),
         }
         self.waiting.store(waiting + 1, SeqCst);
         Ok(Turn {

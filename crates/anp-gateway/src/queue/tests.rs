@@ -246,8 +246,19 @@ async fn who_waits_whatever_the_pace_is_not_told_of_it() {
             Err(ProxyError::Full)
         );
         assert_eq!(now.elapsed(), LONG / 4);
-        // Nor do others hear of a pace that nobody was held to.
+        // Nor do others hear of a pace that nobody was held to, or of one from before.
         let paced = queue.wait(patience(8, LONG), full, no_place).await;
+        assert_eq!(paced, Err(ProxyError::Full));
+        let before = queue.clone();
+        tokio::task::spawn_local(async move {
+            before.wait(patience(8, 2 * LONG), full, no_place).await
+        });
+        tokio::task::yield_now().await;
+        tokio::time::advance(LONG).await;
+        let again = queue.clone();
+        tokio::task::spawn_local(async move { again.wait(whatever, full, no_place).await });
+        tokio::task::yield_now().await;
+        let paced = queue.wait(patience(8, LONG / 4), full, no_place).await;
         assert_eq!(paced, Err(ProxyError::Full));
     })
     .await;

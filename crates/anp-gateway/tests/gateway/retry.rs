@@ -10,7 +10,7 @@ use anpx::{
 };
 use bytes::Bytes;
 
-use crate::support::{Caller, Receiver, Running, answer, body, config, head, part, start};
+use crate::support::{Caller, Receiver, Running, answer, body, config, head, part, soon, start};
 
 /// The next request, whichever of the receivers gets it.
 async fn any(receivers: &[Receiver]) -> (usize, Incoming) {
@@ -22,7 +22,7 @@ async fn any(receivers: &[Receiver]) -> (usize, Incoming) {
         }
         std::task::Poll::Pending
     });
-    crate::support::soon(next).await
+    soon(next).await
 }
 
 async fn receivers(gateway: &Running, count: usize) -> Vec<Receiver> {
@@ -55,6 +55,68 @@ async fn a_refused_request_goes_elsewhere_with_its_body() {
     assert!(tried.insert(i));
     assert!(body(&mut request.body).await.unwrap() == text.as_bytes());
     answer(&mut request, 200, "ok");
+    caller.until("\r\n\r\nok").await;
+}
+
+#[tokio::test]
+async fn what_one_receiver_cannot_do_another_is_asked_for() {
+    let gateway = start(config()).await;
+    let mut receivers = Vec::new();
+    for instance in ["a", "a", "a", "b"] {
+        let offer = [
+            ("Sec-WebSocket-Protocol", "anpx.v2"),
+            ("ANPX-Instance", instance),
+        ];
+        let mut caller = Caller::connect(gateway.tunnel).await;
+        caller.handshake("/", &offer).await;
+        caller.head().await;
+        receivers.push(Receiver::on_default(caller).await);
+    }
+    // The other's tunnel has the most to do, and so is chosen last but for this.
+    let _busy = loop {
+        let mut caller = gateway.caller().await;
+        caller.get("/busy").await;
+        let (i, mut request) = any(&receivers).await;
+        if i == 3 {
+            break (caller, request);
+        }
+        answer(&mut request, 200, "ok");
+        caller.until("\r\n\r\nok").await;
+    };
+    for _ in 0..4 {
+        let mut caller = gateway.caller().await;
+        caller.get("/").await;
+        let (i, mut request) = any(&receivers).await;
+        assert_ne!(i, 3);
+        request.response.reset(ResetCode::UPSTREAM_UNREACHABLE);
+        let (i, mut request) = any(&receivers).await;
+        assert_eq!(i, 3);
+        answer(&mut request, 200, "ok");
+        caller.until("\r\n\r\nok").await;
+    }
+}
+
+#[tokio::test]
+async fn who_waits_while_the_apps_are_down_is_told_so() {
+    let gateway = start(Config {
+        queue_timeout: Span::from_millis(50),
+        ..config()
+    })
+    .await;
+    let receiver = gateway.receiver().await;
+    receiver.tunnel.set_accepting(false);
+    let paused = async { while !gateway.ask_admin("/tunnels").await.contains("\"paused\"") {} };
+    soon(paused).await;
+    let response = gateway.get("/").await;
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    assert!(
+        response.contains("no receiver of this endpoint takes requests now"),
+        "{response}"
+    );
+    receiver.tunnel.set_accepting(true);
+    let mut caller = gateway.caller().await;
+    caller.get("/").await;
+    answer(&mut receiver.accept().await, 200, "ok");
     caller.until("\r\n\r\nok").await;
 }
 

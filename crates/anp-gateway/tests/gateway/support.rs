@@ -102,9 +102,17 @@ impl Running {
 
     /// What `/metrics` says.
     pub(crate) async fn metrics(&self) -> String {
+        self.ask_admin("/metrics").await
+    }
+
+    /// What the admin listener answers to a GET.
+    pub(crate) async fn ask_admin(&self, path: &str) -> String {
         let mut caller = Caller::connect(self.admin).await;
-        let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        caller.send(request).await;
+        caller
+            .send(format!(
+                "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+            ))
+            .await;
         caller.rest().await
     }
 

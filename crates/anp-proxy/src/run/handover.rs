@@ -225,6 +225,7 @@ async fn hand_over(
                 return;
             }
         };
+        reloader.settled().await;
         match hand_to(&mut next, &listeners).await {
             Ok(()) => {
                 tracing::info!("another gateway took over the listeners");

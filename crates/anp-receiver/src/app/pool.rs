@@ -40,6 +40,8 @@ pub(crate) struct Apps {
 pub(crate) struct App {
     url: AppUrl,
     in_flight: Cell<usize>,
+    /// Its checks say so.
+    is_down: Cell<bool>,
     /// Kept connections, the longest unused first.
     idle: RefCell<VecDeque<Idle>>,
     http2: Connections,
@@ -64,6 +66,7 @@ impl Apps {
         let app = |url: &AppUrl| App {
             url: url.clone(),
             in_flight: Cell::new(0),
+            is_down: Cell::new(false),
             idle: RefCell::default(),
             http2: Connections::default(),
         };
@@ -96,7 +99,13 @@ impl Apps {
         &self.codings
     }
 
-    /// The apps in the order in which they should be tried: the least busy first.
+    /// All of them, in the order of their URLs.
+    pub(crate) fn all(&self) -> &[App] {
+        &self.apps
+    }
+
+    /// The apps in the order in which they should be tried: the least busy first, and those that are
+    /// down last.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = &App> {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
@@ -104,9 +113,12 @@ impl Apps {
         let (before, from) = self.apps.split_at(turn.checked_rem(len).unwrap_or(0));
         let rotated = || from.iter().chain(before);
         // min_by_key gives the first of equals, which the rotation makes another each time.
-        let best = rotated().min_by_key(|app| app.in_flight.get());
-        best.into_iter()
-            .chain(rotated().filter(move |app| !best.is_some_and(|best| std::ptr::eq(best, *app))))
+        let best = rotated().min_by_key(|app| (app.is_down.get(), app.in_flight.get()));
+        let others =
+            move || rotated().filter(move |app| !best.is_some_and(|best| std::ptr::eq(best, *app)));
+        let up = others().filter(|app| !app.is_down.get());
+        let down = others().filter(|app| app.is_down.get());
+        best.into_iter().chain(up).chain(down)
     }
 
     /// A kept connection to `app` on which nothing has happened since.
@@ -175,6 +187,11 @@ impl App {
         &self.url
     }
 
+    /// Notes what its checks say.
+    pub(crate) fn set_down(&self, is_down: bool) {
+        self.is_down.set(is_down);
+    }
+
     /// Its connections over HTTP/2.
     pub(crate) fn http2(&self) -> &Connections {
         &self.http2
@@ -232,6 +249,22 @@ mod tests {
         assert_eq!(urls(&apps), [c, a, b]);
         drop(busy);
         assert_eq!(urls(&apps), [b, c, a]);
+    }
+
+    #[test]
+    fn apps_that_are_down_go_last() {
+        let [a, b, c] = ["http://a/", "http://b/", "http://c/"];
+        let all: Vec<AppUrl> = [a, b, c].iter().map(|u| u.parse().unwrap()).collect();
+        let apps = Apps::new(&all, CONFIG);
+        let [first, second, third] = apps.all() else {
+            panic!("three were given");
+        };
+        first.set_down(true);
+        let _busy = [second.enter(), third.enter()];
+        assert_eq!(urls(&apps), [b, c, a]);
+        assert_eq!(urls(&apps), [b, c, a]);
+        second.set_down(true);
+        assert_eq!(urls(&apps), [c, a, b]);
     }
 
     #[tokio::test]

@@ -88,7 +88,8 @@ pub(crate) async fn connect(
     let work = async {
         let mut proof = hello.identity.first_proof(&gateway.given);
         loop {
-            let fields = hello.fields(&proof, url);
+            let mut fields = hello.fields(&proof, url);
+            fields.push_str(&format!("ANPX-Instance: {}\r\n", gateway.instance));
             match attempt(gateway, &fields, proxies, tls).await {
                 Err(refused @ ConnectError::Refused { status: 401, .. }) => {
                     gateway.given.forget();

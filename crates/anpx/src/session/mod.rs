@@ -195,9 +195,17 @@ impl Session {
     /// Receiver: asks for new streams, or for none for now (ANPX 3.9, `accepting`).
     pub fn set_accepting(&mut self, accepting: bool) {
         match self {
-            // Version 1 has no word for it: requests are answered 503 by the dispatcher.
+            // Version 1 has no word for it.
             Self::V1(_) => {}
             Self::V2(s) => s.set_accepting(accepting),
+        }
+    }
+
+    /// Gateway: false while the receiver asks for no new streams (ANPX 3.9), which version 1 cannot.
+    pub fn is_accepting(&self) -> bool {
+        match self {
+            Self::V1(_) => true,
+            Self::V2(s) => s.is_accepting(),
         }
     }
 

@@ -219,6 +219,11 @@ impl Session {
         }
     }
 
+    /// See [`super::Session::is_accepting`].
+    pub fn is_accepting(&self) -> bool {
+        self.peer.as_ref().is_none_or(|peer| peer.accepting)
+    }
+
     /// See [`super::Session::capacity`].
     pub fn capacity(&self) -> usize {
         let Some(peer) = &self.peer else { return 0 };
