@@ -28,6 +28,7 @@ use crate::{
     listener,
     metrics::{Metrics, WorkerMetrics},
     places::Places,
+    refusals::Refusals,
     registry::Embedded,
     reload::{Reloader, Source},
     route::Routes,
@@ -121,8 +122,8 @@ impl Gateway {
         let addresses = Addresses {
             public: open("listen", config.listen, |_| public[0].local_addr())?,
             tunnel: local("tunnel_listen", config.tunnel_listen, &tunnel)?,
-            admin: match &admin {
-                Some(listener) => Some(local("admin_listen", config.listen, listener)?),
+            admin: match config.admin_listen.zip(admin.as_ref()) {
+                Some((address, listener)) => Some(local("admin_listen", address, listener)?),
                 None => None,
             },
         };
@@ -287,7 +288,7 @@ impl Bound {
             }
             None => None,
         };
-        let public = share_out(&self.public, count)?;
+        let public = share_out(&self.public, self.addresses.public, count)?;
         let (dealt, taken): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let shared = Arc::new(Shared {
@@ -298,6 +299,7 @@ impl Bound {
             documents,
             places,
             desk: Desk::here(),
+            refusals: Refusals::default(),
             endpoints: Endpoints::default(),
             stop: Stop::default(),
             callers: Alive::default(),
@@ -326,7 +328,7 @@ impl Bound {
         let worker = Arc::new(Worker::new(0, shared.clone(), apart));
         tokio::spawn(tunnels::serve(
             worker,
-            from_std("tunnel_listen", self.tunnel)?,
+            from_std("tunnel_listen", self.addresses.tunnel, self.tunnel)?,
         ));
         if let Some(keeper) = shared.tls.clone() {
             let (watching, watched) = (shared.clone(), keeper.clone());
@@ -341,10 +343,10 @@ impl Bound {
             tokio::spawn(permissions::watch(shared.clone()));
             tokio::spawn(permissions::watch_documents(shared.clone()));
         }
-        if let Some(listener) = self.admin {
+        if let Some((address, listener)) = self.addresses.admin.zip(self.admin) {
             let metrics = Metrics::new(counters, shared.clone());
             let admin = Admin::new(shared, metrics, self.reloader);
-            let listener = from_std("admin_listen", listener)?;
+            let listener = from_std("admin_listen", address, listener)?;
             tokio::spawn(admin::serve(Arc::new(admin), listener));
         }
         Ok(running)
@@ -355,23 +357,24 @@ impl Bound {
 /// on one nobody serves would wait for ever. Workers beyond them share the first.
 fn share_out(
     public: &[StdListener],
+    address: SocketAddr,
     workers: usize,
 ) -> Result<Vec<Vec<StdListener>>, GatewayError> {
-    let any = SocketAddr::from(([0; 4], 0));
     let mut shares = Vec::with_capacity(workers);
     for index in 0..workers {
         // Those it has to itself, or one that it shares.
         let own = public.iter().skip(index).step_by(workers);
         let shared = public.first().filter(|_| index >= public.len());
         let handles = own.chain(shared).map(StdListener::try_clone);
-        shares.push(open("listen", any, |_| handles.collect())?);
+        shares.push(open("listen", address, |_| handles.collect())?);
     }
     Ok(shares)
 }
 
-fn from_std(key: &'static str, listener: StdListener) -> Result<TcpListener, GatewayError> {
-    let address = open(key, SocketAddr::from(([0; 4], 0)), |_| {
-        listener.local_addr()
-    })?;
+fn from_std(
+    key: &'static str,
+    address: SocketAddr,
+    listener: StdListener,
+) -> Result<TcpListener, GatewayError> {
     open(key, address, |_| TcpListener::from_std(listener))
 }

@@ -56,6 +56,7 @@ mod private;
 mod proxy;
 mod proxy_protocol;
 mod queue;
+mod refusals;
 mod registry;
 mod reload;
 mod respond;

@@ -1,7 +1,7 @@
 //! Takes tunnels: the WebSocket handshake (RFC 6455 section 4.2), admission, and the hand-over to a
 //! worker (ANPX sections 1 and 3.10).
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use anp_auth::{Did, Request, Subject};
 use anp_tunnel::{Tunnel, Version, handshake as ws};
@@ -170,6 +170,8 @@ async fn admit(
     headers: &mut HeaderMap,
 ) -> Result<Admission, Refusal> {
     let shared = &caller.worker.shared;
+    let peer = caller.origin.peer();
+    let tell = |why: &dyn fmt::Display| shared.refusals.tell(peer, why, "tunnel refused");
     let asked = shared
         .settings
         .load()
@@ -188,9 +190,12 @@ async fn admit(
             let verified = timeout(VERIFY_TIMEOUT, auth.verify(request)).await;
             let seat = match verified.unwrap_or(Err(TurnedAway::Busy)) {
                 Ok(seat) => seat,
-                Err(TurnedAway::Busy) => return Err(Refusal::busy()),
+                Err(TurnedAway::Busy) => {
+                    tell(&"too many handshakes at once");
+                    return Err(Refusal::busy());
+                }
                 Err(TurnedAway::Refused(refusal)) => {
-                    auth.tell(caller.origin.peer(), &refusal, "tunnel refused");
+                    tell(&refusal);
                     return Err(Refusal::unproven(&refusal, auth.realm()));
                 }
             };
@@ -205,17 +210,14 @@ async fn admit(
     let refused = |error| match (&placed, error) {
         // It is a DID of the domain whose names count here: why not this one?
         (Err(why), NotAdmitted::NotNamed) if !matches!(why, NotPlaced::Not(NoPlace::Off)) => {
-            if let Some(auth) = &shared.auth {
-                auth.tell(
-                    caller.origin.peer(),
-                    &format!("no endpoint for {owner}: {why}"),
-                    "tunnel refused",
-                );
-            }
+            tell(&format_args!("no endpoint for {owner}: {why}"));
             let error = format!("{error}: {}", why.public_text());
             Refusal::not_permitted(&error, &owner)
         }
-        (_, error) => Refusal::not_admitted(error, &owner),
+        (_, error) => {
+            tell(&format_args!("{error}: receiver \"{owner}\""));
+            Refusal::not_admitted(error, &owner)
+        }
     };
     if !hello.asks_for_own(&shared.routes, &owner) {
         return Err(refused(NotAdmitted::NotOwned));
@@ -271,7 +273,7 @@ pub(crate) async fn take_over<IO: Transport>(
             });
         }
         Becomes::Closed(code, reason) => {
-            tracing::warn!(%peer, code = code.0, reason, "tunnel refused");
+            tracing::debug!(%peer, code = code.0, reason, "closing a connection that may not be a tunnel");
             close(socket, code, &reason).await;
         }
     }

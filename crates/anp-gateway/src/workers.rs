@@ -36,6 +36,7 @@ use crate::{
     places::Places,
     proxy::Origin,
     proxy_protocol::{self, Complaint},
+    refusals::Refusals,
     route::Routes,
     settings::Settings,
     stop::{Step, Stop},
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) places: Arc<Places>,
     /// Where the signatures of callers are verified.
     pub(crate) desk: Desk,
+    /// Tells the log who was turned away.
+    pub(crate) refusals: Refusals,
     pub(crate) endpoints: Endpoints,
     pub(crate) tunnels: Arc<Tunnels>,
     /// TLS of the listeners that speak it.
@@ -110,6 +113,7 @@ impl Shared {
             endpoints: Endpoints::default(),
             auth: None,
             desk: Desk::here(),
+            refusals: Refusals::default(),
             tls: None,
             stop: Stop::default(),
             callers: Alive::default(),

@@ -251,8 +251,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     fn pass(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
         let read = self.poll_input(cx, now)?;
         let (close, drained) = self.shared.with(|state| {
-            if std::mem::take(&mut state.drain_requested)
-                && let Some(session) = &mut state.session
+            // Before there is a session there is nothing to drain yet.
+            if let Some(session) = &mut state.session
+                && std::mem::take(&mut state.drain_requested)
             {
                 session.drain();
             }

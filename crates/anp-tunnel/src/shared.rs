@@ -229,8 +229,8 @@ impl State {
         if self.ended || self.close_request.is_some() {
             return !self.ended;
         }
-        let wants = self.session.as_ref().is_some_and(Session::wants_transmit);
-        !self.driver_awake && (wants || self.drain_requested)
+        let session = self.session.as_ref();
+        !self.driver_awake && session.is_some_and(|s| self.drain_requested || s.wants_transmit())
     }
 
     /// The session of a stream, which exists since streams do.

@@ -347,6 +347,22 @@ async fn a_silent_peer_is_found_dead_within_two_ping_intervals() {
     assert!(!closed.was_ready);
 }
 
+#[tokio::test]
+async fn a_drain_that_comes_before_the_version_is_known_is_not_lost() {
+    let (a, b) = tokio::io::duplex(64 << 10);
+    let (receiver, driver, _) = spawn(b, Version::Undecided, config(Role::Receiver));
+    receiver.drain();
+    tokio::task::yield_now().await;
+    let (_gateway, _, mut status) = spawn(a, Version::V2, config(Role::Gateway));
+    let draining = status.wait_for(|status| *status >= Status::Draining);
+    draining.await.unwrap();
+    let closed = driver.await.unwrap();
+    assert_eq!(
+        (closed.code, closed.by_peer),
+        (Some(CloseCode::GOING_AWAY), false)
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_idle_tunnel_of_version_1_sleeps_between_its_pings() {
     for receiver_version in [Version::V1, Version::Undecided] {

@@ -5,7 +5,7 @@ mod recheck;
 mod replay;
 
 use std::{
-    fmt, io,
+    io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -17,8 +17,7 @@ use anp_auth::{
     replay::{FileReplayError, MemoryReplay, ReplayStore},
     resolver::{HttpsResolver, TlsError},
 };
-use parking_lot::Mutex;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::sync::Semaphore;
 
 use self::{recheck::Rechecks, replay::LateReplay};
 use crate::{
@@ -32,9 +31,6 @@ use crate::{
 
 /// Handshakes that are verified at once; one more is told to come again.
 const AT_ONCE: usize = 256;
-
-/// Refusals told at the info level in a second; more are told at debug.
-const TOLD: u32 = 10;
 
 /// How long before its end a tunnel that a token opened is drained, at most: its receiver signs and
 /// opens another, and what is under way has this long to end.
@@ -52,7 +48,6 @@ pub(crate) struct Auth {
     names: Vec<PublicName>,
     ports: [u16; 2],
     places: Semaphore,
-    told: Mutex<(Option<Instant>, u32)>,
 }
 
 /// Why receivers cannot be verified.
@@ -180,7 +175,6 @@ impl Auth {
             names,
             ports,
             places: Semaphore::new(AT_ONCE),
-            told: Mutex::default(),
         })
     }
 
@@ -294,26 +288,6 @@ impl Auth {
             Ok(false) => {}
             Ok(true) => tracing::info!("the key of tokens was replaced"),
             Err(error) => tracing::warn!(%error, "the key of tokens was not taken up"),
-        }
-    }
-
-    /// Tells the log that something was refused, and why. Strangers can cause this as often as they
-    /// like.
-    pub(crate) fn tell(&self, peer: &[u8], refusal: &dyn fmt::Display, what: &'static str) {
-        let peer = String::from_utf8_lossy(peer);
-        let mut told = self.told.lock();
-        let now = Instant::now();
-        if told
-            .0
-            .is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1))
-        {
-            *told = (Some(now), 0);
-        }
-        told.1 = told.1.saturating_add(1);
-        if told.1 <= TOLD {
-            tracing::info!(%peer, reason = %refusal, "{what}");
-        } else {
-            tracing::debug!(%peer, reason = %refusal, "{what}");
         }
     }
 }

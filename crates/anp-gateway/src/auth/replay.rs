@@ -68,9 +68,12 @@ fn wait(stage: &Weak<watch::Sender<Stage>>, file: &Path, now: i64) {
         let Some(stage) = stage.upgrade() else {
             return;
         };
+        if !matches!(*stage.borrow(), Stage::Waiting) {
+            return;
+        }
         let next = match opened {
             Ok(open) => Stage::Open(Arc::new(open)),
-            Err(FileReplayError::InUse(_)) if matches!(*stage.borrow(), Stage::Waiting) => {
+            Err(FileReplayError::InUse(_)) => {
                 drop(stage);
                 std::thread::sleep(PAUSE);
                 continue;

@@ -11,11 +11,12 @@ mod desk;
 mod proof;
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use anp_auth::{Did, PresharedTokens};
+use anp_auth::{Did, PresharedTokens, Refusal};
 use anpx::RequestHead;
 use bytes::Bytes;
 
@@ -88,6 +89,14 @@ impl Callers {
         })
     }
 
+    /// Why `head` is none of a user's.
+    fn unknown(head: &RequestHead) -> &'static str {
+        match basic::shown(&head.headers) {
+            Some(_) => "no user of callers.basic has this name and secret",
+            None => "it shows no name and secret",
+        }
+    }
+
     /// True where `head` shows the secret of one of the users.
     fn knows(&self, head: &RequestHead) -> bool {
         let shown = self.users.as_ref().zip(basic::shown(&head.headers));
@@ -95,6 +104,12 @@ impl Callers {
             users.verify(&secret).is_some_and(|(user, _)| user == name)
         })
     }
+}
+
+/// Tells the log why a caller was refused.
+fn tell(worker: &Worker, head: &RequestHead, why: &dyn fmt::Display) {
+    let peer = head.client_addr.as_deref().unwrap_or_default();
+    worker.shared.refusals.tell(peer, why, "caller refused");
 }
 
 /// Lets a request through whose caller may make it; whoever is proven to be that. What the caller
@@ -113,13 +128,17 @@ pub(crate) async fn admit<D: Downstream>(
         return Ok(None);
     };
     if !rule.networks.is_empty() && !trust::holds(&rule.networks, client(head)) {
+        tell(worker, head, &"callers.networks does not hold its address");
         return Err(ProxyError::Caller(Denied::Address).into());
     }
     if rule.users.is_none() && rule.dids.is_empty() || rule.knows(head) {
         return Ok(None);
     }
     let judged = match rule.dids.is_empty() {
-        true => Err(Refused::unproven(&rule)),
+        true => {
+            tell(worker, head, &Callers::unknown(head));
+            Err(Refused::unproven(&rule))
+        }
         false => prove(worker, &rule, head, upload, down).await?,
     };
     match judged {
@@ -172,8 +191,13 @@ async fn prove<D: Downstream>(
         }
         Err(TurnedAway::Busy) => Err(Refused::busy()),
         Err(TurnedAway::Refused(refusal)) => {
-            let peer = head.client_addr.as_deref().unwrap_or_default();
-            auth.tell(peer, &refusal, "caller refused");
+            match &refusal {
+                Refusal::Unproven(_) if rule.users.is_some() => {
+                    let unknown = Callers::unknown(head);
+                    tell(worker, head, &format_args!("{unknown}; {refusal}"));
+                }
+                _ => tell(worker, head, &refusal),
+            }
             Err(Refused::by(&refusal, rule, auth.realm()))
         }
     })

@@ -241,8 +241,10 @@ impl Keeper {
                 }
                 files
             });
-            let Ok(looked) = look.await else { return };
-            files = looked;
+            files = look.await.unwrap_or_else(|_| {
+                tracing::error!("the certificates' files could not be looked at");
+                Files::default()
+            });
             let now = SystemTime::now();
             let due = |last: SystemTime| now.duration_since(last).is_ok_and(|t| t >= WARN_EVERY);
             if warned.is_none_or(due) {

@@ -52,7 +52,7 @@ impl Scan {
                 return if lf < max {
                     Ok(Some(lf + 1))
                 } else {
-                    Err(ProxyError::HeadersTooLarge)
+                    Err(too_large(read, max))
                 };
             }
             self.empty_lines += 1;
@@ -66,9 +66,16 @@ impl Scan {
         match read.first() {
             Some(b) if !b.is_ascii_graphic() && *b != b'\r' => Err(NOT_HTTP),
             _ if read.len() < max => Ok(None),
-            _ if self.line == 0 => Err(ProxyError::TargetTooLong),
-            _ => Err(ProxyError::HeadersTooLarge),
+            _ => Err(too_large(read, max)),
         }
+    }
+}
+
+/// Which part of a head that exceeds `max` bytes does.
+fn too_large(head: &[u8], max: usize) -> ProxyError {
+    match memchr::memchr(b'\n', head) {
+        Some(end) if end < max => ProxyError::HeadersTooLarge,
+        _ => ProxyError::TargetTooLong,
     }
 }
 
@@ -309,6 +316,13 @@ mod tests {
         assert_eq!(find(&fields, 10, 99), Err(ProxyError::HeadersTooLarge));
         let whole = [&fields[..], b"\r\n\r\n"].concat();
         assert_eq!(find(&whole, 200, 99), Err(ProxyError::HeadersTooLarge));
+        let long = [b"GET /", &line[..], b" HTTP/1.1\r\na: b\r\n"].concat();
+        let whole_long = [&long[..], b"\r\n"].concat();
+        for piece in [10, 115, 200] {
+            for head in [&long, &whole_long] {
+                assert_eq!(find(head, piece, 99), Err(ProxyError::TargetTooLong));
+            }
+        }
     }
 
     /// Framing, keep-alive, expects and upgrade of a request with these header lines.
