@@ -8,6 +8,7 @@ use http::{
 
 use crate::{
     config::Config,
+    proxy::request::path_of,
     stop::Step,
     workers::{Caller, Listener},
 };
@@ -21,7 +22,7 @@ pub(crate) fn answer(
     target: &str,
 ) -> Option<Response<Bytes>> {
     let path = config.health_path.as_deref()?;
-    if caller.listener != Listener::Public || target.split('?').next() != Some(path) {
+    if caller.listener != Listener::Public || path_of(target) != path {
         return None;
     }
     let stopping = caller.worker.shared.stop.is(Step::Draining);

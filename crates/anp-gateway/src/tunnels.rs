@@ -33,6 +33,7 @@ use crate::{
     listener,
     owner::Owner,
     places::NotPlaced,
+    proxy::request::path_of,
     respond::RETRY_AFTER_SECS,
     stop::Step,
     tls::{Detached, Transport},
@@ -69,7 +70,7 @@ pub(crate) fn is_for_us(caller: &Caller, target: &str) -> bool {
         Listener::Public => {
             let settings = caller.worker.shared.settings.load();
             let path = settings.config.tunnel_path.as_deref();
-            path.is_some() && path == target.split('?').next()
+            path.is_some_and(|path| path == path_of(target))
         }
     }
 }

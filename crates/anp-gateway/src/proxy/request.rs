@@ -127,6 +127,18 @@ pub(super) fn is_authority(authority: &str) -> bool {
     host && port
 }
 
+/// The path of a request target as it was written, without its query; for what the gateway answers
+/// itself.
+pub(crate) fn path_of(target: &str) -> &str {
+    let path = match target.split_once("://") {
+        Some((_, rest)) if !target.starts_with('/') => rest
+            .find('/')
+            .map_or("/", |at| rest.get(at..).unwrap_or_default()),
+        _ => target,
+    };
+    path.split('?').next().unwrap_or_default()
+}
+
 /// A request target (RFC 9112 section 3.2).
 struct Target<'a> {
     /// Of an absolute-form.
@@ -296,6 +308,20 @@ mod tests {
 
     fn status(mapped: Result<RequestHead, ProxyError>) -> u16 {
         mapped.unwrap_err().status().as_u16()
+    }
+
+    #[test]
+    fn the_path_of_a_target_is_as_it_was_written() {
+        for (target, path) in [
+            ("/a?b=/c", "/a"),
+            ("//a", "//a"),
+            ("/http://a/b", "/http://a/b"),
+            ("http://h/a?b", "/a"),
+            ("http://h", "/"),
+            ("*", "*"),
+        ] {
+            assert_eq!(path_of(target), path, "{target}");
+        }
     }
 
     #[test]

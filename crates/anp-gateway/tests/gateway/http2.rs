@@ -116,6 +116,24 @@ async fn the_health_path_is_the_gateways_own() {
 }
 
 #[tokio::test]
+async fn the_path_of_tunnels_is_not_the_apps() {
+    let gateway = start(anp_gateway::Config {
+        tunnel_path: Some("/anpx".into()),
+        ..config()
+    })
+    .await;
+    let _receiver = gateway.receiver().await;
+    let mut caller = connect(&gateway).await;
+    let (response, _) = caller
+        .send_request(request("GET", "/anpx?x"), true)
+        .unwrap();
+    assert_eq!(soon(response).await.unwrap().status(), 404);
+    // Nor by the absolute form of HTTP/1.
+    let answer = gateway.get("http://test/anpx").await;
+    assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
+}
+
+#[tokio::test]
 async fn bodies_trailers_and_informational_heads_pass_both_ways() {
     let gateway = start(config()).await;
     let receiver = gateway.receiver().await;

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     alive::Life,
     conn::{Deadline, LINGER, Metered, Moved},
+    error::ProxyError,
     health,
     proxy::{
         Exchange, Failure, Outcome, Upload, forward,
@@ -27,6 +28,7 @@ use crate::{
     },
     respond,
     stop::Step,
+    tunnels,
     workers::{Caller, max_header_size},
 };
 
@@ -184,7 +186,11 @@ async fn one(
     }
     let mut exchange = Exchange::begin(&caller, method, target.as_bytes());
 
-    let connect = Connect::of(&parts, &settings.config.upgrades);
+    let connect = match tunnels::is_for_us(&caller, target) {
+        // Tunnels come by HTTP/1.1, and the app has nothing there.
+        true => Err(ProxyError::NoEndpoint),
+        false => Connect::of(&parts, &settings.config.upgrades),
+    };
     let mapped = connect.and_then(|connect| {
         let head = request::head(&caller.origin, &parts, connect.as_ref(), exchange.id())?;
         Ok((head, connect.map(|(connect, _)| connect)))
