@@ -131,9 +131,11 @@ pub(super) fn is_authority(authority: &str) -> bool {
 /// itself.
 pub(crate) fn path_of(target: &str) -> &str {
     let path = match target.split_once("://") {
-        Some((_, rest)) if !target.starts_with('/') => rest
-            .find('/')
-            .map_or("/", |at| rest.get(at..).unwrap_or_default()),
+        Some((_, rest)) if !target.starts_with('/') => {
+            let end = rest.find(['/', '?']).unwrap_or(rest.len());
+            let path = rest.get(end..).unwrap_or_default();
+            if path.starts_with('/') { path } else { "/" }
+        }
         _ => target,
     };
     path.split('?').next().unwrap_or_default()
@@ -318,6 +320,7 @@ mod tests {
             ("/http://a/b", "/http://a/b"),
             ("http://h/a?b", "/a"),
             ("http://h", "/"),
+            ("http://h?/a", "/"),
             ("*", "*"),
         ] {
             assert_eq!(path_of(target), path, "{target}");

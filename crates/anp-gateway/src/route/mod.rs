@@ -229,12 +229,19 @@ mod tests {
             "/%2fadmin",
             "/../admin",
             "/admin/..",
+            "/admin;x",
+            "/;x/admin",
+            "/x/..;/admin",
+            "/x/;/../admin",
+            "/%61dmin%3Bx",
         ] {
             assert_eq!(find(&r, "h", target), Err(400), "{target}");
         }
         for (target, name) in [
             ("/a%20b", "root"),
             ("/x//y", "root"),
+            ("/x;a=1/y;b", "root"),
+            ("/admin/x;a=1", "admin"),
             ("/%zz", "root"),
             ("/%", "root"),
             ("/admin/%2e", "admin"),

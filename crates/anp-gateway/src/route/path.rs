@@ -24,13 +24,31 @@ pub(crate) fn normalized(path: &[u8]) -> Option<Vec<u8>> {
     if !path.iter().any(|b| matches!(b, b'%' | b'\\')) && !path.windows(2).any(odd) {
         return None;
     }
+    Some(plain(&decode(path), <[u8]>::len))
+}
+
+/// As [`normalized`], where segments end at a `;`: some apps take what follows for parameters (RFC 3986
+/// section 3.3). `None` where there is none.
+pub(crate) fn without_parameters(path: &[u8]) -> Option<Vec<u8>> {
+    if !path.iter().any(|b| matches!(b, b'%' | b';')) {
+        return None;
+    }
     let decoded = decode(path);
+    let length = |segment: &[u8]| {
+        let end = segment.iter().position(|b| *b == b';');
+        end.unwrap_or(segment.len())
+    };
+    decoded.contains(&b';').then(|| plain(&decoded, length))
+}
+
+/// A decoded path without dot and empty segments, of each of which `length` bytes count.
+fn plain(decoded: &[u8], length: impl Fn(&[u8]) -> usize) -> Vec<u8> {
     let mut plain: Vec<u8> = Vec::with_capacity(decoded.len());
     let mut segments = decoded.split(|b| *b == b'/').peekable();
     segments.next();
     while let Some(segment) = segments.next() {
         let last = segments.peek().is_none();
-        match segment {
+        match segment.get(..length(segment)).unwrap_or_default() {
             b".." => {
                 let parent = plain.iter().rposition(|b| *b == b'/').unwrap_or(0);
                 plain.truncate(parent);
@@ -46,7 +64,7 @@ pub(crate) fn normalized(path: &[u8]) -> Option<Vec<u8>> {
             plain.push(b'/');
         }
     }
-    Some(plain)
+    plain
 }
 
 fn decode(path: &[u8]) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::{ops::Bound, sync::Arc};
 use rpds::{HashTrieMapSync as Map, RedBlackTreeMapSync as Ordered};
 
 use super::{
-    path::{host_of, normalized},
+    path::{host_of, normalized, without_parameters},
     served::{HostRule, Owners, Place, Served, Source},
     tree::{Node, Tree},
 };
@@ -237,7 +237,11 @@ impl Table {
         let path = if path == "*" { "/" } else { path };
         let host = host_of(authority);
         let found = self.longest(&host, path.as_bytes());
-        if let Some(plain) = normalized(path.as_bytes()) {
+        let spellings = [
+            normalized(path.as_bytes()),
+            without_parameters(path.as_bytes()),
+        ];
+        for plain in spellings.into_iter().flatten() {
             let same = match (found, self.longest(&host, &plain)) {
                 (Some(found), Some(other)) => Arc::ptr_eq(found, other),
                 (found, other) => found.is_none() && other.is_none(),
