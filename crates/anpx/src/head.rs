@@ -27,6 +27,16 @@ pub struct RequestHead {
     pub protocol: Option<Bytes>,
 }
 
+impl RequestHead {
+    /// True where processing it twice does what processing it once does (RFC 9110 section 9.2.2).
+    pub fn is_idempotent(&self) -> bool {
+        matches!(
+            &self.method[..],
+            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
+        )
+    }
+}
+
 /// The head of a response, final or informational.
 ///
 /// Source: ANPX 3.2, 3.3.

@@ -218,17 +218,9 @@ impl Outgoing<'_> {
         };
         let safe = error.is_retry_safe()
             || (*error == ProxyError::TunnelLost
-                && self.is_idempotent()
+                && self.head.is_idempotent()
                 && std::mem::take(&mut self.may_repeat));
         safe && !self.is_upgrade() && self.upload.rewind()
-    }
-
-    /// RFC 9110 section 9.2.2.
-    fn is_idempotent(&self) -> bool {
-        matches!(
-            &self.head.method[..],
-            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
-        )
     }
 
     fn is_upgrade(&self) -> bool {

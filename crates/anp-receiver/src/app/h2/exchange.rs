@@ -15,7 +15,7 @@ use h2::{Reason, client::ResponseFuture};
 use super::{Connections, connections::Lease, heads};
 use crate::{
     address::AppUrl,
-    app::{AppError, Interim, PoolConfig, http1::is_idempotent},
+    app::{AppError, Interim, PoolConfig},
     coding::{Codings, Outgoing},
 };
 
@@ -127,7 +127,7 @@ async fn run(
         taken: false,
         download: Download::Head(answer),
         interim: Interim::new(head, waits),
-        may_repeat: whole && lease.kept && is_idempotent(head),
+        may_repeat: whole && lease.kept && head.is_idempotent(),
         is_raw,
     };
     poll_fn(|cx| exchange.poll(cx)).await

@@ -7,7 +7,7 @@ use std::{
 
 use anp_http1::{Connection, Decoder, fields::put_trailers};
 use anp_tunnel::{Incoming, Part, RecvStream};
-use anpx::{RequestHead, session::End};
+use anpx::session::End;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -74,18 +74,12 @@ pub(crate) async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(
         head: Asked {
             is_head: head.method == "HEAD",
             protocol: head.protocol.clone(),
-            may_repeat: whole && is_idempotent(head),
+            may_repeat: whole && head.is_idempotent(),
         },
         interim: Interim::new(head, waits),
         kept,
     };
     poll_fn(|cx| exchange.poll(cx)).await
-}
-
-/// RFC 9110 section 9.2.2.
-pub(crate) fn is_idempotent(head: &RequestHead) -> bool {
-    let methods: [&[u8]; 6] = [b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"];
-    methods.contains(&&head.method[..])
 }
 
 struct Exchange<'a, IO> {

@@ -12,5 +12,5 @@ mod raw;
 mod request;
 mod response;
 
-pub(crate) use exchange::{Ended, exchange, is_idempotent};
+pub(crate) use exchange::{Ended, exchange};
 pub(crate) use raw::splice;
