@@ -160,8 +160,7 @@ fn check<'a>(head: &'a Head<'_>) -> Result<&'a [u8], Refusal> {
     if head.method != "GET" || !upgrade || head.is_old {
         return Err(Refusal::new(
             StatusCode::UPGRADE_REQUIRED,
-            "this address takes tunnels of ANP receivers: WebSocket only. Apps are served on the \
-             gateway's other address",
+            "this place takes tunnels of ANP receivers, by WebSocket only, and serves no app",
         ));
     }
     if head.values("sec-websocket-version").next() != Some(b"13") {
