@@ -11,6 +11,8 @@ use bytes::{Bytes, BytesMut};
 
 /// Bytes that may wait before the app's `send` is suspended: as much as a stream's first window.
 const HIGH_WATER: usize = 64 << 10;
+/// What a piece takes besides its bytes.
+const PIECE: usize = 64;
 /// What fits beside a head on any tunnel; for more, the tunnel is asked.
 const SURELY_FIRST: usize = 4 << 10;
 /// Pieces are joined into one frame up to this many bytes: below it a copy costs less than a frame.
@@ -61,7 +63,7 @@ impl Outgoing {
 
     /// True while more should not be added.
     pub(crate) fn is_full(&self) -> bool {
-        self.held > HIGH_WATER && self.stream.is_some()
+        self.held + self.waiting.len() * PIECE > HIGH_WATER && self.stream.is_some()
     }
 
     /// Adds the final head, which nothing has gone before.

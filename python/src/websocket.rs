@@ -53,6 +53,9 @@ pub(crate) struct WebSocket {
     /// Events for the app.
     events: VecDeque<Event>,
     waiting: usize,
+    /// The answer to the last ping, while the caller takes too little for it to wait with the rest;
+    /// earlier ones need not be sent (RFC 6455 section 5.5.3). Empty where there is none.
+    pong: Bytes,
     /// The caller's bytes are over.
     read_over: bool,
     /// How it ended, unless the caller said.
@@ -107,6 +110,7 @@ impl WebSocket {
             socket: None,
             events: VecDeque::new(),
             waiting: 0,
+            pong: Bytes::new(),
             read_over: false,
             code: 1006,
             told: false,
@@ -311,18 +315,23 @@ impl WebSocket {
         cx: &mut Context<'_>,
     ) {
         while self.socket.is_some() && self.waiting < AHEAD {
-            if !self.read(out) || !self.fill(recv, cx) {
+            if !self.read(out, cx) || !self.fill(recv, cx) {
                 break;
             }
         }
         out.flush(cx);
+        // Of a full one, the flush wakes `cx` again.
+        if self.is_open() && !self.pong.is_empty() && !out.is_full() {
+            out.push(std::mem::take(&mut self.pong));
+            out.flush(cx);
+        }
         if out.is_broken() || out.is_over() && (self.read_over || self.socket.is_none()) {
             *recv = None;
         }
     }
 
     /// Takes the messages that were read whole; false once no more are to come.
-    fn read(&mut self, out: &mut Outgoing) -> bool {
+    fn read(&mut self, out: &mut Outgoing, cx: &mut Context<'_>) -> bool {
         while self.waiting < AHEAD {
             let Some(socket) = &mut self.socket else {
                 return false;
@@ -330,7 +339,11 @@ impl WebSocket {
             let read = socket.read();
             let _ = socket.flush();
             let answer = take(socket);
-            out.push(answer);
+            if matches!(read, Ok(Ws::Ping(_))) {
+                self.answer_ping(out, answer, cx);
+            } else {
+                out.push(answer);
+            }
             match read {
                 Ok(Ws::Text(text)) => self.add(Event::Text(text)),
                 Ok(Ws::Binary(data)) => self.add(Event::Bytes(data)),
@@ -361,6 +374,20 @@ impl WebSocket {
             }
         }
         true
+    }
+
+    /// Sends a pong, or keeps it in place of the one before where too much waits already.
+    fn answer_ping(&mut self, out: &mut Outgoing, pong: Bytes, cx: &mut Context<'_>) {
+        if out.is_full() {
+            out.flush(cx);
+        }
+        self.pong = match out.is_full() {
+            true => pong,
+            false => {
+                out.push(pong);
+                Bytes::new()
+            }
+        };
     }
 
     /// Adds bytes of the caller; false where there are none now.

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 
 import pytest
 from binary import soon
@@ -152,6 +153,33 @@ async def test_pings_are_answered_while_the_app_does_not_read(serve):
         go.set()
         with pytest.raises(ConnectionClosed):
             await soon(caller.recv())
+
+
+async def test_of_pings_whose_caller_does_not_read_the_last_is_answered(serve):
+    many = 1 << 17
+    seen = asyncio.Queue()
+
+    async def handler(_scope, receive, send):
+        await accept(send)
+        seen.put_nowait(await receive())
+        await receive()
+
+    served = await serve(websocket(handler))
+    async with served.caller() as caller:
+        caller.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        caller.writer.write(HANDSHAKE)
+        await soon(read_head(caller.reader))
+        pings = (b"\x89\xfd" + MASK + number.to_bytes(125, "big") for number in range(many))
+        caller.writer.write(b"".join(pings) + b"\x82\x80" + MASK)
+        assert (await soon(seen.get()))["bytes"] == b""
+        answers = 0
+        while True:
+            pong = await soon(caller.reader.readexactly(127))
+            assert pong[:2] == b"\x8a\x7d"
+            answers += 1
+            if int.from_bytes(pong[2:], "big") == many - 1:
+                break
+        assert answers < many
 
 
 async def test_an_app_that_raises_closes_with_1011(serve, caplog):
