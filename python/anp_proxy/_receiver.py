@@ -172,6 +172,8 @@ class Receiver:
                     self._running.kill()
                     for task in self._dispatcher.tasks() if self._dispatcher else []:
                         task.cancel()
+                    # At once: nothing is waited for any more.
+                    await asyncio.wait([self._ended])
                     raise
                 await self._end_tasks()
         finally:

@@ -16,9 +16,9 @@ use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::{
-    Closed, Status, TunnelConfig,
+    Closed, TunnelConfig,
     keepalive::Verdict,
-    shared::{Shared, State},
+    shared::Shared,
     timer::Timer,
     tunnel::now,
     websocket::Message,
@@ -303,8 +303,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             deadline: now + CLOSE_TIMEOUT,
             read_over: by_peer,
         });
-        self.shared.with(State::end);
-        self.shared.set_status(Status::Closed);
+        self.shared.end();
     }
 
     /// Writes the rest and awaits the peer's Close. Ready when the connection may be dropped.
@@ -366,8 +365,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 /// A driver that is dropped before its end takes the connection with it: the handles must know.
 impl<IO> Drop for Driver<IO> {
     fn drop(&mut self) {
-        self.shared.with(State::end);
-        self.shared.set_status(Status::Closed);
+        self.shared.end();
     }
 }
 

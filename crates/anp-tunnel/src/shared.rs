@@ -15,7 +15,7 @@ use anpx::{
     session::{Event, Session, StreamId},
 };
 use hashbrown::HashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::tunnel::{Observer, Status, Version};
 
@@ -52,7 +52,7 @@ pub(crate) struct State {
 
 /// The handles on one stream and what they wait for.
 #[derive(Default)]
-struct Waiting {
+pub(crate) struct Waiting {
     reader: Option<Waker>,
     writer: Option<Waker>,
     handles: u8,
@@ -119,28 +119,36 @@ impl Shared {
     }
 
     /// Runs `call` under the lock, then delivers what the session had to say: wakes streams, the
-    /// acceptor and, unless it is the caller, the driver. Wakers are called under the lock: they
-    /// only queue a task.
+    /// acceptor and, unless it is the caller, the driver. Wakers are called behind the lock: with one
+    /// of them a stream's last owner may go, whose handles come back here.
     pub(crate) fn with<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
         let result = call(&mut state);
-        let notices = match state.has_news() {
-            true => state.deliver(),
-            // As after most calls.
-            false => Notices::default(),
-        };
+        let mut notices = Notices::default();
+        let mut woken = Woken::default();
+        // After most calls there is nothing.
+        while state.has_news() {
+            state.deliver(&mut notices, &mut woken);
+            if woken.is_full() {
+                MutexGuard::unlocked(&mut state, || woken.wake());
+            }
+        }
         if let Some(session) = &state.session {
             self.open_streams
                 .store(session.open_streams(), Ordering::Relaxed);
             self.capacity.store(session.capacity(), Ordering::Relaxed);
         }
+        let mut driver = None;
         if state.needs_driver() {
             state.driver_awake = true;
-            if let Some(driver) = &state.driver_waker {
-                driver.wake_by_ref();
-            }
+            driver.clone_from(&state.driver_waker);
         }
         drop(state);
+        woken.wake();
+        // After the streams, whose frames it then writes with the rest.
+        if let Some(driver) = driver {
+            driver.wake();
+        }
         if let Some(status) = notices.status {
             self.set_status(status);
         }
@@ -155,6 +163,15 @@ impl Shared {
 
 /// For the driver.
 impl Shared {
+    /// The connection is gone: everybody learns of it.
+    pub(crate) fn end(&self) {
+        let acceptor = self.with(State::end);
+        if let Some(acceptor) = acceptor {
+            acceptor.wake();
+        }
+        self.set_status(Status::Closed);
+    }
+
     /// The driver runs: until it sleeps nobody need wake it.
     pub(crate) fn driver_runs(&self, waker: &Waker) {
         let mut state = self.state.lock();
@@ -187,18 +204,42 @@ struct Notices {
     capacity: bool,
 }
 
+/// Those to wake at once behind the lock: few, so that they need no memory of their own.
+#[derive(Default)]
+struct Woken([Option<Waker>; 4]);
+
+impl Woken {
+    /// Takes one more; not of a full one.
+    fn add(&mut self, waker: Waker) {
+        if let Some(place) = self.0.iter_mut().find(|place| place.is_none()) {
+            *place = Some(waker);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.iter().all(Option::is_some)
+    }
+
+    fn wake(&mut self) {
+        for waker in self.0.iter_mut().filter_map(Option::take) {
+            waker.wake();
+        }
+    }
+}
+
 impl State {
     fn has_news(&self) -> bool {
         self.session.as_ref().is_some_and(Session::has_events)
     }
 
-    /// Wakes whom the session's events concern.
-    fn deliver(&mut self) -> Notices {
-        let mut notices = Notices::default();
+    /// Gathers whom the session's events concern, until `woken` is full.
+    fn deliver(&mut self, notices: &mut Notices, woken: &mut Woken) {
         let Some(session) = &mut self.session else {
-            return notices;
+            return;
         };
-        while let Some(event) = session.poll_event() {
+        while !woken.is_full()
+            && let Some(event) = session.poll_event()
+        {
             let waker = match event {
                 Event::Readable(id) => self.waiting.get_mut(&id).and_then(|w| w.reader.take()),
                 Event::Writable(id) => self.waiting.get_mut(&id).and_then(|w| w.writer.take()),
@@ -218,10 +259,9 @@ impl State {
                 }
             };
             if let Some(waker) = waker {
-                waker.wake();
+                woken.add(waker);
             }
         }
-        notices
     }
 
     fn needs_driver(&self) -> bool {
@@ -251,18 +291,18 @@ impl State {
         );
     }
 
-    /// A handle was dropped; with the last one the application is done with the stream.
-    pub(crate) fn drop_handle(&mut self, id: StreamId) {
-        let Some(waiting) = self.waiting.get_mut(&id) else {
-            return;
-        };
+    /// A handle was dropped; with the last one the application is done with the stream. What waited
+    /// on it is given back, to be dropped behind the lock.
+    pub(crate) fn drop_handle(&mut self, id: StreamId) -> Option<Waiting> {
+        let waiting = self.waiting.get_mut(&id)?;
         waiting.handles -= 1;
-        if waiting.handles == 0 {
-            self.waiting.remove(&id);
-            if let Some(session) = &mut self.session {
-                session.release(id);
-            }
+        if waiting.handles > 0 {
+            return None;
         }
+        if let Some(session) = &mut self.session {
+            session.release(id);
+        }
+        self.waiting.remove(&id)
     }
 
     pub(crate) fn wait_read(&mut self, id: StreamId, waker: &Waker) {
@@ -281,15 +321,13 @@ impl State {
         set(&mut self.accept_waker, waker);
     }
 
-    /// The connection is gone: everybody learns of it.
-    pub(crate) fn end(&mut self) {
+    /// The connection is gone. Who waits for streams is given back, to be woken behind the lock.
+    fn end(&mut self) -> Option<Waker> {
         self.ended = true;
         if let Some(session) = &mut self.session {
             session.end();
         }
-        if let Some(waker) = self.accept_waker.take() {
-            waker.wake();
-        }
+        self.accept_waker.take()
     }
 }
 

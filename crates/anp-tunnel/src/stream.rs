@@ -43,7 +43,8 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.with(|state| state.drop_handle(self.id));
+        let waited = self.shared.with(|state| state.drop_handle(self.id));
+        drop(waited);
     }
 }
 

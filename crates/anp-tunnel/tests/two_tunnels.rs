@@ -6,7 +6,12 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex},
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
 use anp_tunnel::{
     Closed, Head, Incoming, Observer, Part, RecvStream, SendStream, Status, Tunnel, TunnelConfig,
@@ -19,6 +24,7 @@ use anpx::{
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, BufWriter},
+    runtime::Builder,
     sync::watch,
     task::JoinHandle,
 };
@@ -334,6 +340,41 @@ async fn a_driver_that_is_dropped_ends_its_streams() {
     assert_eq!(pair.gateway.status(), Status::Closed);
     let closed = pair.receiver_driver.await.unwrap();
     assert_eq!(closed.code, None);
+}
+
+/// Holds the last handle on a stream and waits for that stream, as what an app left behind does.
+struct Last(Mutex<SendStream>);
+
+impl Wake for Last {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn with_its_waker_the_last_handle_on_a_stream_may_go() {
+    let talk = async || {
+        let pair = pair(64 << 10, Version::V2).await;
+        let _stream = pair
+            .gateway
+            .open(&request("GET"), Bytes::new(), End::Yes)
+            .unwrap();
+        let Incoming { body, response, .. } = accept(&pair.receiver).await;
+        drop(body);
+        let last = Arc::new(Last(Mutex::new(response)));
+        let waker = Waker::from(Arc::clone(&last));
+        let cx = &mut Context::from_waker(&waker);
+        assert!(last.0.lock().unwrap().poll_error(cx).is_pending());
+        drop((last, waker));
+        pair.gateway_driver.abort();
+        pair.receiver_driver.await.unwrap()
+    };
+    // On a thread of its own: one that waits for itself could not tell.
+    let (sender, closed) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        sender.send(runtime.block_on(talk())).unwrap();
+    });
+    let closed = closed.recv_timeout(Duration::from_secs(15));
+    assert_eq!(closed.expect("the tunnel ends").code, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ import weakref
 import anp_proxy
 import pytest
 from binary import soon
-from http11 import read_body, read_head
+from http11 import BrokenMessage, read_body, read_head
 
 pytestmark = pytest.mark.asyncio
 
@@ -132,6 +132,33 @@ async def test_a_stop_now_ends_the_app_too(serve):
         await soon(begun.wait())
         await soon(served.receiver.stop(now=True))
         assert ended.is_set()
+
+
+async def test_a_stop_that_is_cancelled_ends_answers_that_their_app_left_behind(serve):
+    left = asyncio.Event()
+
+    async def app(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        # More than anybody takes of a caller that does not read; nothing of it is waited for.
+        send({"type": "http.response.body", "body": bytes(64 << 20)})
+        left.set()
+
+    served = await serve(app, lifespan="off")
+    async with served.caller() as caller:
+        await caller.send("GET", "/")
+        await soon(left.wait())
+        head = await soon(read_head(caller.reader))
+        stopping = asyncio.ensure_future(served.receiver.stop())
+        await asyncio.sleep(0)
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await soon(stopping)
+
+        async def read():
+            return [len(part) async for part in read_body(caller.reader, head)]
+
+        with pytest.raises((BrokenMessage, ConnectionError)):
+            await soon(read())
 
 
 async def test_several_receivers_live_side_by_side(serve):
