@@ -12,13 +12,17 @@ use std::{
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     sync::Mutex,
     task::spawn_local,
     time::{Instant, timeout},
 };
 use tracing::debug;
 
-use super::heads::MAX_HEAD_LIST;
+use super::{
+    heads::MAX_HEAD_LIST,
+    liveness::{Liveness, Waiting},
+};
 use crate::{
     address::AppUrl,
     app::{AppError, Socket},
@@ -56,7 +60,7 @@ pub(crate) struct Connections {
 #[derive(Debug)]
 struct Open {
     send: SendRequest<Bytes>,
-    streams: Rc<Cell<usize>>,
+    liveness: Rc<Liveness>,
     /// The connection ended.
     over: Rc<Cell<bool>>,
     /// When it was last given out.
@@ -68,13 +72,7 @@ pub(crate) struct Lease {
     pub(crate) send: SendRequest<Bytes>,
     /// The connection was there before this exchange.
     pub(crate) kept: bool,
-    streams: Rc<Cell<usize>>,
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.streams.set(self.streams.get().saturating_sub(1));
-    }
+    pub(super) waiting: Waiting,
 }
 
 impl Connections {
@@ -115,7 +113,8 @@ impl Connections {
         }
     }
 
-    /// A place on the least busy connection, unless another may be opened and is needed.
+    /// A place on the least busy connection, unless another may be opened and is needed. One whose
+    /// app may be gone is the last resort.
     async fn find(&self) -> Option<Lease> {
         poll_fn(|cx| {
             let mut open = self.open.borrow_mut();
@@ -123,7 +122,10 @@ impl Connections {
             open.retain_mut(|o| !matches!(o.send.poll_ready(cx), Poll::Ready(Err(_))));
             open.retain(|o| !o.over.get());
             let full = open.len() >= MAX_CONNECTIONS;
-            let best = open.iter_mut().min_by_key(|o| o.streams.get());
+            let best = open.iter_mut().min_by_key(|o| {
+                let liveness = &o.liveness;
+                (liveness.is_doubted(), liveness.streams())
+            });
             let best = best.filter(|o| full || o.has_room());
             Poll::Ready(best.map(|o| {
                 o.used = Instant::now();
@@ -136,21 +138,22 @@ impl Connections {
     /// Closes what was idle for `idle_timeout`.
     pub(crate) fn sweep(&self, idle_timeout: Duration) {
         let mut open = self.open.borrow_mut();
-        open.retain(|o| !o.over.get() && (o.streams.get() > 0 || o.used.elapsed() < idle_timeout));
+        let is_used = |o: &Open| o.liveness.streams() > 0 || o.used.elapsed() < idle_timeout;
+        open.retain(|o| !o.over.get() && is_used(o));
     }
 }
 
 impl Open {
     fn has_room(&self) -> bool {
-        self.streams.get() < self.send.current_max_send_streams()
+        !self.liveness.is_doubted()
+            && self.liveness.streams() < self.send.current_max_send_streams()
     }
 
     fn lease(&self, kept: bool) -> Lease {
-        self.streams.set(self.streams.get() + 1);
         Lease {
             send: self.send.clone(),
             kept,
-            streams: Rc::clone(&self.streams),
+            waiting: self.liveness.wait(),
         }
     }
 }
@@ -158,7 +161,16 @@ impl Open {
 /// Makes a connection and waits until the app's settings are known.
 async fn dial(url: &AppUrl, tls: Option<&Tls>) -> io::Result<Open> {
     let socket = Socket::connect(url, tls).await?;
+    begin(socket, url.to_string()).await
+}
+
+/// Begins HTTP/2 on `io`, a connection to `app`.
+async fn begin<IO>(io: IO, app: String) -> io::Result<Open>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let no_http2 = |e: h2::Error| io::Error::other(format!("it does not answer in HTTP/2: {e}"));
+    let liveness = Liveness::new();
     let (send, mut connection) = Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -168,27 +180,159 @@ async fn dial(url: &AppUrl, tls: Option<&Tls>) -> io::Result<Open> {
         .max_concurrent_reset_streams(GIVEN_UP)
         .max_local_error_reset_streams(None)
         .enable_push(false)
-        .handshake(socket)
+        .handshake(liveness.hear(io))
         .await
         .map_err(no_http2)?;
     let ping = connection.ping_pong();
+    let mut ping = ping.ok_or_else(|| io::Error::other("it is pinged by somebody else"))?;
     let over = Rc::new(Cell::new(false));
     let ended = Rc::clone(&over);
-    let app = url.to_string();
-    spawn_local(async move {
+    let name = app.clone();
+    let mut carrying = spawn_local(async move {
         if let Err(error) = connection.await {
-            debug!(%app, %error, "HTTP/2 connection broke");
+            debug!(app = %name, %error, "HTTP/2 connection broke");
         }
         ended.set(true);
     });
     // SETTINGS are an app's first frame (RFC 9113 section 3.4), so they come before this answer.
-    if let Some(mut ping) = ping {
-        ping.ping(h2::Ping::opaque()).await.map_err(no_http2)?;
-    }
+    ping.ping(h2::Ping::opaque()).await.map_err(no_http2)?;
+    let (ended, watched) = (Rc::clone(&over), Rc::clone(&liveness));
+    spawn_local(async move {
+        tokio::select! {
+            _ = &mut carrying => {}
+            () = watched.watch(ping) => {
+                debug!(%app, "HTTP/2 connection has no answer to a ping");
+                // Before its streams end: who tries again takes another.
+                ended.set(true);
+                carrying.abort();
+            }
+        }
+    });
     Ok(Open {
         send,
-        streams: Rc::default(),
+        liveness,
         over,
         used: Instant::now(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use h2::client::ResponseFuture;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+        sync::oneshot,
+        task::LocalSet,
+    };
+
+    use super::*;
+    use crate::app::h2::liveness::{PONG, SILENCE};
+
+    /// An app that answers until it is `cut` off: then nothing comes through, and nobody is told.
+    async fn app(io: DuplexStream, cut: oneshot::Receiver<()>) {
+        let answering = async {
+            let mut connection = h2::server::handshake(io).await.unwrap();
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                let answer = http::Response::new(());
+                respond.send_response(answer, true).unwrap();
+            }
+        };
+        tokio::pin!(answering);
+        tokio::select! {
+            () = &mut answering => {}
+            _ = cut => pending().await,
+        }
+    }
+
+    /// An app that works on its answers and counts the pings it gets meanwhile.
+    async fn thinker(mut io: DuplexStream, pings: Rc<Cell<usize>>) {
+        const SETTINGS: u8 = 4;
+        const PING: u8 = 6;
+        io.read_exact(&mut [0; 24]).await.unwrap();
+        io.write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
+            .await
+            .unwrap();
+        let mut head = [0; 9];
+        while io.read_exact(&mut head).await.is_ok() {
+            let mut payload = vec![0; usize::from(head[2])];
+            io.read_exact(&mut payload).await.unwrap();
+            if head[3] == PING {
+                pings.set(pings.get() + 1);
+                io.write_all(&[0, 0, 8, PING, 1, 0, 0, 0, 0]).await.unwrap();
+                io.write_all(&payload).await.unwrap();
+            }
+        }
+    }
+
+    async fn connected(to: DuplexStream) -> Connections {
+        let connections = Connections::default();
+        let open = begin(to, "app".to_owned()).await.unwrap();
+        connections.open.borrow_mut().push(open);
+        connections
+    }
+
+    fn ask(lease: &mut Lease) -> ResponseFuture {
+        let request = http::Request::get("http://app/").body(()).unwrap();
+        lease.send.send_request(request, true).unwrap().0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_goes_dark_is_given_to_nobody_and_ends() {
+        let talk = async {
+            let (ours, theirs) = duplex(64 << 10);
+            let (cut, is_cut) = oneshot::channel();
+            spawn_local(app(theirs, is_cut));
+            let connections = connected(ours).await;
+            let mut lease = connections.find().await.unwrap();
+            ask(&mut lease).await.unwrap();
+            drop(lease);
+            cut.send(()).unwrap();
+            let asked = Instant::now();
+            let mut lease = connections.find().await.unwrap();
+            let answer = ask(&mut lease);
+            // Who asks next, once something is wrong, gets another connection.
+            tokio::time::sleep(2 * SILENCE + PONG / 2).await;
+            assert!(connections.find().await.is_none());
+            assert!(answer.await.unwrap_err().is_io());
+            assert!(asked.elapsed() <= 2 * SILENCE + PONG);
+            assert!(connections.find().await.is_none());
+            assert!(connections.open.borrow().is_empty());
+        };
+        LocalSet::new().run_until(talk).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_that_do_not_wait_so_long_find_a_dark_connection_together() {
+        let talk = async {
+            let (ours, theirs) = duplex(64 << 10);
+            let (cut, is_cut) = oneshot::channel();
+            spawn_local(app(theirs, is_cut));
+            let connections = connected(ours).await;
+            cut.send(()).unwrap();
+            let asked = Instant::now();
+            while let Some(mut lease) = connections.find().await {
+                assert!(timeout(SILENCE / 3, ask(&mut lease)).await.is_err());
+                assert!(asked.elapsed() <= 2 * SILENCE);
+            }
+        };
+        LocalSet::new().run_until(talk).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_app_that_takes_its_time_is_waited_for_and_seldom_pinged() {
+        let talk = async {
+            let (ours, theirs) = duplex(64 << 10);
+            let pings = Rc::new(Cell::new(0));
+            spawn_local(thinker(theirs, Rc::clone(&pings)));
+            let connections = connected(ours).await;
+            assert_eq!(pings.get(), 1);
+            let mut lease = connections.find().await.unwrap();
+            let waited = timeout(Duration::from_secs(300), ask(&mut lease)).await;
+            assert!(waited.is_err());
+            assert_eq!(pings.get(), 3);
+        };
+        LocalSet::new().run_until(talk).await;
+    }
 }

@@ -12,7 +12,7 @@ use anpx::{Fields, RequestHead, ResponseHead, session::End};
 use bytes::Bytes;
 use h2::{Reason, client::ResponseFuture};
 
-use super::{Connections, connections::Lease, heads};
+use super::{Connections, connections::Lease, heads, liveness::Waiting};
 use crate::{
     address::AppUrl,
     app::{AppError, Interim, PoolConfig},
@@ -129,6 +129,7 @@ async fn run(
         interim: Interim::new(head, waits),
         may_repeat: whole && lease.kept && head.is_idempotent(),
         is_raw,
+        waiting: &lease.waiting,
     };
     poll_fn(|cx| exchange.poll(cx)).await
 }
@@ -155,6 +156,8 @@ struct Exchange<'a> {
     may_repeat: bool,
     /// An upgrade, not refused so far.
     is_raw: bool,
+    /// What it is to the connection's watch.
+    waiting: &'a Waiting,
 }
 
 struct Upload {
@@ -287,6 +290,7 @@ impl Exchange<'_> {
             Ok(response) => response.into_parts(),
             Err(error) => return Poll::Ready(Err(self.unanswered(error))),
         };
+        self.waiting.answered();
         if self.is_raw && head.status.is_success() {
             let head = heads::switching(self.head, &head.headers)?;
             let stream = self.response.stream();
@@ -329,7 +333,10 @@ impl Exchange<'_> {
                     let _ = self.response.poll_flush(cx)?;
                     return Poll::Pending;
                 }
-                Poll::Ready(Some(Ok(data))) => *held = data,
+                Poll::Ready(Some(Ok(data))) => {
+                    self.waiting.answered();
+                    *held = data;
+                }
                 Poll::Ready(Some(Err(error))) => {
                     let when = "in the middle of its response";
                     return Poll::Ready(Err(broken(error, when)));

@@ -8,6 +8,7 @@
 mod connections;
 mod exchange;
 mod heads;
+mod liveness;
 
 pub(crate) use connections::Connections;
 pub(crate) use exchange::exchange;
