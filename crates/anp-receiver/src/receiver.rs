@@ -1,6 +1,13 @@
 //! A receiver from start to stop.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use anp_auth::Signer;
 use http::{Request, Response};
@@ -175,10 +182,9 @@ impl Receiver {
         }
         let balancing = balance(gateways.clone(), config.tunnels_per_gateway(), more);
         let balancing = AbortOnDrop(tokio::spawn(balancing));
-        let all = all_over(workers);
-        tokio::pin!(all);
+        let mut workers = Workers(workers);
         tokio::select! {
-            result = &mut all => {
+            result = workers.over() => {
                 result?;
                 let reason = gateways.iter().rev().find_map(|g| g.take_reason());
                 return reason.map_or(Ok(()), Err);
@@ -189,13 +195,13 @@ impl Receiver {
         let drain_timeout = config.drain_timeout.0;
         info!(drain_timeout = %config.drain_timeout, "receiver stopping");
         stop.send_replace(Stop::Drain);
-        if let Ok(result) = tokio::time::timeout(drain_timeout, &mut all).await {
+        if let Ok(result) = tokio::time::timeout(drain_timeout, workers.all_over()).await {
             return result;
         }
         warn!("requests still in flight at the drain deadline are cut off");
         stop.send_replace(Stop::Now);
         // Workers that do not end in time end with their tunnels' peers.
-        tokio::time::timeout(CLOSE_TIMEOUT, &mut all)
+        tokio::time::timeout(CLOSE_TIMEOUT, workers.all_over())
             .await
             .unwrap_or(Ok(()))
     }
@@ -254,13 +260,75 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Waits for every worker.
-async fn all_over(workers: Vec<oneshot::Receiver<()>>) -> Result<(), Error> {
-    for worker in workers {
-        worker.await.map_err(|_| Error::Worker {
-            doing: "broke",
-            source: io::Error::other("it panicked"),
-        })?;
+/// The ends of the workers that run.
+struct Workers(Vec<oneshot::Receiver<()>>);
+
+impl Workers {
+    /// Waits for every worker, or the first that breaks, which is forgotten.
+    async fn over(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| {
+            let mut broke = false;
+            self.0.retain_mut(|worker| match Pin::new(worker).poll(cx) {
+                Poll::Pending => true,
+                Poll::Ready(over) => {
+                    broke |= over.is_err();
+                    false
+                }
+            });
+            match (broke, self.0.is_empty()) {
+                (true, _) => Poll::Ready(Err(Error::Worker {
+                    doing: "broke",
+                    source: io::Error::other("it panicked"),
+                })),
+                (false, true) => Poll::Ready(Ok(())),
+                (false, false) => Poll::Pending,
+            }
+        })
+        .await
     }
-    Ok(())
+
+    /// Waits for every worker, also where one breaks: the others have requests to end.
+    async fn all_over(&mut self) -> Result<(), Error> {
+        let mut result = Ok(());
+        loop {
+            match self.over().await {
+                Ok(()) => return result,
+                broke => result = broke,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_breaks_is_noticed_while_another_lives() {
+        let (lives, one) = oneshot::channel();
+        let (breaks, two) = oneshot::channel();
+        let mut workers = Workers(vec![one, two]);
+        drop(breaks);
+        let broke = workers.over().await;
+        assert!(matches!(broke, Err(Error::Worker { .. })));
+        lives.send(()).unwrap();
+        assert!(workers.over().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn while_a_receiver_stops_the_others_may_end() {
+        let (lives, one) = oneshot::channel();
+        let (breaks, two) = oneshot::channel();
+        let mut workers = Workers(vec![one, two]);
+        drop(breaks);
+        let all_over = workers.all_over();
+        tokio::pin!(all_over);
+        tokio::select! {
+            biased;
+            _ = &mut all_over => unreachable!(),
+            () = std::future::ready(()) => {}
+        }
+        lives.send(()).unwrap();
+        assert!(matches!(all_over.await, Err(Error::Worker { .. })));
+    }
 }
