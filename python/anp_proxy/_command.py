@@ -9,10 +9,10 @@ import os
 import sys
 from typing import Any, TypeVar
 
-from ._core import Command, command
+from ._core import Command, command, log, log_level
 from ._gateway import Gateway
 from ._lifespan import LifespanFailed
-from ._receiver import Receiver, ReceiverFailed, run_loop, until_signal
+from ._receiver import Receiver, ReceiverFailed, run_loop, tunnels_log, until_signal
 from ._types import ASGIApp
 from ._wsgi import WSGI
 
@@ -24,8 +24,7 @@ def main() -> int:
     done = command(["anp-proxy", *sys.argv[1:]])
     if isinstance(done, int):
         return done
-    # What the app and this package log; the core writes its own lines.
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    log_to_core()
     try:
         app = load(done)
     except AppNotFound as error:
@@ -39,6 +38,25 @@ def main() -> int:
     except KeyboardInterrupt:
         return 1
     return 0
+
+
+class CoreHandler(logging.Handler):
+    """Writes records where the core writes its own lines, and as it does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one."""
+        try:
+            log(record.levelno, record.name, self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+def log_to_core() -> None:
+    """Have what the app and this package log go the core's way, from the level on that it logs."""
+    logging.basicConfig(format="%(message)s", level=log_level(), handlers=[CoreHandler()])
+    logging.captureWarnings(True)
+    # The core has lines of its own for those.
+    tunnels_log.disabled = True
 
 
 class AppNotFound(Exception):

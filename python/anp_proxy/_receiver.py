@@ -20,6 +20,7 @@ from ._settings import as_json, identity
 from ._types import ASGIApp, DidDocument, PrivateKey
 
 log = logging.getLogger("anp_proxy")
+tunnels_log = logging.getLogger("anp_proxy.tunnels")
 
 MAX_MESSAGE = 16 << 20
 """Most bytes of a WebSocket message, unless told otherwise."""
@@ -202,17 +203,17 @@ class Receiver:
         if kind == "ready":
             gateway, tunnel = news
             self._tunnels.add((gateway, tunnel))
-            log.info("tunnel %d to %s is ready", tunnel, gateway)
+            tunnels_log.info("tunnel %d to %s is ready", tunnel, gateway)
             if self._ready is not None and not self._ready.done():
                 self._ready.set_result(None)
         elif kind == "granted":
             gateway, urls = news
             self._urls[gateway] = urls
-            log.info("%s is reached at %s", gateway, ", ".join(urls))
+            tunnels_log.info("%s is reached at %s", gateway, ", ".join(urls))
         elif kind == "lost":
             gateway, tunnel, reason = news
             self._tunnels.discard((gateway, tunnel))
-            log.warning("no tunnel %d to %s: %s", tunnel, gateway, reason)
+            tunnels_log.warning("no tunnel %d to %s: %s", tunnel, gateway, reason)
         elif self._ended is not None and not self._ended.done():
             self._tunnels.clear()
             (reason,) = news

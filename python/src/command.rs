@@ -1,6 +1,10 @@
 //! The command line.
 
-use anp_proxy::{AppCommand, Outcome, main_with};
+use anp_proxy::{
+    AppCommand, Outcome,
+    app_log::{self, Level},
+    main_with,
+};
 use pyo3::prelude::*;
 
 use crate::{gateway::GatewaySettings, receiver::ReceiverSettings};
@@ -11,6 +15,34 @@ pub(crate) fn command(py: Python<'_>, arguments: Vec<String>) -> PyResult<Py<PyA
     match py.detach(|| main_with(arguments)) {
         Outcome::Ended(code) => Ok(code.into_pyobject(py)?.into_any().unbind()),
         Outcome::App(command) => Ok(Py::new(py, Command(*command))?.into_any()),
+    }
+}
+
+/// Logs a message of Python's `logger` where the command's own lines go. `level` is Python's.
+#[pyfunction]
+pub(crate) fn log(py: Python<'_>, level: i32, logger: &str, message: &str) {
+    let level = match level {
+        ..10 => Level::TRACE,
+        10..20 => Level::DEBUG,
+        20..30 => Level::INFO,
+        30..40 => Level::WARN,
+        40.. => Level::ERROR,
+    };
+    // Standard error may stand still.
+    py.detach(|| app_log::log(level, logger, message));
+}
+
+/// The least level of Python's that the command logs.
+#[pyfunction]
+pub(crate) fn log_level() -> i32 {
+    match app_log::level() {
+        Some(Level::TRACE) => 1,
+        Some(Level::DEBUG) => 10,
+        Some(Level::INFO) => 20,
+        Some(Level::WARN) => 30,
+        Some(Level::ERROR) => 40,
+        // Above all that are in use.
+        None => 100,
     }
 }
 

@@ -42,7 +42,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod _core {
     #[pymodule_export]
     use crate::{
-        command::{Command, command},
+        command::{Command, command, log, log_level},
         dispatcher::Dispatcher,
         gateway::{GatewaySettings, RunningGateway},
         receiver::{ReceiverSettings, RunningReceiver},

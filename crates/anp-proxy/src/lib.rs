@@ -41,6 +41,8 @@ use exit::Failure;
 
 #[cfg(feature = "app")]
 pub use app::AppCommand;
+#[cfg(feature = "app")]
+pub use logging::app as app_log;
 
 /// What a command line came to.
 #[derive(Debug)]

@@ -7,6 +7,42 @@ use tracing_subscriber::{EnvFilter, prelude::*};
 
 use crate::exit::Failure;
 
+/// What an app in this process logs, as the program's own log has it: `--log-level info,app=warn`.
+#[cfg(feature = "app")]
+pub mod app {
+    pub use tracing::Level;
+
+    /// The target of its events: what a part of the program is called in `log.level`.
+    const TARGET: &str = "app";
+
+    /// Logs `message` of the app's `logger`.
+    pub fn log(level: Level, logger: &str, message: &str) {
+        macro_rules! at {
+            ($($level:ident)*) => {
+                match level {
+                    $(Level::$level => {
+                        tracing::event!(target: TARGET, Level::$level, logger, "{message}");
+                    })*
+                }
+            };
+        }
+        at!(ERROR WARN INFO DEBUG TRACE);
+    }
+
+    /// The least that is logged; `None` where nothing is.
+    pub fn level() -> Option<Level> {
+        macro_rules! first_of {
+            ($($level:ident)*) => {
+                match () {
+                    $(() if tracing::enabled!(target: TARGET, Level::$level) => Some(Level::$level),)*
+                    () => None,
+                }
+            };
+        }
+        first_of!(TRACE DEBUG INFO WARN ERROR)
+    }
+}
+
 /// `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

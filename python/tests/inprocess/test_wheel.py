@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -103,6 +104,46 @@ async def test_dev_serves_an_app_and_stops_at_a_signal(fresh, apps, flags, numbe
         running.process.send_signal(number)
         code, said = await running.exit()
         assert code == 0 and "Traceback" not in said, said
+
+
+LOUD = """
+import logging, warnings
+
+log = logging.getLogger("mine")
+
+async def app(scope, receive, send):
+    log.debug("fine")
+    log.info("good")
+    log.warning("odd %s", "thing")
+    warnings.warn("old")
+    raise ValueError("on purpose")
+"""
+
+
+@pytest.mark.parametrize("level, heard", [("debug", {"fine", "good", "odd thing"}), ("info,app=warn", {"odd thing"}), ("error", set())])
+async def test_what_an_app_logs_are_lines_of_the_commands_log(fresh, apps, level, heard):
+    (apps / "loud.py").write_text(LOUD)
+    flags = ["dev", "--listen", "127.0.0.1:0", "--app", "loud:app", "--log-format", "json", "--log-level", level]
+    async with Running(fresh, *flags, cwd=apps) as running:
+        assert (await get(await running.address(), "/"))[0] == 500
+        running.process.send_signal(signal.SIGTERM)
+        code, said = await running.exit()
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert code == 0
+    assert {line["message"] for line in lines if line.get("logger") == "mine"} == heard
+    assert any("old" in line["message"] for line in lines if line.get("logger") == "py.warnings") == bool(heard)
+    failed = [line["message"] for line in lines if line.get("logger") == "anp_proxy" and line["level"] == "ERROR"]
+    assert len(failed) == 1 and "Traceback" in failed[0] and "on purpose" in failed[0]
+
+
+async def test_a_tunnel_that_is_lost_is_one_line(fresh, apps):
+    flags = ["receiver", "--gateway", "ws://127.0.0.1:1", "--app", "raw:app", "--log-format", "json"]
+    once = ["--set", "receiver.max_reconnect_attempts=1", "--set", "receiver.reconnect_delay=10ms"]
+    async with Running(fresh, *flags, *once, cwd=apps) as running:
+        code, said = await running.exit()
+    *lines, last = said.splitlines()
+    assert (code, last.partition(" ")[0]) == (1, "error:")
+    assert [json.loads(line)["level"] for line in lines if "no tunnel" in line] == ["WARN", "ERROR"]
 
 
 async def test_receiver_serves_an_app_from_another_folder(fresh, apps):
