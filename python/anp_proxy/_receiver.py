@@ -71,6 +71,8 @@ class Receiver:
         max_message: int = MAX_MESSAGE,
         **settings: Any,
     ) -> None:
+        if "gateways" in settings:
+            raise ValueError("gateways: expected none, there is `gateway` for them")
         settings["gateways"] = [gateway] if isinstance(gateway, str) else list(gateway)
         texts = identity(settings, did, key)
         checked = ReceiverSettings.from_json(as_json(settings), texts)
@@ -85,6 +87,10 @@ class Receiver:
     def _begin(
         self, app: ASGIApp, settings: ReceiverSettings, root_path: str, lifespan: Mode, max_message: int
     ) -> None:
+        if not callable(app):
+            raise TypeError(f"app: expected an ASGI app, got {app!r}")
+        if not isinstance(max_message, int) or not 0 < max_message <= sys.maxsize:
+            raise ValueError(f"max_message: expected a number of bytes above 0, got {max_message!r}")
         self._app = app
         self._settings = settings
         self._root_path = root_path.rstrip("/")

@@ -24,6 +24,8 @@ class WSGI:
     """
 
     def __init__(self, app: WSGIApp, threads: int = 40) -> None:
+        if not callable(app):
+            raise TypeError(f"app: expected a WSGI app, got {app!r}")
         self._app = app
         self._threads = threads
         self._open()

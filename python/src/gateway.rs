@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anp_gateway::{Bound, Config, Gateway, Shutdown};
+use anp_proxy::Names;
 use parking_lot::Mutex;
 use pyo3::{
     exceptions::{PyOSError, PyRuntimeError, PyValueError},
@@ -11,7 +12,7 @@ use pyo3::{
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    receiver::{bad, parse},
+    receiver::bad,
     runner::{Runner, Stop},
 };
 
@@ -24,7 +25,7 @@ impl GatewaySettings {
     /// Settings from JSON.
     #[staticmethod]
     fn from_json(text: &str) -> PyResult<Self> {
-        let config: Config = parse(text)?;
+        let config: Config = anp_proxy::settings(text, Names::default()).map_err(bad)?;
         config.validate().map_err(bad)?;
         Ok(Self(config))
     }

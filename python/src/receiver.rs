@@ -2,16 +2,29 @@
 
 use std::sync::Arc;
 
+use anp_proxy::Names;
 use anp_receiver::{Config, Event, Receiver, Signer, TakeStreams};
 use pyo3::{exceptions::PyValueError, prelude::*};
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::{
     bridge::{Bridge, Notice},
     dispatcher::Dispatcher,
     runner::{Runner, Stop, reached},
+};
+
+/// What `anp_proxy.Receiver` takes of the table, and besides.
+const NAMES: Names = Names {
+    // Of `gateways` there is an argument; an app in this process needs none of the others.
+    without: &["gateways", "to", "compress", "health_path"],
+    besides: &[
+        "gateway",
+        "did",
+        "key",
+        "root_path",
+        "lifespan",
+        "max_message",
+    ],
 };
 
 /// Checked settings of a receiver: the `[receiver]` table.
@@ -41,7 +54,7 @@ impl ReceiverSettings {
     #[staticmethod]
     #[pyo3(signature = (text, identity=None))]
     fn from_json(text: &str, identity: Option<(String, String)>) -> PyResult<Self> {
-        let config: Config = parse(text)?;
+        let config: Config = anp_proxy::settings(text, NAMES).map_err(bad)?;
         let identity = identity.map(|(did, key)| Identity { did, key });
         let mut checked = config.clone();
         if let Some(identity) = &identity {
@@ -163,22 +176,6 @@ fn tell(bridge: &Bridge, event: &Event<'_>) {
         // The end says why.
         _ => {}
     }
-}
-
-/// Settings from a JSON object that Python wrote.
-///
-/// # Errors
-/// ValueError with the setting that cannot be.
-pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> PyResult<T> {
-    let settings: Map<String, Value> = serde_json::from_str(text).map_err(bad)?;
-    for (key, value) in &settings {
-        let alone = Map::from_iter([(key.clone(), value.clone())]);
-        // Every setting has a default, so that each can be judged by itself.
-        if let Err(error) = serde_json::from_value::<T>(alone.into()) {
-            return Err(bad(format!("{key}: {error}")));
-        }
-    }
-    serde_json::from_value(settings.into()).map_err(bad)
 }
 
 /// A setting that cannot be.

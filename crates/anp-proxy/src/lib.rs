@@ -41,6 +41,8 @@ use exit::Failure;
 
 #[cfg(feature = "app")]
 pub use app::AppCommand;
+#[cfg(any(feature = "app", test))]
+pub use config::{Names, settings};
 #[cfg(feature = "app")]
 pub use logging::app as app_log;
 

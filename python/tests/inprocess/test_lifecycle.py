@@ -76,6 +76,14 @@ async def test_no_gateway_is_an_error_that_says_why():
         ({"gateway": "ftp://x"}, "not a gateway address.*got ftp$"),
         ({"gateway": "ws://x", "tunnels": 0}, "tunnels"),
         ({"gateway": "ws://x", "no_such": 1}, "no_such"),
+        ({"gateway": "ws://x", "tunels": 1}, 'unknown setting "tunels"; did you mean "tunnels"'),
+        ({"gateway": "ws://x", "max_mesage": 1}, 'did you mean "max_message"'),
+        ({"gateway": "ws://x", "gateways": ["ws://y"]}, "gateways"),
+        ({"gateway": "ws://x", "tunnels": -1}, "tunnels: expected a whole number from 0 to 65535, found integer -1"),
+        ({"gateway": "ws://x", "tunnels": 1 << 80}, "tunnels: expected a whole number"),
+        ({"gateway": "ws://x", "max_message": -1}, "max_message: .*got -1"),
+        ({"gateway": "ws://x", "max_message": 1 << 64}, "max_message"),
+        ({"gateway": "ws://x", "max_message": "1MiB"}, "max_message"),
         ({"gateway": "ws://x", "to": ["http://x"]}, "to"),
         ({"gateway": "ws://x", "compress": ["br"]}, "compress"),
         ({"gateway": "ws://x", "lifespan": "maybe"}, "lifespan"),
@@ -84,6 +92,20 @@ async def test_no_gateway_is_an_error_that_says_why():
 async def test_a_setting_that_cannot_be_is_a_value_error_that_names_it(settings, word):
     with pytest.raises(ValueError, match=word):
         anp_proxy.Receiver(hello, **settings)
+
+
+async def test_the_settings_that_an_unknown_one_is_told_of_are_those_to_be_had():
+    with pytest.raises(ValueError) as refused:
+        anp_proxy.Receiver(hello, "ws://x", no_such=1)
+    known = str(refused.value).partition("known: ")[2].split(", ")
+    assert {"tunnels", "lifespan"} < set(known) and not {"to", "compress", "health_path", "gateways"} & set(known)
+
+
+async def test_an_app_that_cannot_be_called_is_a_type_error_at_once():
+    with pytest.raises(TypeError, match="app: expected an ASGI app, got 5"):
+        anp_proxy.Receiver(5, "ws://x")
+    with pytest.raises(TypeError, match="app: expected a WSGI app, got 5"):
+        anp_proxy.WSGI(5)
 
 
 async def test_a_gateways_settings_are_checked_and_its_address_is_known():

@@ -11,7 +11,7 @@ use serde::{
 use super::{
     file,
     mistake::Mistake,
-    problem::{Problem, Problems},
+    problem::Problems,
     tree::{Entry, Node, Step, Value},
 };
 
@@ -20,17 +20,25 @@ const MOST: usize = 50;
 
 /// Reads `tree` as a `T`. Each value that does not fit is named with its place, and the rest is
 /// judged without it, so that one run shows all that is wrong.
-pub(crate) fn typed<T: DeserializeOwned>(mut tree: Node) -> Result<T, Problems> {
-    let mut problems: Vec<Problem> = Vec::new();
+pub(crate) fn typed<T: DeserializeOwned>(tree: Node) -> Result<T, Problems> {
+    judged(tree, Mistake::into_problem).map_err(Problems)
+}
+
+/// As [`typed`]; `say` makes what is told of each mistake.
+pub(crate) fn judged<T: DeserializeOwned, P>(
+    mut tree: Node,
+    say: impl Fn(Mistake) -> P,
+) -> Result<T, Vec<P>> {
+    let mut problems = Vec::new();
     loop {
         match T::deserialize(Typed(&tree)) {
             Ok(typed) if problems.is_empty() => return Ok(typed),
-            Ok(_) => return Err(Problems(problems)),
+            Ok(_) => return Err(problems),
             Err(mistake) => {
                 let path = mistake.path();
-                problems.push(mistake.into_problem());
+                problems.push(say(mistake));
                 if problems.len() == MOST || !tree.remove(&path) {
-                    return Err(Problems(problems));
+                    return Err(problems);
                 }
             }
         }

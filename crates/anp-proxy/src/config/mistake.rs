@@ -88,6 +88,26 @@ impl Mistake {
     }
 }
 
+#[cfg(any(feature = "app", test))]
+impl Mistake {
+    /// The line for who gives settings by `names`.
+    pub(crate) fn into_setting(self, names: super::json::Names) -> String {
+        let Kind::UnknownKey { key, known } = &self.kind else {
+            return self.into_problem().message;
+        };
+        if self.inside_out.len() > 1 {
+            return self.into_problem().message;
+        }
+        let offered = known.iter().filter(|name| !names.without.contains(name));
+        let offered: Vec<&str> = offered.chain(names.besides).copied().collect();
+        let hint = match nearest(key, offered.iter().copied()) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => format!("known: {}", offered.join(", ")),
+        };
+        format!("unknown setting \"{key}\"; {hint}")
+    }
+}
+
 fn unknown_key(key: &str, known: &[&'static str], path: &[Step]) -> String {
     let outer = &path[..path.len().saturating_sub(1)];
     let (what, place) = match outer.last() {

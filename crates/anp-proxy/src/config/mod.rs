@@ -5,6 +5,8 @@
 
 mod de;
 mod file;
+#[cfg(any(feature = "app", test))]
+mod json;
 mod layers;
 mod mistake;
 mod problem;
@@ -17,6 +19,8 @@ use anp_gateway::Config as GatewayConfig;
 use anp_receiver::Config as ReceiverConfig;
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(feature = "app", test))]
+pub use json::{Names, settings};
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use tree::{Node, Origin, Value};
 
