@@ -118,6 +118,8 @@ async def _serve(app: ASGIApp, asked: Command) -> None:
         try:
             await receiver.wait()
         finally:
+            # The receiver first: a gateway that goes away before it is one that it looks for again.
+            await receiver.stop()
             if gateway is not None:
-                # Both stop at once: requests end, and callers are told to go.
-                gateway._core().stop()
+                # What its callers have not read yet still goes to them.
+                await gateway.stop()

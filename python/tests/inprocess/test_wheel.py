@@ -104,6 +104,8 @@ async def test_dev_serves_an_app_and_stops_at_a_signal(fresh, apps, flags, numbe
         running.process.send_signal(number)
         code, said = await running.exit()
         assert code == 0 and "Traceback" not in said, said
+        # A gateway that goes first is one that the receiver looks for again.
+        assert said.index('"receiver stopping"') < said.index('"draining"'), said
 
 
 LOUD = """
