@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering, fence},
     },
     task::Waker,
     time::{Duration, Instant},
@@ -155,6 +155,8 @@ impl Shared {
         if notices.capacity
             && let Some(observer) = &self.observer
         {
+            // The places are to be seen by whom the observer does not see waiting yet.
+            fence(Ordering::SeqCst);
             observer.capacity();
         }
         result

@@ -7,7 +7,7 @@ mod tests;
 
 use std::{
     future::poll_fn,
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    sync::atomic::{AtomicUsize, Ordering::SeqCst, fence},
     task::Poll,
     time::Duration,
 };
@@ -94,6 +94,8 @@ impl Queue {
             if !self.state.lock().line.take_call(turn.number, cx.waker()) {
                 return Poll::Pending;
             }
+            // Places are looked for once others see that this one waits, and will tell it.
+            fence(SeqCst);
             match attempt() {
                 Err(ProxyError::Full) => {
                     turn.number = self.state.lock().line.decline(turn.number, &places);
