@@ -181,7 +181,7 @@ async fn a_path_of_the_public_port_takes_tunnels_too() {
     caller.get("/anpx").await;
     assert!(
         caller
-            .until("other address\n")
+            .until("serves no app\n")
             .await
             .starts_with("HTTP/1.1 426 ")
     );
