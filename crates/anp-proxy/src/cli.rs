@@ -60,7 +60,7 @@ pub(crate) struct Common {
         hide_possible_values = false
     )]
     pub(crate) log_format: Option<Format>,
-    /// What is logged: error, warn, info, debug or trace, or such as info,anp_tunnel=debug
+    /// What is logged: error, warn, info, debug, trace or off, or such as info,anp_tunnel=debug
     /// [default: info] [env: ANP_LOG]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,

@@ -5,7 +5,10 @@ use std::io::{self, IsTerminal as _};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, prelude::*};
 
-use crate::exit::Failure;
+use crate::{config::nearest, exit::Failure};
+
+/// The levels, from the one that shows least; `off` shows nothing.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// What an app in this process logs, as the program's own log has it: `--log-level info,app=warn`.
 #[cfg(feature = "app")]
@@ -49,8 +52,8 @@ pub mod app {
 pub(crate) struct LogConfig {
     /// How lines look. Default `auto`.
     pub(crate) format: Format,
-    /// What is logged: `error`, `warn`, `info`, `debug` or `trace`, or several with the part of
-    /// the program each is for, such as `info,anp_tunnel=debug`. Default `info`.
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace` or `off`, or several with the part
+    /// of the program each is for, such as `info,anp_tunnel=debug`. Default `info`.
     pub(crate) level: String,
 }
 
@@ -82,12 +85,7 @@ impl LogConfig {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn validate(&self) -> Result<(), String> {
-        EnvFilter::try_new(&self.level).map(|_| ()).map_err(|_| {
-            format!(
-                "expected a level such as \"info\" or \"info,anp_tunnel=debug\", found {:?}",
-                self.level
-            )
-        })
+        self.filter().map(drop)
     }
 
     /// Sends the program's log to standard error from now on.
@@ -95,7 +93,8 @@ impl LogConfig {
     /// # Errors
     /// The level is none.
     pub(crate) fn start(&self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.level)
+        let filter = self
+            .filter()
             .map_err(|error| Failure::usage(format!("log.level: {error}")))?;
         let terminal = io::stderr().is_terminal();
         let json = match self.format {
@@ -115,5 +114,78 @@ impl LogConfig {
                 .try_init()
         };
         Ok(())
+    }
+
+    /// What passes. The filter itself takes every word for the name of a part of the program, and one
+    /// that is none silences everything.
+    fn filter(&self) -> Result<EnvFilter, String> {
+        let parts: Vec<&str> = self.level.split(',').map(str::trim).collect();
+        for part in &parts {
+            let level = part.rsplit_once('=').map_or(*part, |(_, level)| level);
+            if !LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known)) {
+                return Err(self.mistaken(level));
+            }
+        }
+        EnvFilter::try_new(parts.join(",")).map_err(|_| self.mistaken(""))
+    }
+
+    /// What is wrong, where `level` is none.
+    fn mistaken(&self, level: &str) -> String {
+        let lower = level.to_ascii_lowercase();
+        // "warning" and "errors" are longer than slips of the finger.
+        let longer = || LEVELS.into_iter().find(|known| lower.starts_with(known));
+        let hint = match nearest(&lower, LEVELS).or_else(longer) {
+            Some(meant) => format!("; did you mean \"{meant}\"?"),
+            None => String::new(),
+        };
+        format!(
+            "expected error, warn, info, debug, trace or off, or with parts of the program such as \
+             \"info,anp_tunnel=debug\", found {:?}{hint}",
+            self.level
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(level: &str) -> Result<(), String> {
+        let config = LogConfig {
+            level: level.to_owned(),
+            ..LogConfig::default()
+        };
+        config.validate()
+    }
+
+    #[test]
+    fn a_level_is_one_that_there_is() {
+        for level in [
+            "info",
+            "WARN",
+            "off",
+            "info,anp_tunnel=debug",
+            "warn, access=off",
+            "anp_gateway[request]=trace",
+        ] {
+            judged(level).unwrap();
+        }
+        for (level, meant) in [
+            ("warning", Some("warn")),
+            ("inof", Some("info")),
+            ("info,anp_tunnel=debgu", Some("debug")),
+            ("verbose", None),
+            ("loud", None),
+            ("", None),
+            ("info,", None),
+            ("anp_tunnel", None),
+            ("anp_tunnel=", None),
+            ("[=info", None),
+        ] {
+            let error = judged(level).unwrap_err();
+            let hint = error.split("did you mean ").nth(1);
+            let expected = meant.map(|meant| format!("\"{meant}\"?"));
+            assert_eq!(hint, expected.as_deref(), "{level:?}: {error}");
+        }
     }
 }

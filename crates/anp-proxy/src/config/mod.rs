@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(any(feature = "app", test))]
 pub use json::{Names, settings};
-pub(crate) use problem::{Problem, Problems};
+pub(crate) use problem::{Problem, Problems, nearest};
 pub(crate) use tree::{Node, Origin, Value};
 
 use crate::logging::LogConfig;

@@ -125,7 +125,7 @@ fn mistakes_name_their_place_and_what_was_expected() {
         ),
         (
             "[log]\nlevel = \"=,=\"\n",
-            "2:9: log.level: expected a level such as \"info\" or \"info,anp_tunnel=debug\", found \"=,=\"",
+            "2:9: log.level: expected error, warn, info, debug, trace or off, or with parts of the program such as \"info,anp_tunnel=debug\", found \"=,=\"",
         ),
         (
             "[gateway]\nmax_streams = 4096\n",

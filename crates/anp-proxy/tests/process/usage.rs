@@ -79,7 +79,11 @@ fn each_wrong_start_says_why() {
         ),
         (
             &["demo", "--log-level", "=,="],
-            "error: --log-level: log.level: expected a level such as",
+            "error: --log-level: log.level: expected error, warn, info, debug, trace or off",
+        ),
+        (
+            &["demo", "--log-level", "warning"],
+            "error: --log-level: log.level: expected error, warn, info, debug, trace or off, or with parts of the program such as \"info,anp_tunnel=debug\", found \"warning\"; did you mean \"warn\"?",
         ),
         (
             &["inspect", "/nonexistent"],
