@@ -17,6 +17,7 @@ use aws_lc_rs::{
 use base64::Engine;
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
+    errors::ErrorKind,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -67,7 +68,7 @@ pub struct Claim {
 pub enum TokenError {
     /// No JWT, or one that is not signed with EdDSA by one of our keys for us.
     #[error("the token is not ours: {0}")]
-    Invalid(String),
+    Invalid(&'static str),
     /// Signed by a key that is not there (any more).
     #[error("the key of the token is not known")]
     UnknownKey,
@@ -246,7 +247,6 @@ impl Tokens {
     ///
     /// [`TokenError`].
     pub fn verify_for(&self, audience: &str, token: &str, now: i64) -> Result<Claim, TokenError> {
-        let invalid = |error: jsonwebtoken::errors::Error| TokenError::Invalid(error.to_string());
         let header = decode_header(token).map_err(invalid)?;
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let old = keys.old.iter().filter(|(_, until)| now < *until);
@@ -334,6 +334,19 @@ impl Key {
             decoding: DecodingKey::from_ed_der(public),
         })
     }
+}
+
+/// Why a token is none of ours, in words that are all ours: what the library says has text of whoever
+/// made the token in it.
+fn invalid(error: jsonwebtoken::errors::Error) -> TokenError {
+    TokenError::Invalid(match error.kind() {
+        ErrorKind::InvalidSignature => "its signature is wrong",
+        ErrorKind::InvalidAlgorithm => "it is not signed with EdDSA",
+        ErrorKind::InvalidIssuer => "it was issued by another gateway",
+        ErrorKind::InvalidAudience => "it is for another gateway",
+        ErrorKind::MissingRequiredClaim(_) => "it does not say all that it must",
+        _ => "it is no token of a gateway",
+    })
 }
 
 /// A new Ed25519 key in PEM.

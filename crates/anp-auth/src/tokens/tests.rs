@@ -129,6 +129,23 @@ fn other_algorithms_are_refused() {
 }
 
 #[test]
+fn what_is_said_of_a_token_has_no_text_of_whoever_made_it() {
+    let ours = tokens();
+    let part = |value: &Value| BASE64URL.encode(value.to_string());
+    let text = "x\nFORGED\r\u{1b}[31m\u{2028}\u{9b}";
+    for head in [
+        json!({"alg": text}),
+        json!({"alg": "EdDSA", "kid": text}),
+        json!({"alg": "EdDSA", "typ": {text: 1}}),
+    ] {
+        let token = format!("{}.{}.AA", part(&head), part(&claims()));
+        let said = ours.verify(&token, 1000).unwrap_err().to_string();
+        assert!(!said.contains("FORGED"), "{said:?}");
+        assert!(!said.chars().any(char::is_control), "{said:?}");
+    }
+}
+
+#[test]
 fn keys_are_made_kept_and_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("tokens.pem");
