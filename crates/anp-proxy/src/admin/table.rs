@@ -54,7 +54,7 @@ pub(super) fn number(value: &Value, pointer: &str) -> u64 {
 
 /// What a terminal might act on, replaced.
 pub(super) fn plain(c: char) -> char {
-    if c.is_control() { '?' } else { c }
+    if anp_receiver::is_plain(c) { c } else { '?' }
 }
 
 /// The sum of the numbers in the object at `pointer`.

@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use anp_receiver::printable;
+
 /// Lines about one frame; remembers whether any of them says that something is wrong.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -18,30 +20,35 @@ impl Report {
 
     /// A field at byte `at` of the frame.
     pub(super) fn field(&mut self, at: usize, name: &str, value: impl Display) {
-        self.text.push_str(&format!("{at:>8}  {name:<14}{value}\n"));
+        self.line(&format!("{at:>8}  {name:<14}{value}"));
     }
 
     /// A line that goes on with the field above it.
     pub(super) fn more(&mut self, line: impl Display) {
-        self.text.push_str(&format!("{:24}{line}\n", ""));
+        self.line(&format!("{:24}{line}", ""));
     }
 
     /// Something unusual that is no mistake.
     pub(super) fn note(&mut self, line: impl Display) {
-        self.text.push_str(&format!("{:>8}  {line}\n", "note"));
+        self.line(&format!("{:>8}  {line}", "note"));
     }
 
     /// Something wrong at byte `at` of the frame.
     pub(super) fn wrong(&mut self, at: usize, line: impl Display) {
         self.bad = true;
-        self.text
-            .push_str(&format!("{:>8}  byte {at}: {line}\n", "WRONG"));
+        self.line(&format!("{:>8}  byte {at}: {line}", "WRONG"));
     }
 
     /// A reader refuses the frame for what is visible above.
     pub(super) fn refused(&mut self, line: impl Display) {
         self.bad = true;
-        self.text.push_str(&format!("{:>8}  {line}\n", "WRONG"));
+        self.line(&format!("{:>8}  {line}", "WRONG"));
+    }
+
+    /// One line, whatever the frame has in it.
+    fn line(&mut self, line: &str) {
+        self.text.push_str(&printable(line));
+        self.text.push('\n');
     }
 
     /// True once something was wrong.

@@ -111,6 +111,36 @@ fn a_flipped_bit_shows_in_the_checksum_and_the_rest_is_read_on() {
 }
 
 #[test]
+fn what_a_frame_holds_tells_a_terminal_nothing() {
+    let text = "a\u{9b}31m\u{7f}\u{202e}b\u{2028}\u{200f}\u{61c}\u{2066}c";
+    let json = format!("{{\"status\": 200, \"x{text}\": \"{text}\"}}");
+    let headers = Fields::from_pairs([("x", "a\u{202e}b")]).unwrap();
+    for input in [
+        encode(
+            1,
+            2,
+            0,
+            0,
+            &[
+                (tlv::REQUEST_ID, text.as_bytes()),
+                (tlv::RESP_META, json.as_bytes()),
+            ],
+        ),
+        encode(2, 4, FLAG_END_STREAM, 1, &[(tlv::HEADERS, headers.block())]),
+        encode(1, 2, 0, 0, &[(tlv::RESP_META, text.as_bytes())]),
+        encode(2, 3, 0, 1, &[(tlv::HTTP_BODY, text.as_bytes())]),
+    ] {
+        let (shown, _) = report(input);
+        let mut lines = shown.lines().flat_map(str::chars);
+        assert!(lines.all(anp_receiver::is_plain), "{shown:?}");
+        assert!(
+            shown.contains("202e}") || shown.contains("e2 80 ae"),
+            "{shown:?}"
+        );
+    }
+}
+
+#[test]
 fn what_is_wrong_names_the_byte() {
     let data = |tlvs: &[(u8, &[u8])]| encode(2, 3, 0, 1, tlvs);
     for (input, expected) in [
