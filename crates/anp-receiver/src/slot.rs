@@ -20,6 +20,7 @@ use crate::{
     error::{Error, Failure},
     event::{Event, Events},
     gateway::Gateway,
+    printable::printable,
     proof::Identity,
     proxy::Proxies,
     reconnect::{Backoff, Next, Severity},
@@ -92,9 +93,11 @@ impl Slot {
         let gateway = Arc::clone(&self.gateway);
         let mut stop = self.shared.stop.clone();
         tokio::select! {
-            () = self.hold(&mut tunnels) => {}
-            () = gateway.is_given_up() => {}
+            // Once the receiver stops, its tunnels drain for that, and no other is opened.
+            biased;
             () = reached(&mut stop, Stop::Drain) => {}
+            () = gateway.is_given_up() => {}
+            () = self.hold(&mut tunnels) => {}
         }
         while tunnels.join_next().await.is_some() {}
     }
@@ -195,7 +198,8 @@ impl Slot {
                 };
                 let failure = Failure::Closed {
                     code: closed.code.map(|code| code.0),
-                    reason: closed.reason,
+                    // It is the gateway's text, and goes into the log as it is.
+                    reason: printable(&closed.reason),
                 };
                 Served::Failed(failure, severity)
             }

@@ -343,6 +343,39 @@ async fn a_gateway_of_version_1_gets_one_tunnel() {
 }
 
 #[tokio::test]
+async fn what_a_gateway_says_at_the_end_is_one_line() {
+    let gateway = Gateway::listen().await;
+    let mut running = Running::start(config(&gateway));
+    let tunnel = gateway.tunnel().await;
+    assert_eq!(running.event().await, "ready 0 V2");
+    tunnel.close(CloseCode::LIMIT, "bye\n2026 INFO FORGED\u{1b}[31m\u{202e}");
+    assert_eq!(
+        running.event().await,
+        "lost 1 the tunnel ended: bye\\n2026 INFO FORGED\\u{1b}[31m\\u{202e} (close 4008)"
+    );
+}
+
+#[tokio::test]
+async fn a_stop_is_not_taken_for_a_gateway_that_drains() {
+    let gateway = Gateway::listen().await;
+    let mut config = config(&gateway);
+    // Each has its own chance to see its tunnel drain before it sees the stop.
+    config.tunnels = 32;
+    // A tunnel that a gateway drains within this is told to be lost.
+    config.reconnect_delay = Span::from_secs(300);
+    config.max_reconnect_delay = Span::from_secs(300);
+    let mut running = Running::start(config);
+    let mut tunnels = Vec::new();
+    for _ in 0..32 {
+        tunnels.push(gateway.tunnel().await);
+        assert!(running.event().await.starts_with("ready "));
+    }
+    running.stop();
+    running.result.await.unwrap().unwrap();
+    assert_eq!(running.events.recv().await, None);
+}
+
+#[tokio::test]
 async fn a_draining_tunnel_is_replaced_while_it_serves() {
     let gateway = Gateway::listen().await;
     let app = TcpListener::bind("127.0.0.1:0").await.unwrap();

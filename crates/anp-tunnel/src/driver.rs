@@ -290,7 +290,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             Ending::Broken(reason) => {
                 self.wire.writer.discard();
                 self.unflushed = false;
-                (None, reason, true)
+                // Whose patience ended is who closed.
+                let stalled = self.stalled.map(|since| since + self.write_timeout);
+                let impatient = stalled.is_some_and(|deadline| now >= deadline)
+                    || self.wire.keepalive.handle_timeout(now) == Verdict::Dead;
+                (None, reason, !impatient)
             }
         };
         self.closing = Some(Closing {
@@ -301,7 +305,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 was_ready,
             },
             deadline: now + CLOSE_TIMEOUT,
-            read_over: by_peer,
+            // Nothing comes any more, either, where there is no code to say goodbye with.
+            read_over: by_peer || code.is_none(),
         });
         self.shared.end();
     }

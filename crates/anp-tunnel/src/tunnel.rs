@@ -113,11 +113,13 @@ pub trait Observer: Send + Sync {
 /// Why a driver ended.
 #[derive(Clone, Debug)]
 pub struct Closed {
-    /// The close code: ours where `by_peer` is false, else the peer's (`None`: the connection broke).
+    /// The close code: ours where `by_peer` is false, else the peer's. `None`: the connection broke, or
+    /// was silent or full for too long.
     pub code: Option<CloseCode>,
     /// The reason sent or read, or the I/O error, fit for a log.
     pub reason: String,
-    /// True where the peer closed or vanished.
+    /// True where the peer closed or the connection broke; false where this side would not have it any
+    /// longer.
     pub by_peer: bool,
     /// True where the tunnel had been [`Status::Ready`].
     pub was_ready: bool,

@@ -102,9 +102,10 @@ async fn both(
             }
         });
     // Either's failure ends the other: alone neither serves anything.
+    // The receiver is the first to hear of a stop, or it would take the gateway's drain for news.
     tokio::try_join!(
-        run_gateway(bound, loaded, stop.clone(), || {}),
-        run_receiver(receiver, stop)
+        run_receiver(receiver, stop.clone()),
+        run_gateway(bound, loaded, stop, || {})
     )?;
     Ok(())
 }
