@@ -92,10 +92,10 @@ fn execute(cli: &Cli) -> Result<Outcome, Failure> {
             true => SUCCESS,
             false => FAILURE,
         },
-        Command::Config(ConfigCommand::Check) => check(loaded()),
+        Command::Config(ConfigCommand::Check) => check(loaded())?,
         Command::Config(ConfigCommand::Show) => {
             let text = loaded()?.show().map_err(Failure::runtime)?;
-            stdout::say(text.trim_end());
+            stdout::say(text.trim_end())?;
             SUCCESS
         }
         Command::Did(command) => did::run(command, || loaded().map_err(Failure::from))?,
@@ -114,7 +114,10 @@ fn execute(cli: &Cli) -> Result<Outcome, Failure> {
 }
 
 /// Says whether the configuration is valid; a section that no layer mentions is not judged.
-fn check(loaded: Result<config::Loaded, config::Problems>) -> u8 {
+///
+/// # Errors
+/// It cannot be said.
+fn check(loaded: Result<config::Loaded, config::Problems>) -> Result<u8, Failure> {
     let problems = match loaded {
         Ok(loaded) => loaded.problems(),
         Err(config::Problems(problems)) => problems,
@@ -122,10 +125,9 @@ fn check(loaded: Result<config::Loaded, config::Problems>) -> u8 {
     for problem in &problems {
         let _ = writeln!(io::stderr(), "{problem}");
     }
-    if problems.is_empty() {
-        stdout::say("configuration is valid");
-        SUCCESS
-    } else {
-        FAILURE
+    if !problems.is_empty() {
+        return Ok(FAILURE);
     }
+    stdout::say("configuration is valid")?;
+    Ok(SUCCESS)
 }

@@ -14,14 +14,13 @@ pub(crate) fn new(name: &str, is_caller: bool) -> Result<(), Failure> {
     PresharedTokens::new([(name.to_owned(), hash)])
         .map_err(|error| Failure::usage(error.to_string()))?;
     if is_caller {
-        stdout::say(&format!(
+        return stdout::say(&format!(
             "secret    {token}
           for the caller, as the password of {name:?}. It is shown this once.
 
 endpoint  callers = {{basic = [{{name = \"{name}\", hash = \"{hash}\"}}]}}
           or --caller-basic {name}={hash}"
         ));
-        return Ok(());
     }
     stdout::say(&format!(
         "token     {token}
@@ -33,6 +32,5 @@ gateway   [[gateway.auth.tokens]]
           hash = \"{hash}\"
 
 endpoint  owner = \"token:{name}\""
-    ));
-    Ok(())
+    ))
 }

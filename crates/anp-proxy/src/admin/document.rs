@@ -25,7 +25,7 @@ pub(crate) fn publish(target: &Target, file: &Path, loaded: &Loaded) -> Result<u
         say(target.json, &published, || {
             let did = text(&published, "/did");
             format!("{did} is hosted, for {}", text(&published, "/url"))
-        });
+        })?;
         Ok(())
     })
 }
@@ -68,7 +68,7 @@ pub(crate) fn list_documents(target: &Target, loaded: &Loaded) -> Result<u8, Fai
                 true => "no document is hosted; anp-proxy did publish --help".to_owned(),
                 false => table(["DID", "BYTES", "URL"], &rows),
             }
-        });
+        })?;
         Ok(())
     })
 }
@@ -84,7 +84,7 @@ pub(crate) fn withdraw(target: &Target, did: &str, loaded: &Loaded) -> Result<u8
         let nothing = client.ask("DELETE", &path, None).await?;
         say(target.json, &nothing, || {
             format!("{did} is not hosted any more")
-        });
+        })?;
         Ok(())
     })
 }

@@ -22,12 +22,12 @@ pub(crate) fn endpoint(args: &EndpointArgs, loaded: &Loaded) -> Result<u8, Failu
         match &args.command {
             EndpointCommand::List => {
                 let endpoints = all(&client, "endpoints").await?;
-                say(json, &endpoints, || list(&endpoints));
+                say(json, &endpoints, || list(&endpoints))?;
             }
             EndpointCommand::Show(args) => {
                 let path = path_of("endpoints", &args.name)?;
                 let shown = client.ask("GET", &path, None).await?;
-                say(json, &shown, || show(&shown));
+                say(json, &shown, || show(&shown))?;
             }
             EndpointCommand::Add(args) => {
                 let mut settings = Map::new();
@@ -35,7 +35,7 @@ pub(crate) fn endpoint(args: &EndpointArgs, loaded: &Loaded) -> Result<u8, Failu
                 put(&mut settings, args)?;
                 let settings = Value::Object(settings);
                 let added = client.ask("POST", "/endpoints", Some(&settings)).await?;
-                say(json, &added, || line(&added));
+                say(json, &added, || line(&added))?;
             }
             EndpointCommand::Change(args) => {
                 let path = path_of("endpoints", &args.settings.name)?;
@@ -54,12 +54,12 @@ pub(crate) fn endpoint(args: &EndpointArgs, loaded: &Loaded) -> Result<u8, Failu
                 let (changed, _) = client
                     .ask_if("PUT", &path, Some(&settings), seen.as_ref())
                     .await?;
-                say(json, &changed, || line(&changed));
+                say(json, &changed, || line(&changed))?;
             }
             EndpointCommand::Remove(args) => {
                 let path = path_of("endpoints", &args.name)?;
                 let nothing = client.ask("DELETE", &path, None).await?;
-                say(json, &nothing, || format!("{} is removed", args.name));
+                say(json, &nothing, || format!("{} is removed", args.name))?;
             }
         }
         Ok(())

@@ -31,28 +31,28 @@ pub(crate) fn admin(args: &AdminArgs, loaded: &Loaded) -> Result<u8, Failure> {
         match &args.command {
             AdminCommand::Stats => {
                 let stats = client.ask("GET", "/stats", None).await?;
-                say(json, &stats, || stats_of(&stats));
+                say(json, &stats, || stats_of(&stats))?;
             }
             AdminCommand::Tunnels => {
                 let tunnels = all(&client, "tunnels").await?;
-                say(json, &tunnels, || tunnels_of(&tunnels));
+                say(json, &tunnels, || tunnels_of(&tunnels))?;
             }
             AdminCommand::Close(close) => {
                 let done = client.ask("DELETE", &closing(close)?, None).await?;
                 say(json, &done, || match close.now {
                     true => format!("{} is closed", text(&done, "/id")),
                     false => format!("{} finishes what is under way", text(&done, "/id")),
-                });
+                })?;
             }
             AdminCommand::Reload => {
                 let done = client.ask("POST", "/reload", Some(&json!({}))).await?;
-                say(json, &done, || reloaded(&done));
+                say(json, &done, || reloaded(&done))?;
             }
             AdminCommand::Config => {
                 let config = client.ask("GET", "/config", None).await?;
                 let toml = toml_edit::ser::to_string_pretty(&config);
                 let toml = toml.map_err(|error| Failure::runtime(error.to_string()))?;
-                say(json, &config, || toml.trim_end().to_owned());
+                say(json, &config, || toml.trim_end().to_owned())?;
             }
         }
         Ok(())
@@ -60,7 +60,10 @@ pub(crate) fn admin(args: &AdminArgs, loaded: &Loaded) -> Result<u8, Failure> {
 }
 
 /// Prints an answer as it came, or what `people` make of it.
-fn say(json: bool, value: &Value, people: impl FnOnce() -> String) {
+///
+/// # Errors
+/// It cannot be printed.
+fn say(json: bool, value: &Value, people: impl FnOnce() -> String) -> Result<(), Failure> {
     match json {
         true => stdout::say(&format!("{value:#}")),
         false => stdout::say(&people()),

@@ -31,31 +31,37 @@ pub(super) fn run(args: &CheckArgs, loaded: &Loaded) -> Result<u8, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(format!("cannot start an event loop: {error}")))?;
-    stdout::say(&format!("ok    {did} is a DID that gateways read"));
+    stdout::say(&format!("ok    {did} is a DID that gateways read"))?;
     match &gateway.auth {
-        Some(_) => admission(gateway, did),
+        Some(_) => admission(gateway, did)?,
         None if did.port().is_some_and(|port| port != 443) => stdout::say(
             "note  it has a port; a gateway must allow that port (gateway.auth.resolver.allowed_ports)",
-        ),
+        )?,
         None => {}
     }
     let published = if gateway.auth.as_ref().is_some_and(|auth| auth.hosts(did)) {
-        stdout::say("ok    the gateway hosts the documents of its domain, and is asked for it");
+        stdout::say("ok    the gateway hosts the documents of its domain, and is asked for it")?;
         match admin::hosted(did, loaded) {
             Ok(document) => Arc::new(document),
             Err(failure) => {
                 stdout::say(&format!(
                     "FAIL  {failure}\n      see anp-proxy did list and publish"
-                ));
+                ))?;
                 return Ok(FAILURE);
             }
         }
     } else {
-        let found = runtime.block_on(resolver.explain(did, |step| stdout::say(&line(step))));
+        let mut said = Ok(());
+        let found = runtime.block_on(resolver.explain(did, |step| {
+            if said.is_ok() {
+                said = stdout::say(&line(step));
+            }
+        }));
+        said?;
         match found {
             Ok(document) => document,
             Err(error) => {
-                stdout::say(&format!("FAIL  {error}{}", advice(&error)));
+                stdout::say(&format!("FAIL  {error}{}", advice(&error)))?;
                 return Ok(FAILURE);
             }
         }
@@ -64,7 +70,7 @@ pub(super) fn run(args: &CheckArgs, loaded: &Loaded) -> Result<u8, Failure> {
         Some(_) => ", signed with the key that the DID names",
         None => "",
     };
-    stdout::say(&format!("ok    it is the document of this DID{bound}"));
+    stdout::say(&format!("ok    it is the document of this DID{bound}"))?;
     let mut text = show::keys(&published);
     let usable = published.fragments().any(|f| published.key(f).is_ok());
     let same = match &subject {
@@ -82,7 +88,7 @@ pub(super) fn run(args: &CheckArgs, loaded: &Loaded) -> Result<u8, Failure> {
     } else {
         text.push_str("ok    a gateway that allows this DID would accept it\n");
     }
-    stdout::say(text.trim_end());
+    stdout::say(text.trim_end())?;
     Ok(match usable && same {
         true => SUCCESS,
         false => FAILURE,
@@ -124,14 +130,17 @@ fn by_flags(args: &CheckArgs, did: &Did) -> ResolverConfig {
 }
 
 /// Says whether the configuration lets the DID come at all: nothing is fetched for others.
-fn admission(gateway: &anp_gateway::Config, did: &Did) {
+///
+/// # Errors
+/// It cannot be said.
+fn admission(gateway: &anp_gateway::Config, did: &Did) -> Result<(), Failure> {
     stdout::say(match gateway.admits(did) {
         true => "ok    the configuration lets it come",
         false => {
             "note  the configuration does not let it come: neither gateway.auth.allow, nor an owner of \
              an endpoint, nor its name; only an owner in the registry of endpoints can"
         }
-    });
+    })
 }
 
 /// True if both let the same keys sign.

@@ -24,7 +24,7 @@ pub(super) fn run(args: &HeaderArgs) -> Result<(), Failure> {
     let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
     let headers = signer.headers(args.form.into(), &target, args.nonce.as_deref(), now);
     for (name, value) in headers.map_err(|error| Failure::runtime(error.to_string()))? {
-        stdout::say(&format!("{name}: {}", value.to_str().unwrap_or_default()));
+        stdout::say(&format!("{name}: {}", value.to_str().unwrap_or_default()))?;
     }
     Ok(())
 }

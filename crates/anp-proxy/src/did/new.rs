@@ -53,7 +53,7 @@ then         anp-proxy did check {document}
         did = identity.did,
         document = document.display(),
         key = key.display(),
-    ));
+    ))?;
     Ok(SUCCESS)
 }
 

@@ -15,8 +15,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<(), Failure> {
     if let Subject::Document(document) = &subject {
         text.push_str(&keys(document));
     }
-    stdout::say(text.trim_end());
-    Ok(())
+    stdout::say(text.trim_end())
 }
 
 fn about(did: &Did) -> String {

@@ -68,13 +68,13 @@ fn keep_endpoints(config: &mut Config) {
 /// Says where callers and receivers connect, and under which name callers are to know it.
 fn say_address(bound: &Bound, config: &anp_gateway::Config) {
     let here = url(bound);
-    stdout::say(&format!(
+    stdout::mention(&format!(
         "{here} → receivers at {}://{}",
         bound.tunnel_scheme(),
         bound.tunnel_addr()
     ));
     if let Some(public) = &config.public_url {
-        stdout::say(&format!("{public} → {here}"));
+        stdout::mention(&format!("{public} → {here}"));
     }
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn receiver(loaded: &Loaded) -> Result<u8, Failure> {
         let stop = follow()?;
         let config = loaded.config.receiver.clone();
         let receiver = Receiver::new(config.clone()).map_err(failures::receiver)?;
-        stdout::say(&format!(
+        stdout::mention(&format!(
             "{} → {}",
             list(&config.gateways),
             list(&config.to)
@@ -98,7 +98,7 @@ pub(crate) fn receiver(loaded: &Loaded) -> Result<u8, Failure> {
         let receiver = receiver.with_observer(move |event| {
             if let Event::Granted { urls, .. } = event {
                 urls.iter()
-                    .for_each(|url| stdout::say(&format!("{url} → {apps}")));
+                    .for_each(|url| stdout::mention(&format!("{url} → {apps}")));
             }
         });
         tokio::spawn(apps::warn_unreachable(config));

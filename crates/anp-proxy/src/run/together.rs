@@ -98,7 +98,7 @@ async fn both(
         .map_err(failures::receiver)?
         .with_observer(move |event| {
             if matches!(event, Event::Ready { .. }) {
-                said.call_once(|| stdout::say(&ready));
+                said.call_once(|| stdout::mention(&ready));
             }
         });
     // Either's failure ends the other: alone neither serves anything.

@@ -245,6 +245,49 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_written_is_a_failure_and_no_loss_without_a_word() {
+    let scratch = tempfile::tempdir().unwrap();
+    let out = scratch.path().join("me");
+    let did = [
+        "did",
+        "new",
+        "example.com/me",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let document = out.join("did.json");
+    for args in [
+        &["token", "new", "lab"][..],
+        &["token", "new", "lab", "--caller"],
+        &did,
+        &["did", "show", document.to_str().unwrap()],
+        &["config", "show"],
+        &["config", "check"],
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command(args).stdout(full).output().unwrap();
+        let (code, _, err) = finished(output);
+        assert_eq!(code, 1, "{args:?}: {err}");
+        let expected = "error: cannot write standard output: No space left on device";
+        assert!(err.starts_with(expected), "{args:?}: {err}");
+    }
+    // Who serves goes on.
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut demo = command(&["demo", "--listen", "127.0.0.1:0"])
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = std::io::BufReader::new(demo.stderr.take().unwrap());
+    let mut lines = std::io::BufRead::lines(log).map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("standard output cannot be written")));
+    assert!(demo.try_wait().unwrap().is_none());
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+}
+
 #[test]
 fn help_shows_examples_and_exit_codes() {
     let (code, out, _) = run(&["--help"]);
