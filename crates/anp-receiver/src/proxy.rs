@@ -25,6 +25,8 @@ pub struct Proxy {
     host: String,
     port: u16,
     credentials: Option<String>,
+    /// The variable that names it.
+    variable: Option<&'static str>,
 }
 
 /// A variable names a proxy in a way that cannot be used.
@@ -62,9 +64,13 @@ impl Proxies {
         };
         let proxy = |lower, upper| match either(lower, upper) {
             None => Ok(None),
-            Some((variable, value)) => Proxy::parse(value.trim())
-                .map(Some)
-                .map_err(|reason| ProxyError { variable, reason }),
+            Some((variable, value)) => match Proxy::parse(value.trim()) {
+                Ok(proxy) => Ok(Some(Proxy {
+                    variable: Some(variable),
+                    ..proxy
+                })),
+                Err(reason) => Err(ProxyError { variable, reason }),
+            },
         };
         let except = either("no_proxy", "NO_PROXY").map_or_else(Vec::new, |(_, list)| {
             list.split(',')
@@ -131,6 +137,7 @@ impl Proxy {
                 .to_owned(),
             port: url.port().unwrap_or(80),
             credentials,
+            variable: None,
         })
     }
 
@@ -142,6 +149,13 @@ impl Proxy {
     /// The proxy's port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What it is called where it cannot be reached, with the variable that can be mended.
+    pub(crate) fn described(&self) -> String {
+        let from = self.variable.map(|variable| format!(" ({variable})"));
+        let from = from.unwrap_or_default();
+        format!("the proxy {}:{}{from}", self.host, self.port)
     }
 
     /// What follows `Basic ` in `Proxy-Authorization` (RFC 7617).
@@ -157,6 +171,7 @@ impl std::fmt::Debug for Proxy {
             .field("host", &self.host)
             .field("port", &self.port)
             .field("credentials", &self.credentials.as_ref().map(|_| "***"))
+            .field("variable", &self.variable)
             .finish()
     }
 }

@@ -310,6 +310,21 @@ async fn one_gateway_given_up_leaves_the_other() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_is_not_there_is_called_one() {
+    let gateway = Gateway::listen().await;
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = free.local_addr().unwrap().to_string();
+    drop(free);
+    let mut config = config(&gateway);
+    config.gateways = vec!["wss://gate.example".parse().unwrap()];
+    let proxies = Proxies::from_vars(|name| (name == "HTTPS_PROXY").then(|| proxy.clone()));
+    let mut running = Running::through(config, proxies.unwrap());
+    let expected = format!("lost 1 cannot connect to the proxy {proxy} (HTTPS_PROXY): ");
+    let told = running.event().await;
+    assert!(told.starts_with(&expected), "{told}");
+}
+
+#[tokio::test]
 async fn a_second_tunnel_waits_for_a_gateway_of_version_2() {
     let gateway = Gateway::listen().await;
     let mut config = config(&gateway);

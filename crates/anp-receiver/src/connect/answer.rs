@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::ConnectError;
+use crate::printable::printable;
 
 /// Most bytes of a response head that is read before giving up.
 pub(crate) const MAX_HEAD: usize = 16 << 10;
@@ -14,12 +15,18 @@ pub(crate) const MAX_HEAD: usize = 16 << 10;
 const MAX_FIELDS: usize = 64;
 /// Most public URLs taken from one.
 const MAX_URLS: usize = 32;
+/// Most bytes of a refusal's text that are shown.
+const MAX_SAID: usize = 256;
+/// How long a refusal's text may take to come behind its head.
+const SAID_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The parts of a response head that a handshake looks at.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     fields: Vec<(String, String)>,
+    /// What the body of a refusal says, fit for a log.
+    said: Option<String>,
 }
 
 /// Reads one response head and takes it off `read`.
@@ -75,7 +82,12 @@ impl Answer {
             })
             .collect();
         let status = head.code.unwrap_or_default();
-        Ok(Some((Self { status, fields }, len)))
+        let answer = Self {
+            status,
+            fields,
+            said: None,
+        };
+        Ok(Some((answer, len)))
     }
 
     pub(crate) fn get<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
@@ -101,6 +113,51 @@ impl Answer {
                 let at = httpdate::parse_http_date(value).ok()?;
                 Some(at.duration_since(SystemTime::now()).unwrap_or_default())
             }
+        }
+    }
+
+    /// True where the media type is `wanted`, whatever its parameters.
+    fn is_a(&self, wanted: &str) -> bool {
+        self.get("content-type").any(|value| {
+            let kind = value.split(';').next().unwrap_or_default();
+            kind.trim().eq_ignore_ascii_case(wanted)
+        })
+    }
+
+    /// Reads what a gateway's refusal says behind its head, of which `read` was read already. One that
+    /// says nothing, or breaks off, is a refusal all the same.
+    pub(super) async fn read_said<IO: AsyncRead + Unpin>(&mut self, io: &mut IO, read: &[u8]) {
+        if self.status == 101 || !self.is_a("text/plain") {
+            return;
+        }
+        let length = self.get("content-length").next();
+        let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+        let mut text = Vec::from(read);
+        let mut rest = io.take(MAX_SAID.min(length).saturating_sub(text.len()) as u64);
+        let _ = tokio::time::timeout(SAID_TIMEOUT, rest.read_to_end(&mut text)).await;
+        text.truncate(MAX_SAID.min(length));
+        let text = printable(String::from_utf8_lossy(&text).trim());
+        self.said = (!text.is_empty()).then_some(text);
+    }
+
+    /// What a refusal means, in brackets, with what the gateway says of it.
+    fn detail(&self) -> String {
+        let meaning = match self.status {
+            400 => "it speaks no version of ours, wants another path, or speaks TLS: try wss://",
+            401 => "it wants a proof of identity, and accepts none that it was shown",
+            403 => "this receiver may not serve here",
+            429 => "too many tunnels or attempts",
+            503 => "it takes no new tunnels now",
+            _ => "",
+        };
+        match (meaning, &self.said) {
+            ("", None) => String::new(),
+            (meaning, None) => format!(" ({meaning})"),
+            // What it says of a bad request is more exact than what could be guessed.
+            (meaning, Some(said)) if meaning.is_empty() || self.status == 400 => {
+                format!(" ({said})")
+            }
+            (meaning, Some(said)) => format!(" ({meaning}: {said})"),
         }
     }
 
@@ -132,36 +189,21 @@ impl Answer {
     /// Checks a handshake's answer (RFC 6455 section 4.1) and gives the wire version.
     pub(crate) fn check(&self, accept: &str) -> Result<Version, ConnectError> {
         let not_a_gateway = |reason: String| Err(ConnectError::NotAGateway(reason));
-        let refused = |detail| {
-            Err(ConnectError::Refused {
-                status: self.status,
-                retry_after: self.retry_after(),
-                nonce: self.nonce(),
-                detail,
-            })
-        };
         match self.status {
             101 => {}
-            400 => {
-                return refused(
-                    " (it speaks no version of ours, wants another path, or speaks TLS: try wss://)",
-                );
+            // What a public listener says for itself; a tunnel's refusal is plain text.
+            status if self.is_a("application/problem+json") => {
+                return not_a_gateway(elsewhere(status));
             }
-            401 => {
-                return refused(
-                    " (it wants a proof of identity, and accepts none that it was shown)",
-                );
+            400 | 401 | 403 | 429 | 500..=599 => {
+                return Err(ConnectError::Refused {
+                    status: self.status,
+                    retry_after: self.retry_after(),
+                    nonce: self.nonce(),
+                    detail: self.detail(),
+                });
             }
-            403 => return refused(" (this receiver may not serve here)"),
-            429 => return refused(" (too many tunnels or attempts)"),
-            503 => return refused(" (it takes no new tunnels now)"),
-            500..=599 => return refused(""),
-            status => {
-                return not_a_gateway(format!(
-                    "answered HTTP {status}: is this the tunnel address? \
-                     (a gateway's tunnel listener is apart from its public one)"
-                ));
-            }
+            status => return not_a_gateway(elsewhere(status)),
         }
         if !self.lists("upgrade", "websocket") || !self.lists("connection", "upgrade") {
             return not_a_gateway("answered 101 without upgrading to WebSocket".into());
@@ -184,4 +226,12 @@ impl Answer {
             )),
         }
     }
+}
+
+/// What is said of an answer with `status` by something that takes no tunnels.
+fn elsewhere(status: u16) -> String {
+    format!(
+        "answered HTTP {status}: is this the tunnel address? (a gateway's tunnel listener is apart from \
+         its public one)"
+    )
 }

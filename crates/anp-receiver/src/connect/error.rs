@@ -10,7 +10,7 @@ pub enum ConnectError {
     /// No TCP connection; `source` says why.
     #[error("cannot connect to {address}: {source}")]
     Unreachable {
-        /// `host:port` of the gateway or of the proxy.
+        /// `host:port` of the gateway, or what the proxy is called.
         address: String,
         /// The operating system's reason.
         source: io::Error,
@@ -46,8 +46,8 @@ pub enum ConnectError {
         retry_after: Option<Duration>,
         /// The nonce it wants signed, with 401.
         nonce: Option<String>,
-        /// What the status means here.
-        detail: &'static str,
+        /// What the status means here, and what the gateway says of it; fit for a log.
+        detail: String,
     },
     /// Whatever answered is not a gateway's tunnel listener.
     #[error("{0}")]

@@ -20,7 +20,7 @@ use crate::{
     addresses::Held,
     gateway::Gateway,
     proof::{Identity, Proof},
-    proxy::Proxies,
+    proxy::{Proxies, Proxy},
     tls::{self, Tls},
 };
 
@@ -119,11 +119,12 @@ async fn attempt(
     let (mut io, read, held) = match proxies.for_gateway(url) {
         None => {
             let dialled = addresses.dial().await;
-            let (io, held) = dialled.map_err(|e| unreachable(url.host(), url.port(), e))?;
+            let address = || format!("{}:{}", url.host(), url.port());
+            let (io, held) = dialled.map_err(|e| unreachable(address(), e))?;
             (io, BytesMut::new(), Some(held))
         }
         Some(proxy) => {
-            let mut io = dial(proxy.host(), proxy.port()).await?;
+            let mut io = dial(proxy).await?;
             let read = open_way(&mut io, proxy, url).await?;
             (io, read, None)
         }
@@ -178,20 +179,18 @@ fn no_tls(gateway: &GatewayUrl, source: io::Error) -> ConnectError {
     }
 }
 
-/// A TCP connection tuned for frames.
-async fn dial(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-    let failed = |source| unreachable(host, port, source);
-    let io = TcpStream::connect((host, port)).await.map_err(failed)?;
+/// A TCP connection to a proxy, tuned for frames.
+async fn dial(proxy: &Proxy) -> Result<TcpStream, ConnectError> {
+    let failed = |source| unreachable(proxy.described(), source);
+    let io = TcpStream::connect((proxy.host(), proxy.port())).await;
+    let io = io.map_err(failed)?;
     io.set_nodelay(true).map_err(failed)?;
     hold_little(&io).map_err(failed)?;
     Ok(io)
 }
 
-fn unreachable(host: &str, port: u16, source: io::Error) -> ConnectError {
-    ConnectError::Unreachable {
-        address: format!("{host}:{port}"),
-        source,
-    }
+fn unreachable(address: String, source: io::Error) -> ConnectError {
+    ConnectError::Unreachable { address, source }
 }
 
 /// Lets little wait unsent in the system: on a tunnel it could not be overtaken by a frame of a

@@ -72,7 +72,8 @@ pub(super) async fn shake_hands<IO: AsyncRead + AsyncWrite + Unpin>(
     request.push_str(fields);
     request.push_str("\r\n");
     io.write_all(request.as_bytes()).await?;
-    let answer = read_head(io, &mut read).await?;
+    let mut answer = read_head(io, &mut read).await?;
+    answer.read_said(io, &read).await;
     let version = answer.check(&handshake::accept_key(key.as_bytes()))?;
     Ok((read.freeze(), version, answer))
 }
@@ -141,7 +142,16 @@ mod tests {
 
     #[tokio::test]
     async fn every_wrong_answer_is_told_apart() {
-        let cases: [(&str, &str); 7] = [
+        let cases: [(&str, &str); 9] = [
+            (
+                "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+                 content-length: 2\r\n\r\n{}",
+                "answered HTTP 503: is this the tunnel address?",
+            ),
+            (
+                "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/problem+json\r\n\r\n",
+                "answered HTTP 401: is this the tunnel address?",
+            ),
             (
                 "HTTP/1.1 404 Not Found\r\n\r\n",
                 "answered HTTP 404: is this the tunnel address?",
@@ -212,6 +222,53 @@ mod tests {
             let error = result.unwrap_err();
             assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
             assert_eq!(error.severity(), severity, "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn refusals_are_shown_with_what_the_gateway_says() {
+        let long = "x".repeat(300);
+        let plain = |status, text: &str| {
+            let length = text.len();
+            format!(
+                "{status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{text}"
+            )
+        };
+        for (answer, detail) in [
+            (
+                plain("403 Forbidden", "no endpoint names it: receiver \"box\"\n"),
+                " (this receiver may not serve here: no endpoint names it: receiver \"box\")",
+            ),
+            (
+                plain("400 Bad Request", "offer anpx.v2"),
+                " (offer anpx.v2)",
+            ),
+            (
+                plain("502 Bad Gateway", "a\r\nFORGED\u{1b}[31m"),
+                " (a\\r\\nFORGED\\u{1b}[31m)",
+            ),
+            (
+                plain("502 Bad Gateway", &long),
+                &format!(" ({})", &long[..256]),
+            ),
+            (
+                plain("503 Service Unavailable", " \n"),
+                " (it takes no new tunnels now)",
+            ),
+            // It breaks off, or is no text.
+            (
+                "403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nnot".into(),
+                " (this receiver may not serve here: not)",
+            ),
+            (
+                "403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: 3\r\n\r\n<p>".into(),
+                " (this receiver may not serve here)",
+            ),
+        ] {
+            let status = &answer[..3];
+            let (_, result) = shake(|_| format!("HTTP/1.1 {answer}")).await;
+            let expected = format!("the gateway refused the tunnel: HTTP {status}{detail}");
+            assert_eq!(result.unwrap_err().to_string(), expected);
         }
     }
 
