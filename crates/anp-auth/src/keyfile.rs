@@ -46,6 +46,9 @@ pub fn read_secret(file: &Path) -> Result<String, KeyFileError> {
         source,
     };
     let about = fs::metadata(file).map_err(failed)?;
+    if about.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
     #[cfg(unix)]
     {
         let mode = std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o777;
@@ -110,6 +113,14 @@ mod tests {
                 assert!(error.to_string().ends_with(&fix), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn a_directory_is_called_one() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = read_secret(dir.path()).unwrap_err().to_string();
+        assert_eq!(error, format!("{}: is a directory", dir.path().display()));
     }
 
     #[test]

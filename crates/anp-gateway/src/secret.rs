@@ -33,9 +33,13 @@ impl Secret {
         let shown = path.display();
         let cannot = |error: std::io::Error| format!("cannot read {shown}: {error}");
         let file = File::open(path).map_err(cannot)?;
+        let about = file.metadata().map_err(cannot)?;
+        if about.is_dir() {
+            return Err(cannot(std::io::ErrorKind::IsADirectory.into()));
+        }
         #[cfg(unix)]
         {
-            let mode = file.metadata().map_err(cannot)?.permissions().mode();
+            let mode = about.permissions().mode();
             if mode & 0o077 != 0 {
                 return Err(format!(
                     "others may read or write {shown} (mode {:04o}); say chmod 600 {shown}",
@@ -112,5 +116,7 @@ mod tests {
             assert!(error.contains("say chmod 600"), "{error}");
             assert!(!error.contains("0123456789"), "{error}");
         }
+        let error = Secret::read(directory.path()).unwrap_err();
+        assert!(error.ends_with(": is a directory"), "{error}");
     }
 }
