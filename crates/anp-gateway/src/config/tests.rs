@@ -45,6 +45,88 @@ fn a_public_address_needs_to_be_meant() {
 }
 
 #[test]
+fn each_listener_has_an_address_of_its_own() {
+    let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let text = refused(|c| c.tunnel_listen = c.listen);
+    assert_eq!(
+        text,
+        "tunnel_listen: 127.0.0.1:8080 is the address of listen already; each needs its own"
+    );
+    for taken in ["127.0.0.1:8080", "127.0.0.1:8765"] {
+        let text = refused(|c| c.admin_listen = Some(at(taken)));
+        assert!(
+            text.starts_with(&format!("admin_listen: {taken} is")),
+            "{text}"
+        );
+    }
+    // Any free port is another each time.
+    let any = at("127.0.0.1:0");
+    let config = Config {
+        listen: any,
+        tunnel_listen: any,
+        admin_listen: Some(any),
+        ..Config::default()
+    };
+    assert_eq!(config.validate(), Ok(()));
+}
+
+#[test]
+fn an_owner_is_one_that_can_come() {
+    let owned = |owner: &str| Endpoint {
+        receivers: Vec::new(),
+        owner: Some(owner.parse().unwrap()),
+        ..endpoint("a", "/")
+    };
+    for owner in ["token:lab", "did:wba:a.example"] {
+        let text = refused(|c| c.endpoints = vec![owned(owner)]);
+        let expected = format!(
+            "endpoints[0].owner: nobody could serve this: receivers prove to be {owner} where there is [gateway.auth]"
+        );
+        assert_eq!(text, expected);
+    }
+    let hash = anp_auth::new_token().unwrap().1;
+    let with = |names: &[&str]| Auth {
+        public_names: vec!["gw.example".parse().unwrap()],
+        tokens: names
+            .iter()
+            .map(|name| PresharedToken {
+                name: (*name).to_owned(),
+                hash,
+            })
+            .collect(),
+        ..Auth::default()
+    };
+    for (names, there) in [(&[][..], "there are none"), (&["lab"], "there are lab")] {
+        let text = refused(|c| {
+            c.auth = Some(with(names));
+            c.endpoints = vec![owned("token:lba")];
+        });
+        let expected = format!(
+            "endpoints[0].owner: no token is called \"lba\", so nobody could serve this; in [[gateway.auth.tokens]] {there}"
+        );
+        assert_eq!(text, expected);
+    }
+    let config = Config {
+        auth: Some(with(&["lab"])),
+        endpoints: vec![owned("token:lab")],
+        ..Config::default()
+    };
+    assert_eq!(config.validate(), Ok(()));
+}
+
+#[test]
+fn an_empty_path_is_none() {
+    for key in ["control_socket", "endpoint_store", "admin_token_file"] {
+        let text = refused(|c| match key {
+            "control_socket" => c.control_socket = Some("".into()),
+            "endpoint_store" => c.endpoint_store = Some("".into()),
+            _ => c.admin_token_file = Some("".into()),
+        });
+        assert_eq!(text.split(':').next(), Some(key));
+    }
+}
+
+#[test]
 fn errors_name_the_key() {
     assert!(refused(|c| c.tunnel_path = Some("anpx".into())).starts_with("tunnel_path: "));
     assert!(refused(|c| c.max_streams = 4096).starts_with("max_streams: 4096 is outside"));
@@ -179,7 +261,9 @@ fn an_owner_is_one_that_is_proved() {
         serde_json::from_str::<Config>(&text).map_err(|error| error.to_string())
     };
     for owner in ["did:wba:example.com:alice", "token:lab"] {
-        assert_eq!(owned(owner).unwrap().validate(), Ok(()));
+        let mut config = owned(owner).unwrap();
+        config.endpoints[0].receivers.push("r".to_owned());
+        assert_eq!(config.validate(), Ok(()));
     }
     let error = owned("laptop").unwrap().validate().unwrap_err().to_string();
     assert!(error.starts_with("endpoints[0].owner: "), "{error}");

@@ -16,6 +16,7 @@ impl Config {
     /// The first setting that cannot be.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check_addresses()?;
+        self.check_paths()?;
         self.check_tls()?;
         self.check_numbers()?;
         self.check_times()?;
@@ -59,13 +60,27 @@ impl Config {
     }
 
     /// Checks whether an endpoint can have the owners it names: with proof required, nobody who only
-    /// has a name gets in.
+    /// has a name gets in; without any, nobody who would have to prove something; and a token is one
+    /// that there is.
     ///
     /// # Errors
     /// It cannot.
     pub(crate) fn check_owner(&self, endpoint: &Endpoint) -> Result<(), ConfigError> {
         let Some(auth) = &self.auth else {
-            return Ok(());
+            return match &endpoint.owner {
+                Some(owner @ (Owner::Did(_) | Owner::Token(_)))
+                    if endpoint.receivers.is_empty() =>
+                {
+                    fail(
+                        "owner",
+                        format!(
+                            "nobody could serve this: receivers prove to be {owner} where there is \
+                             [gateway.auth]"
+                        ),
+                    )
+                }
+                _ => Ok(()),
+            };
         };
         if auth.required && !endpoint.receivers.is_empty() {
             return fail(
@@ -79,6 +94,23 @@ impl Config {
                 Ok(_) => Ok(()),
                 Err(error) => fail("owner", error.to_string()),
             },
+            Some(Owner::Token(name)) if !auth.tokens.iter().any(|token| token.name == *name) => {
+                let mut names: Vec<_> = auth.tokens.iter().map(|t| t.name.as_str()).collect();
+                names.sort_unstable();
+                names.dedup();
+                let there = match &names[..] {
+                    [] => "there are none".to_owned(),
+                    [few @ ..] if few.len() <= 20 => format!("there are {}", few.join(", ")),
+                    many => format!("there are {} others", many.len()),
+                };
+                fail(
+                    "owner",
+                    format!(
+                        "no token is called {name:?}, so nobody could serve this; in \
+                         [[gateway.auth.tokens]] {there}"
+                    ),
+                )
+            }
             _ => Ok(()),
         }
     }
@@ -133,7 +165,47 @@ impl Config {
                 );
             }
         }
+        let listeners = [
+            ("listen", Some(self.listen)),
+            ("tunnel_listen", Some(self.tunnel_listen)),
+            ("admin_listen", self.admin_listen),
+        ];
+        for (i, (key, address)) in listeners.iter().enumerate() {
+            let earlier = listeners.iter().take(i);
+            let same = |(_, other): &&(&str, Option<_>)| other == address;
+            if let (Some(address), Some((taken, _))) = (address, earlier.clone().find(same))
+                && address.port() != 0
+            {
+                return fail(
+                    *key,
+                    format!("{address} is the address of {taken} already; each needs its own"),
+                );
+            }
+        }
         self.check_admin()
+    }
+
+    /// A path that is empty names no file, and would not be found to be missing.
+    fn check_paths(&self) -> Result<(), ConfigError> {
+        let auth = self.auth.as_ref();
+        for (key, path) in [
+            ("admin_token_file", &self.admin_token_file),
+            ("control_socket", &self.control_socket),
+            ("endpoint_store", &self.endpoint_store),
+            ("auth.token_key", auth.map_or(&None, |auth| &auth.token_key)),
+            (
+                "auth.replay_store",
+                auth.map_or(&None, |auth| &auth.replay_store),
+            ),
+        ] {
+            if path
+                .as_ref()
+                .is_some_and(|path| path.as_os_str().is_empty())
+            {
+                return fail(key, "expected the path of a file, found none");
+            }
+        }
+        Ok(())
     }
 
     fn check_numbers(&self) -> Result<(), ConfigError> {

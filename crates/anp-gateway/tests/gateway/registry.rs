@@ -80,7 +80,7 @@ async fn endpoints_come_change_and_go_at_once_and_outlive_the_gateway() {
     assert!(caller.head().await.starts_with("HTTP/1.1 413"));
 
     admin
-        .add(&json!({"name": "other", "path": "/other", "owner": "did:wba:a.example"}))
+        .add(&json!({"name": "other", "path": "/other", "owner": "did:wba:a.example", "receivers": ["x"]}))
         .await;
     drop((receiver, caller));
     stop(gateway).await;
@@ -95,7 +95,10 @@ async fn endpoints_come_change_and_go_at_once_and_outlive_the_gateway() {
             "name": "a", "path": "/b", "receivers": ["r"], "max_body_size": "1KiB"
         })
     );
-    assert_eq!(page["endpoints"][1]["owners"], json!(["did:wba:a.example"]));
+    assert_eq!(
+        page["endpoints"][1]["owners"],
+        json!(["did:wba:a.example", "x"])
+    );
     let receiver = gateway.receiver().await;
 
     // Another owner: the one before has nothing left, the new one may come.
@@ -414,7 +417,9 @@ async fn an_endpoint_that_changes_keeps_what_was_used_of_its_limits() {
 #[tokio::test]
 async fn with_proof_required_only_those_who_can_prove_may_be_named() {
     let (_directory, path) = scratch();
-    let auth = json!({"public_names": ["gw.example"]});
+    let hash = anp_auth::new_token().unwrap().1.to_string();
+    let tokens = json!([{"name": "lab", "hash": hash}]);
+    let auth = json!({"public_names": ["gw.example"], "tokens": tokens});
     let gateway = start(Config {
         auth: Some(serde_json::from_value(auth).unwrap()),
         ..registry(&path)
@@ -422,6 +427,10 @@ async fn with_proof_required_only_those_who_can_prove_may_be_named() {
     .await;
     let mut admin = Admin::connect(gateway.admin).await;
     for (owner, text) in [
+        (
+            json!({"owner": "token:lba"}),
+            "owner: no token is called \"lba\"",
+        ),
         (
             json!({"receivers": ["r"]}),
             "receivers: a name proves nothing",

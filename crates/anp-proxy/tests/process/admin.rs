@@ -56,7 +56,14 @@ fn endpoints_by_the_command_line() {
     assert_eq!(out, "lab: */lab → r\n");
     said(
         &url,
-        "endpoint add did --host a.example --owner did:wba:a.example --setting max_body_size=10",
+        "endpoint add did --host a.example --owner did:wba:a.example --receiver t --setting max_body_size=10",
+    );
+    // Without [gateway.auth] nobody can prove to be the owner of a token.
+    let (code, _, err) = ask(&url, "endpoint add token --path /t --owner token:lab");
+    assert_eq!(code, 1);
+    assert!(
+        err.starts_with("error: owner: nobody could serve this"),
+        "{err}"
     );
     let out = said(
         &url,
@@ -91,7 +98,7 @@ fn endpoints_by_the_command_line() {
             vec![
                 "did",
                 "a.example/",
-                "did:wba:a.example",
+                "did:wba:a.example,t",
                 "registry",
                 "0",
                 "0"
