@@ -17,6 +17,7 @@ mod auth;
 mod callers;
 mod did_endpoints;
 mod endpoint;
+mod files;
 mod policy;
 mod public_url;
 mod validate;

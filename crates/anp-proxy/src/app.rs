@@ -44,8 +44,10 @@ pub(crate) fn prepare(
     if dev {
         run::prepare_both(&mut loaded)?;
         loaded.check_gateway()?;
+        loaded.check_gateway_files()?;
     }
     loaded.check_receiver_in_process()?;
+    loaded.check_receiver_files()?;
     run::start_log(&loaded)?;
     Ok(AppCommand {
         app: args.app.clone().unwrap_or_default(),

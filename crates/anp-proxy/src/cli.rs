@@ -46,8 +46,8 @@ pub(crate) struct Cli {
 /// Flags that every command takes.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Common {
-    /// Configuration file (TOML)
-    #[arg(long, global = true, value_name = "FILE", env = "ANP_CONFIG")]
+    /// Configuration file (TOML) [env: ANP_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Sets one key, such as gateway.drain_timeout=10s; a list is written a,b. Repeatable
     #[arg(long, global = true, value_name = "KEY=VALUE")]

@@ -32,6 +32,7 @@ use std::{
     env,
     ffi::OsString,
     io::{self, Write as _},
+    path::PathBuf,
 };
 
 use clap::Parser as _;
@@ -80,7 +81,7 @@ const FAILURE: u8 = 1;
 
 fn execute(cli: &Cli) -> Result<Outcome, Failure> {
     let loaded = || {
-        let file = cli.common.config.as_deref().map(config::File::read);
+        let file = config_file(cli).map(|(path, origin)| config::File::read(&path, origin));
         config::load(cli.sources(file.transpose()?, env::vars_os().collect()))
     };
     #[cfg(feature = "app")]
@@ -111,6 +112,15 @@ fn execute(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Demo(_) => run::demo(loaded()?)?,
     };
     Ok(Outcome::Ended(code))
+}
+
+/// The configuration file and what names it. A variable that is empty names none.
+fn config_file(cli: &Cli) -> Option<(PathBuf, config::Origin)> {
+    if let Some(path) = &cli.common.config {
+        return Some((path.clone(), config::Origin::Flag("--config")));
+    }
+    let path = env::var_os("ANP_CONFIG").filter(|path| !path.is_empty())?;
+    Some((path.into(), config::Origin::Env("ANP_CONFIG".into())))
 }
 
 /// Says whether the configuration is valid; a section that no layer mentions is not judged.

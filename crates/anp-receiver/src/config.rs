@@ -286,14 +286,19 @@ impl Config {
                 return fail(key, "expected more than 0".into());
             }
         }
-        if self.reconnect_delay > self.max_reconnect_delay {
-            return fail(
-                "reconnect_delay",
-                format!(
-                    "expected at most max_reconnect_delay ({}), got {}",
-                    self.max_reconnect_delay, self.reconnect_delay
+        let (first, most) = (self.reconnect_delay, self.max_reconnect_delay);
+        if first > most {
+            // Told of the one that somebody wrote.
+            return match first == Self::default().reconnect_delay {
+                true => fail(
+                    "max_reconnect_delay",
+                    format!("expected at least reconnect_delay ({first}), got {most}"),
                 ),
-            );
+                false => fail(
+                    "reconnect_delay",
+                    format!("expected at most max_reconnect_delay ({most}), got {first}"),
+                ),
+            };
         }
         Ok(())
     }
@@ -438,7 +443,7 @@ mod tests {
     #[test]
     fn every_refusal_names_its_key() {
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 21] = [
+        let cases: [(&str, Spoil); 22] = [
             ("did_key", |c| c.did_document = Some("did.json".into())),
             ("did_document", |c| c.did_key = Some("key.pem".into())),
             ("token_file", |c| {
@@ -470,6 +475,9 @@ mod tests {
             ("ping_interval", |c| c.ping_interval = Span::ZERO),
             ("reconnect_delay", |c| {
                 c.reconnect_delay = Span::from_secs(301)
+            }),
+            ("max_reconnect_delay", |c| {
+                c.max_reconnect_delay = Span::from_millis(1)
             }),
             ("handshake_timeout", |c| c.handshake_timeout = Span::ZERO),
         ];

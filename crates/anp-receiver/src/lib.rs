@@ -64,6 +64,7 @@ mod connect;
 mod dispatch;
 mod error;
 mod event;
+mod files;
 mod gateway;
 mod health;
 mod printable;

@@ -64,11 +64,20 @@ impl Tls {
     /// # Errors
     /// [`TlsError`].
     pub(crate) fn new(config: &Config) -> Result<Option<Self>, TlsError> {
+        let file = |key| move |source| TlsError::File { key, source };
+        let shown = Shown::new(config).map_err(|source| {
+            let of_cert = config.client_cert.as_ref() == Some(&source.path);
+            let key = if of_cert { "client_cert" } else { "client_key" };
+            TlsError::File { key, source }
+        })?;
         let gateways = config.gateways.iter().any(GatewayUrl::is_secure);
         if !gateways && !config.to.iter().any(AppUrl::is_secure) {
+            // A file that is named and not there is a mistake, although nothing needs it today.
+            if let Some(path) = &config.ca_file {
+                anp_tls::authorities(&mut RootCertStore::empty(), path).map_err(file("ca_file"))?;
+            }
             return Ok(None);
         }
-        let file = |key| move |source| TlsError::File { key, source };
         let blind = config.insecure_skip_verify;
         let verifier: Arc<dyn ServerCertVerifier> = if blind {
             Arc::new(Blind(provider().signature_verification_algorithms))
@@ -82,7 +91,7 @@ impl Tls {
             let builder = builder.dangerous();
             Ok::<_, TlsError>(builder.with_custom_certificate_verifier(verifier.clone()))
         };
-        let mut gateway = match Shown::new(config).map_err(file("client_cert"))? {
+        let mut gateway = match shown {
             Some(shown) => builder()?.with_client_cert_resolver(Arc::new(shown)),
             None => builder()?.with_no_client_auth(),
         };

@@ -241,8 +241,12 @@ impl<'de> de::MapAccess<'de> for Keys<'_> {
         let Some(entry) = self.current.take() else {
             return Err(Mistake::message("a value without a key".to_owned()));
         };
-        seed.deserialize(Typed(&entry.node))
-            .map_err(|mistake| mistake.under(Step::Key(entry.key.clone())))
+        // What only the whole of a value is wrong with is said after the value was read.
+        seed.deserialize(Typed(&entry.node)).map_err(|mistake| {
+            mistake
+                .at(&entry.node.origin)
+                .under(Step::Key(entry.key.clone()))
+        })
     }
 }
 
@@ -263,6 +267,6 @@ impl<'de> de::SeqAccess<'de> for Elements<'_> {
         };
         seed.deserialize(Typed(node))
             .map(Some)
-            .map_err(|mistake| mistake.under(Step::Index(index)))
+            .map_err(|mistake| mistake.at(&node.origin).under(Step::Index(index)))
     }
 }

@@ -19,6 +19,11 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Problem> {
     Ok(places.table(document.as_table(), Origin::Unknown))
 }
 
+/// The place behind `text`, which `file` begins with.
+pub(crate) fn end_of(file: &str, text: &str) -> Origin {
+    Places::new(file, text).origin(Some(text.len()..text.len()))
+}
+
 /// Reads one TOML value, such as a list, that stands in the environment or on the command line.
 pub(crate) fn parse_value(text: &str, origin: &Origin) -> Result<Node, String> {
     let value: Toml = text

@@ -58,6 +58,8 @@ pub(crate) struct Sources {
 pub(crate) struct File {
     /// Its path, as messages show it.
     pub(crate) name: String,
+    /// What names it.
+    pub(crate) origin: Origin,
     /// What is in it.
     pub(crate) text: String,
 }
@@ -83,7 +85,7 @@ pub(crate) fn load(sources: Sources) -> Result<Loaded, Problems> {
     for (key, node) in sources.implied {
         tree.put(&dotted(key), node);
     }
-    if let Some(File { name, text }) = sources.file {
+    if let Some(File { name, text, .. }) = sources.file {
         tree.merge(file::parse(&name, &text)?);
     }
     problems.extend(layers::environment(&mut tree, sources.environment));
@@ -108,18 +110,26 @@ pub(crate) fn load(sources: Sources) -> Result<Loaded, Problems> {
 }
 
 impl File {
-    /// Reads the file at `path`.
+    /// Reads the file at `path`, which `origin` names.
     ///
     /// # Errors
-    /// It cannot be read.
-    pub(crate) fn read(path: &Path) -> Result<Self, Problem> {
+    /// It cannot be read, or is not UTF-8.
+    pub(crate) fn read(path: &Path, origin: Origin) -> Result<Self, Problem> {
         let name = path.display().to_string();
-        match fs::read_to_string(path) {
-            Ok(text) => Ok(Self { name, text }),
-            Err(error) => Err(Problem {
-                origin: Origin::Flag("--config"),
-                message: format!("cannot read {name}: {error}"),
-            }),
+        let bytes = fs::read(path).map_err(|error| Problem {
+            origin: origin.clone(),
+            message: format!("cannot read {name}: {error}"),
+        })?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self { name, origin, text }),
+            Err(error) => {
+                let good = error.utf8_error().valid_up_to();
+                let before = String::from_utf8_lossy(&error.as_bytes()[..good]).into_owned();
+                Err(Problem {
+                    origin: file::end_of(&name, &before),
+                    message: "expected UTF-8, found another byte".to_owned(),
+                })
+            }
         }
     }
 }
@@ -132,21 +142,58 @@ impl Loaded {
     pub(crate) fn again(&self) -> Result<Self, Problems> {
         let mut sources = self.sources.clone();
         if let Some(file) = &mut sources.file {
-            *file = File::read(Path::new(&file.name))?;
+            *file = File::read(Path::new(&file.name), file.origin.clone())?;
         }
         load(sources)
     }
 
-    /// What is wrong with the sections that any layer mentions, beyond their types.
+    /// What is wrong with the sections that any layer mentions, beyond their types: their files are
+    /// looked at once all else is right.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mentioned = |section| self.tree.at(&[section]).is_some();
-        let gateway = mentioned("gateway").then(|| self.check_gateway().err());
-        let receiver = mentioned("receiver").then(|| self.check_receiver().err());
-        let log = self.check_log().err();
-        [Some(log), gateway, receiver]
-            .into_iter()
-            .flatten()
-            .flatten()
+        let mut found: Vec<Problem> = self.check_log().err().into_iter().collect();
+        if mentioned("gateway") {
+            found.extend(match self.check_gateway() {
+                Ok(()) => self.gateway_files(),
+                Err(problem) => vec![problem],
+            });
+        }
+        if mentioned("receiver") {
+            found.extend(match self.check_receiver() {
+                Ok(()) => self.receiver_files(),
+                Err(problem) => vec![problem],
+            });
+        }
+        found
+    }
+
+    /// Checks the files that `[gateway]` names.
+    ///
+    /// # Errors
+    /// Each that cannot be used, with the place of its setting.
+    pub(crate) fn check_gateway_files(&self) -> Result<(), Problems> {
+        Problems::none_of(self.gateway_files())
+    }
+
+    /// Checks the files that `[receiver]` names.
+    ///
+    /// # Errors
+    /// As [`Loaded::check_gateway_files`].
+    pub(crate) fn check_receiver_files(&self) -> Result<(), Problems> {
+        Problems::none_of(self.receiver_files())
+    }
+
+    fn gateway_files(&self) -> Vec<Problem> {
+        let found = self.config.gateway.file_problems().into_iter();
+        found
+            .map(|error| self.problem("gateway", &error.key, &error.expected))
+            .collect()
+    }
+
+    fn receiver_files(&self) -> Vec<Problem> {
+        let found = self.config.receiver.file_problems().into_iter();
+        found
+            .map(|error| self.problem("receiver", error.key, &error.message))
             .collect()
     }
 
@@ -201,7 +248,7 @@ impl Loaded {
     }
 
     /// A problem with `key` of `section`, such as `endpoints[0].path`.
-    fn problem(&self, section: &str, key: &str, message: &str) -> Problem {
+    pub(crate) fn problem(&self, section: &str, key: &str, message: &str) -> Problem {
         Problem {
             origin: self.tree.nearest_origin(section, key),
             message: format!("{section}.{key}: {message}"),

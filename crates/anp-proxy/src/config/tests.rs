@@ -6,6 +6,7 @@ fn sources(file: Option<&str>, env: &[(&str, &str)], set: &[&str]) -> Sources {
     Sources {
         file: file.map(|text| File {
             name: "anp.toml".to_owned(),
+            origin: Origin::Flag("--config"),
             text: text.to_owned(),
         }),
         environment: env.iter().map(|(n, v)| (n.into(), v.into())).collect(),
@@ -135,9 +136,37 @@ fn mistakes_name_their_place_and_what_was_expected() {
             "[receiver]\nto = [\"http://127.0.0.1:1\"]\ngateways = [\"ws://127.0.0.1:2\"]\ntunnels = 0\n",
             "4:11: receiver.tunnels: expected 1 to 64, got 0",
         ),
+        (
+            "[gateway]\n[gateway.auth]\npublic_names = [\"a.example\"]\n[[gateway.auth.tokens]]\nname = \"a\"\nhash = \"sha256:x\"\n",
+            "6:8: gateway.auth.tokens[0].hash: expected the hash of a token as \"anp-proxy token new\" prints it: \"sha256:\" and 43 characters",
+        ),
+        (
+            "[gateway]\ncontrol_socket = \"\"\n",
+            "2:18: gateway.control_socket: expected the path of a file, found none",
+        ),
+        (
+            "[gateway]\nlisten = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:1\"\n",
+            "3:16: gateway.admin_listen: 127.0.0.1:1 is the address of listen already; each needs its own",
+        ),
+        (
+            "[[gateway.endpoints]]\nname = \"a\"\nowner = \"token:lab\"\n",
+            "3:9: gateway.endpoints[0].owner: nobody could serve this: receivers prove to be token:lab where there is [gateway.auth]",
+        ),
+        (
+            "[receiver]\nto = [\"http://127.0.0.1:1\"]\ngateways = [\"ws://127.0.0.1:2\"]\nmax_reconnect_delay = \"1ms\"\n",
+            "4:23: receiver.max_reconnect_delay: expected at least reconnect_delay (1s), got 1ms",
+        ),
+        (
+            "[receiver]\nto = [\"http://127.0.0.1:1\"]\ngateways = [\"ws://127.0.0.1:2\"]\nca_file = \"/nonexistent/ca\"\ntoken_file = \"/\"\n",
+            "5:14: receiver.token_file: /: is a directory\n4:11: receiver.ca_file: /nonexistent/ca: cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            "[gateway]\ntls = {cert = \"/nonexistent/a\", key = \"/nonexistent/b\"}\nendpoint_store = \"/dev/null/x\"\n",
+            "2:15: gateway.tls.cert: /nonexistent/a: cannot be read: No such file or directory (os error 2)\n3:18: gateway.endpoint_store: /dev/null/x: Not a directory (os error 20)",
+        ),
         ("listen = 1\n[gateway", "2:9: unclosed table, expected `]`"),
     ] {
-        assert_eq!(wrong(text), [expected]);
+        assert_eq!(wrong(text).join("\n"), expected);
     }
 }
 
@@ -175,11 +204,24 @@ fn the_environment_and_set_are_named_too() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let problem = File::read(Path::new("/nonexistent/anp.toml")).unwrap_err();
+    let problem =
+        File::read(Path::new("/nonexistent/anp.toml"), Origin::Flag("--config")).unwrap_err();
     let text = problem.to_string();
     assert!(
         text.starts_with("--config: cannot read /nonexistent/anp.toml: "),
         "{text}"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_text_names_the_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("anp.toml");
+    fs::write(&path, b"[gateway]\n# \xc3\xbc caf\xe9\n").unwrap();
+    let problem = File::read(&path, Origin::Flag("--config")).unwrap_err();
+    assert_eq!(
+        problem.to_string(),
+        format!("{}:2:8: expected UTF-8, found another byte", path.display())
     );
 }
 

@@ -10,7 +10,9 @@ use crate::{config::Loaded, exit::Failure};
 /// Why a gateway did not start.
 pub(super) fn gateway(error: GatewayError, loaded: &Loaded) -> Failure {
     match error {
-        GatewayError::Config(error) => Failure::usage(format!("gateway.{error}")),
+        GatewayError::Config(error) => loaded
+            .problem("gateway", &error.key, &error.expected)
+            .into(),
         GatewayError::Store(error) => Failure::runtime(format!("gateway.{error}")),
         GatewayError::Listen {
             key,
@@ -24,7 +26,9 @@ pub(super) fn gateway(error: GatewayError, loaded: &Loaded) -> Failure {
                 why_not(&source, address)
             ))
         }
-        GatewayError::Tls { key, source } => Failure::usage(format!("gateway.{key}: {source}")),
+        GatewayError::Tls { key, source } => {
+            loaded.problem("gateway", key, &source.to_string()).into()
+        }
         GatewayError::Auth(error) => Failure::usage(format!("gateway.{error}")),
         other => Failure::runtime(format!("the gateway failed: {other}")),
     }

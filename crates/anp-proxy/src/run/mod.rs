@@ -35,6 +35,7 @@ pub(crate) fn gateway(mut loaded: Loaded, replace: bool) -> Result<u8, Failure> 
     keep_endpoints(&mut loaded.config.gateway);
     let loaded = &loaded;
     loaded.check_gateway()?;
+    loaded.check_gateway_files()?;
     start_log(loaded)?;
     // Before any thread runs: it takes variables out of the environment.
     let given = inherit::from_environment()?;
@@ -84,6 +85,7 @@ fn say_address(bound: &Bound, config: &anp_gateway::Config) {
 /// A setting is wrong, or every gateway refused it for good.
 pub(crate) fn receiver(loaded: &Loaded) -> Result<u8, Failure> {
     loaded.check_receiver()?;
+    loaded.check_receiver_files()?;
     start_log(loaded)?;
     serve(async {
         let stop = follow()?;

@@ -65,6 +65,8 @@ fn prepare(loaded: &mut Loaded) -> Result<(), Failure> {
     prepare_both(loaded)?;
     loaded.check_gateway()?;
     loaded.check_receiver()?;
+    loaded.check_gateway_files()?;
+    loaded.check_receiver_files()?;
     start_log(loaded)
 }
 

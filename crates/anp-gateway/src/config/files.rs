@@ -1,0 +1,222 @@
+//! Whether the files that settings name can be used.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
+
+use anp_auth::{
+    Tokens, load_document,
+    resolver::{HttpsResolver, ResolverConfig},
+};
+use anp_tls::{FileError, read};
+use rustls::RootCertStore;
+
+use super::{Auth, Config, ConfigError};
+use crate::tls::settings::KeyPair;
+
+impl Config {
+    /// Reads the files that the settings name, as a start does, and says what is wrong with each. It
+    /// makes and changes none. Blocks for as long as reading takes.
+    pub fn file_problems(&self) -> Vec<ConfigError> {
+        let mut found = Vec::new();
+        self.check_certificates(&mut found);
+        if let Some(auth) = &self.auth {
+            auth.check_files(&mut found);
+        }
+        if let Some(path) = &self.endpoint_store {
+            note(&mut found, "endpoint_store", check_kept(path));
+        }
+        found
+    }
+
+    fn check_certificates(&self, found: &mut Vec<ConfigError>) {
+        if let Some(tls) = &self.tls {
+            for (i, pair) in tls.pairs().iter().enumerate() {
+                let table = match i.checked_sub(1) {
+                    None => "tls".to_owned(),
+                    Some(more) => format!("tls.more[{more}]"),
+                };
+                self.check_pair(&table, pair, found);
+            }
+        }
+        if let Some(acme) = &self.acme
+            && let Some(path) = &acme.ca_file
+        {
+            note(found, "acme.ca_file", check_authorities(path));
+        }
+        if let Some(tls) = &self.tunnel_tls {
+            if let Some(pair) = tls.pair() {
+                self.check_pair("tunnel_tls", &pair, found);
+            }
+            if let Some(path) = &tls.client_ca {
+                note(found, "tunnel_tls.client_ca", check_authorities(path));
+            }
+        }
+    }
+
+    /// Reads a certificate and its key, which `table` names.
+    fn check_pair(&self, table: &str, pair: &KeyPair, found: &mut Vec<ConfigError>) {
+        if let Err(error) = read::certified_key(&pair.cert, &pair.key, self.readable_keys()) {
+            let key = match error.path == pair.key && error.path != pair.cert {
+                true => "key",
+                false => "cert",
+            };
+            note(found, &format!("{table}.{key}"), Err(error.to_string()));
+        }
+    }
+}
+
+impl Auth {
+    fn check_files(&self, found: &mut Vec<ConfigError>) {
+        for (i, path) in self.resolver.documents.iter().enumerate() {
+            let read = load_document(path).map(drop);
+            let key = format!("auth.resolver.documents[{i}]");
+            note(found, &key, read.map_err(|error| error.to_string()));
+        }
+        let resolver = HttpsResolver::new(&ResolverConfig {
+            ca_file: self.resolver.ca_file.clone(),
+            ..ResolverConfig::default()
+        });
+        let resolver = resolver.map(drop).map_err(|error| error.to_string());
+        note(found, "auth.resolver.ca_file", resolver);
+        if let Some(path) = &self.token_key {
+            let checked = match path.exists() {
+                true => Tokens::open(path, "", "", self.token_lifetime.0)
+                    .map(drop)
+                    .map_err(|error| error.to_string()),
+                false => check_kept(path),
+            };
+            note(found, "auth.token_key", checked);
+        }
+        if let Some(path) = &self.replay_store {
+            note(found, "auth.replay_store", check_kept(path));
+        }
+    }
+}
+
+fn note(found: &mut Vec<ConfigError>, key: &str, checked: Result<(), String>) {
+    found.extend(checked.err().map(|expected| ConfigError {
+        key: key.to_owned(),
+        expected,
+    }));
+}
+
+fn check_authorities(path: &Path) -> Result<(), String> {
+    anp_tls::authorities(&mut RootCertStore::empty(), path)
+        .map_err(|error: FileError| error.to_string())
+}
+
+/// Looks whether a file that the gateway keeps can be read and written, or be made with its directory.
+fn check_kept(file: &Path) -> Result<(), String> {
+    let open = || File::options().read(true).write(true).open(file).map(drop);
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => return other.map_err(|error| format!("{}: {error}", file.display())),
+    }
+    // The nearest directory that is there takes those that are missing.
+    for above in file.ancestors().skip(1) {
+        let above = match above.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => above,
+        };
+        let checked = match fs::metadata(above) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => Err(error),
+            Ok(about) if !about.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
+            Ok(about) if about.permissions().readonly() => {
+                Err(io::ErrorKind::PermissionDenied.into())
+            }
+            Ok(_) => Ok(()),
+        };
+        return checked.map_err(|error| format!("{}: {error}", above.display()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::tls::settings::{TlsConfig, TunnelTlsConfig};
+
+    fn keys(config: &Config) -> Vec<String> {
+        let found = config.file_problems().into_iter();
+        found.map(|error| error.to_string()).collect()
+    }
+
+    #[test]
+    fn every_file_that_cannot_be_used_is_named_with_its_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name);
+        let missing = || place("missing");
+        fs::write(place("file"), "no PEM").unwrap();
+        let below = place("file/below/it");
+        let pair = KeyPair {
+            cert: missing(),
+            key: missing(),
+        };
+        let mut auth = Auth {
+            token_key: Some(below.clone()),
+            replay_store: Some(below.clone()),
+            ..Auth::default()
+        };
+        auth.resolver.documents = vec![place("file"), missing()];
+        auth.resolver.ca_file = Some(missing());
+        let config = Config {
+            tls: Some(TlsConfig {
+                cert: missing(),
+                key: missing(),
+                more: vec![pair],
+            }),
+            tunnel_tls: Some(TunnelTlsConfig {
+                cert: Some(place("file")),
+                key: Some(missing()),
+                client_ca: Some(place("file")),
+            }),
+            auth: Some(auth),
+            endpoint_store: Some(below),
+            ..Config::default()
+        };
+        let found = keys(&config);
+        let starts = [
+            "tls.cert: ",
+            "tls.more[0].cert: ",
+            "tunnel_tls.cert: ",
+            "tunnel_tls.client_ca: ",
+            "auth.resolver.documents[0]: ",
+            "auth.resolver.documents[1]: ",
+            "auth.resolver.ca_file: ",
+            "auth.token_key: ",
+            "auth.replay_store: ",
+            "endpoint_store: ",
+        ];
+        assert_eq!(found.len(), starts.len(), "{found:?}");
+        for (error, start) in found.iter().zip(starts) {
+            assert!(error.starts_with(start), "{error}");
+            assert!(
+                error.contains(&directory.path().display().to_string()),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn files_that_are_made_need_not_be_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let place: PathBuf = directory.path().join("deeper/still/nonces.redb");
+        let config = Config {
+            auth: Some(Auth {
+                replay_store: Some(place.clone()),
+                token_key: Some(place.with_file_name("tokens.pem")),
+                ..Auth::default()
+            }),
+            endpoint_store: Some("endpoints.redb".into()),
+            ..Config::default()
+        };
+        assert_eq!(keys(&config), [""; 0]);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}
