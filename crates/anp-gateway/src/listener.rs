@@ -86,6 +86,8 @@ pub(crate) async fn accept(
     let mut ends = pin!(stop.reached(step));
     let mut drains = pin!(stop.reached(Step::Draining));
     let mut draining = false;
+    // Errors come ten times a second for as long as there is reason for them: told once, and the end.
+    let mut failing = false;
     loop {
         let next = poll_fn(|cx| {
             draining = draining || drains.as_mut().poll(cx).is_ready();
@@ -94,7 +96,13 @@ pub(crate) async fn accept(
             }
             match listener.poll_accept(cx) {
                 Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-                Poll::Pending => ends.as_mut().poll(cx).map(|()| None),
+                Poll::Pending => {
+                    // Whoever waited was taken.
+                    if std::mem::take(&mut failing) {
+                        tracing::info!(listener = name, "connections are taken again");
+                    }
+                    ends.as_mut().poll(cx).map(|()| None)
+                }
             }
         });
         match next.await {
@@ -106,7 +114,9 @@ pub(crate) async fn accept(
             }
             Some(Err(error)) if is_of_one(&error) => {}
             Some(Err(error)) => {
-                tracing::warn!(listener = name, %error, "accepting a connection failed");
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(listener = name, %error, "connections cannot be taken");
+                }
                 tokio::time::sleep(REST).await;
             }
         }

@@ -100,7 +100,7 @@ impl Config {
                 names.dedup();
                 let there = match &names[..] {
                     [] => "there are none".to_owned(),
-                    [few @ ..] if few.len() <= 20 => format!("there are {}", few.join(", ")),
+                    few if few.len() <= 20 => format!("there are {}", few.join(", ")),
                     many => format!("there are {} others", many.len()),
                 };
                 fail(

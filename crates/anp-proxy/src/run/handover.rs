@@ -35,7 +35,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{bind_with, reloading, run_gateway, say_address, state};
+use super::{bind_with, descriptors, reloading, run_gateway, say_address, state};
 use crate::{
     config::Loaded,
     exit::Failure,
@@ -98,6 +98,7 @@ pub(super) async fn gateway(
         None => None,
     };
     say_address(&bound, &loaded.config.gateway);
+    descriptors::warn_short(config);
     let reloader = bound.reloader();
     let ours = bound.reloader();
     let place = control.as_ref().map(|control| control.place.clone());

@@ -1,6 +1,7 @@
 //! The commands that serve: gateway, receiver, and both in one process.
 
 mod apps;
+mod descriptors;
 mod failures;
 #[cfg(unix)]
 mod handover;
@@ -37,6 +38,7 @@ pub(crate) fn gateway(mut loaded: Loaded, replace: bool) -> Result<u8, Failure> 
     loaded.check_gateway()?;
     loaded.check_gateway_files()?;
     start_log(loaded)?;
+    descriptors::raise();
     // Before any thread runs: it takes variables out of the environment.
     let given = inherit::from_environment()?;
     serve(async {
@@ -87,6 +89,7 @@ pub(crate) fn receiver(loaded: &Loaded) -> Result<u8, Failure> {
     loaded.check_receiver()?;
     loaded.check_receiver_files()?;
     start_log(loaded)?;
+    descriptors::raise();
     serve(async {
         let stop = follow()?;
         let config = loaded.config.receiver.clone();

@@ -9,7 +9,10 @@ use anp_gateway::Bound;
 use anp_receiver::{AppUrl, Event, GatewayUrl, Receiver};
 use tokio::sync::watch;
 
-use super::{apps, bind, failures, follow, list, run_gateway, run_receiver, serve, start_log, url};
+use super::{
+    apps, bind, descriptors, failures, follow, list, run_gateway, run_receiver, serve, start_log,
+    url,
+};
 use crate::{
     config::Loaded,
     demo::{Demo, curl_lines},
@@ -67,7 +70,9 @@ fn prepare(loaded: &mut Loaded) -> Result<(), Failure> {
     loaded.check_receiver()?;
     loaded.check_gateway_files()?;
     loaded.check_receiver_files()?;
-    start_log(loaded)
+    start_log(loaded)?;
+    descriptors::raise();
+    Ok(())
 }
 
 /// Sets what follows from gateway and receiver being one process.

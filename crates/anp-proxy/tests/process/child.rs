@@ -24,6 +24,20 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
+/// As [`command`], where `ulimit` has set a limit with these arguments.
+pub(crate) fn limited(ulimit: &str, args: &[&str]) -> Command {
+    let limited = command(args);
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("ulimit {ulimit} && exec \"$@\""), "sh"])
+        .arg(limited.get_program())
+        .args(limited.get_args());
+    for (name, _) in limited.get_envs() {
+        shell.env_remove(name);
+    }
+    shell
+}
+
 /// Runs to the end.
 pub(crate) fn run(args: &[&str]) -> (i32, String, String) {
     finished(command(args).stdin(Stdio::null()).output().unwrap())
@@ -76,6 +90,17 @@ impl Running {
         wait_for(&self.stderr, text)
     }
 
+    /// The next lines of standard error, up to one that has `text` in it.
+    pub(crate) fn logs_up_to(&self, text: &str) -> Vec<String> {
+        up_to(&self.stderr, text)
+    }
+
+    /// The process, by its number.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends a signal, such as `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();
@@ -115,10 +140,18 @@ fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 fn wait_for(lines: &Receiver<String>, text: &str) -> String {
+    up_to(lines, text).pop().unwrap_or_default()
+}
+
+/// The lines up to one that has `text` in it, which is the last.
+fn up_to(lines: &Receiver<String>, text: &str) -> Vec<String> {
     let mut seen = Vec::new();
     loop {
         match lines.recv_timeout(PATIENCE) {
-            Ok(line) if line.contains(text) => return line,
+            Ok(line) if line.contains(text) => {
+                seen.push(line);
+                return seen;
+            }
             Ok(line) => seen.push(line),
             Err(_) => panic!(
                 "no line with {text:?} came; there were:\n{}",

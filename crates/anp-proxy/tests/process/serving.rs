@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::child::{Running, command, run};
+use crate::child::{Running, command, limited, run};
 
 /// Starts the sample app behind a tunnel; the address callers use.
 fn demo() -> (Running, String) {
@@ -216,4 +216,50 @@ fn a_service_manager_is_told_when_a_gateway_and_a_receiver_serve_and_stop() {
         assert_eq!(told(), "STOPPING=1\n");
         assert_eq!(running.ends(), 0);
     }
+}
+
+/// A gateway on any ports, as far as `ulimit` lets it, and where callers connect.
+fn gateway_limited(ulimit: &str, more: &[&str]) -> (Running, String) {
+    let any = "127.0.0.1:0";
+    let args = ["gateway", "--listen", any, "--tunnel-listen", any];
+    let gateway = Running::spawn(&mut limited(ulimit, &[&args[..], more].concat()));
+    let line = gateway.says(" → receivers at ");
+    let address = line.split(' ').next().unwrap();
+    let address = address.strip_prefix("http://").unwrap().to_owned();
+    (gateway, address)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_gateway_may_open_all_that_the_system_lets_it() {
+    let (gateway, _) = gateway_limited("-S -n 256", &[]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.id())).unwrap();
+    let line = limits.lines().find(|l| l.starts_with("Max open files"));
+    let words: Vec<_> = line.unwrap().split_whitespace().collect();
+    let [.., soft, hard, _] = words[..] else {
+        panic!("other words: {words:?}");
+    };
+    assert_eq!(soft, hard);
+    assert_ne!(soft, "256");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_limit_below_what_may_come_in_is_told_once_and_what_it_does_by_episode() {
+    let more = ["--set", "gateway.workers=1", "--log-format", "json"];
+    let (gateway, address) = gateway_limited("-n 64", &more);
+    let line = gateway.logs("\"needed\":30128");
+    assert!(line.contains("\"limit\":64"), "{line}");
+    assert!(line.contains("LimitNOFILE="), "{line}");
+    let connections: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(&address).unwrap())
+        .collect();
+    let line = gateway.logs("connections cannot be taken");
+    assert!(line.contains("\"listener\":\"public\""), "{line}");
+    drop(connections);
+    let lines = gateway.logs_up_to("connections are taken again");
+    assert!(
+        !lines.iter().any(|line| line.contains("cannot be taken")),
+        "{lines:?}"
+    );
 }
