@@ -86,8 +86,8 @@ pub struct Config {
     /// more callers at once and batch less. Default: half the processors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workers: Option<usize>,
-    /// Any receiver serves every path. Default: true where there are no endpoints and both
-    /// listeners are loopback.
+    /// Any receiver serves every path. Default: true where there are no endpoints, those of DIDs
+    /// included, and both listeners are loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open: Option<bool>,
     /// Says in so many words that strangers may reach a listener although nobody proves who they
@@ -357,17 +357,7 @@ impl Config {
 
     /// Takes over from `running` what changes only with a restart; the keys that would have changed.
     pub(crate) fn keep_fixed(&mut self, running: &Self) -> Vec<&'static str> {
-        let mut kept = Vec::new();
-        macro_rules! fixed {
-            ($($key:ident)*) => {$(
-                if self.$key != running.$key {
-                    kept.push(stringify!($key));
-                    self.$key = running.$key.clone();
-                }
-            )*};
-        }
-        fixed!(listen tunnel_listen admin_listen allow_plain_admin endpoint_store workers control_socket);
-        fixed!(tls acme tunnel_tls plain_tunnels allow_world_readable_keys);
+        let mut kept = keep_keys(self, running);
         if !auth::keep_fixed(&mut self.auth, &running.auth) {
             kept.push("auth");
         }
@@ -404,6 +394,30 @@ impl Config {
         self.workers.unwrap_or_else(half)
     }
 }
+
+macro_rules! fixed {
+    ($($key:ident)*) => {
+        /// What changes only with a restart. Of `auth` a part does, too.
+        #[cfg(test)]
+        const FIXED: &[&str] = &[$(stringify!($key)),*];
+
+        fn keep_keys(new: &mut Config, running: &Config) -> Vec<&'static str> {
+            let mut kept = Vec::new();
+            $(
+                if new.$key != running.$key {
+                    kept.push(stringify!($key));
+                    new.$key = running.$key.clone();
+                }
+            )*
+            kept
+        }
+    };
+}
+
+fixed!(
+    listen tunnel_listen admin_listen allow_plain_admin endpoint_store workers control_socket tls acme
+    tunnel_tls plain_tunnels allow_world_readable_keys
+);
 
 pub(crate) fn fail<T>(
     key: impl Into<String>,

@@ -127,6 +127,20 @@ fn an_empty_path_is_none() {
 }
 
 #[test]
+fn the_reference_lists_what_waits_for_a_restart() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let start = "those that wait for a restart or `--replace`: ";
+    let listed = document.split_once(start).unwrap().1;
+    let listed = listed.split_once(", and of `auth`").unwrap().0;
+    let listed: Vec<_> = listed
+        .split(", ")
+        .map(|key| key.trim_matches('`'))
+        .collect();
+    assert_eq!(listed, FIXED);
+}
+
+#[test]
 fn errors_name_the_key() {
     assert!(refused(|c| c.tunnel_path = Some("anpx".into())).starts_with("tunnel_path: "));
     assert!(refused(|c| c.max_streams = 4096).starts_with("max_streams: 4096 is outside"));

@@ -233,3 +233,42 @@ async fn files_that_cannot_be_used_keep_it_from_starting() {
     let error = Gateway::bind(missing).await.unwrap_err().to_string();
     assert!(error.contains("none.pem: cannot be read"), "{error}");
 }
+
+#[tokio::test]
+async fn every_series_of_the_metrics_is_in_the_reference() {
+    let authority = Authority::new();
+    let gateway = start(showing(&authority.issue("gate", &["gate.example"]))).await;
+    let metrics = gateway.metrics().await;
+    let mut exported: Vec<_> = metrics
+        .lines()
+        .filter_map(|line| {
+            let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
+            let end = if kind == "counter" { "_total" } else { "" };
+            Some((format!("{name}{end}"), kind.to_owned()))
+        })
+        .collect();
+    exported.sort();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let mut described: Vec<_> = document
+        .lines()
+        .filter_map(|line| {
+            let (name, rest) = line.strip_prefix("| `anp_gateway_")?.split_once("` | ")?;
+            Some((
+                format!("anp_gateway_{name}"),
+                rest.split(' ').next()?.to_owned(),
+            ))
+        })
+        .collect();
+    described.sort();
+    assert_eq!(described, exported);
+    // Elsewhere they are called the same.
+    for path in ["operations.md", "middleware.md", "http.md"] {
+        let path = format!("{}/../../docs/{path}", env!("CARGO_MANIFEST_DIR"));
+        let document = std::fs::read_to_string(path).unwrap();
+        for name in document.split("`anp_gateway_").skip(1) {
+            let name = format!("anp_gateway_{}", name.split('`').next().unwrap());
+            assert!(exported.iter().any(|(known, _)| *known == name), "{name}");
+        }
+    }
+}
