@@ -83,9 +83,11 @@ pub fn private_key(
     #[cfg(not(unix))]
     let _ = readable;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
-        let encrypted = text.windows(17).any(|w| w == b"BEGIN ENCRYPTED P");
+        let has = |mark: &[u8]| text.windows(mark.len()).any(|w| w == mark);
+        // PKCS #8 says it in the label, what was there before in a line of its own (RFC 1421).
+        let encrypted = has(b"BEGIN ENCRYPTED P") || has(b"Proc-Type: 4,ENCRYPTED");
         let problem = match error {
-            pem::Error::NoItemsFound if encrypted => {
+            _ if encrypted => {
                 "the private key is encrypted: write it without a passphrase, readable by this \
                  program's user alone"
                     .to_owned()
@@ -188,6 +190,9 @@ mod tests {
         let encrypted =
             "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
         let encrypted = files.write("encrypted.pem", encrypted);
+        let older = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
+                     DEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+        let older = files.write("older.pem", older);
         let missing = files.dir.path().join("missing.pem");
         for (cert, key, bad, why) in [
             (&missing, &key, &missing, "cannot be read"),
@@ -196,6 +201,7 @@ mod tests {
             (&cert, &missing, &missing, "cannot be read"),
             (&cert, &empty, &empty, "holds no private key"),
             (&cert, &encrypted, &encrypted, "is encrypted"),
+            (&cert, &older, &older, "is encrypted"),
             (
                 &cert,
                 &other,
