@@ -26,6 +26,14 @@ impl Failure {
         }
     }
 
+    /// The same, with `more` to say.
+    pub(crate) fn with(self, more: &str) -> Self {
+        Self {
+            message: self.message + more,
+            ..self
+        }
+    }
+
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         self.code

@@ -5,7 +5,13 @@ use std::{fs::OpenOptions, io::Write, path::Path};
 use anp_auth::{NewIdentity, create, write_secret};
 
 use super::args::NewArgs;
-use crate::{SUCCESS, admin, config::Loaded, exit::Failure, stdout};
+use crate::{
+    SUCCESS,
+    admin::{self, Target},
+    config::Loaded,
+    exit::Failure,
+    stdout,
+};
 
 /// Makes an identity, writes its files and, where told of a gateway's configuration, has that gateway
 /// host the document.
@@ -20,10 +26,19 @@ pub(super) fn run(args: &NewArgs, gateway: Option<&Loaded>) -> Result<u8, Failur
     let (document, key) = (args.out.join("did.json"), args.out.join("key.pem"));
     std::fs::create_dir_all(&args.out)
         .map_err(|error| Failure::runtime(format!("{}: {error}", args.out.display())))?;
+    let publish = format!(
+        "anp-proxy did publish {}{}",
+        document.display(),
+        flags(&args.target)
+    );
     if document.exists() {
         let name = document.display();
+        let goes_on = match gateway {
+            Some(_) => format!("go on with it by: {publish}\n       or "),
+            None => String::new(),
+        };
         return Err(Failure::runtime(format!(
-            "{name} is there already; choose another directory with --out"
+            "{name} is there already; {goes_on}choose another directory with --out"
         )));
     }
     // The key first: a document without its key is of no use to anybody.
@@ -32,12 +47,26 @@ pub(super) fn run(args: &NewArgs, gateway: Option<&Loaded>) -> Result<u8, Failur
     write(&document, &format!("{:#}\n", identity.document))
         .map_err(|error| Failure::runtime(format!("{}: {error}", document.display())))?;
     let url = identity.did.document_url();
-    let hosting = match gateway {
-        None => format!("publish it at {url}"),
+    let (hosting, next) = match gateway {
+        None => (
+            format!("publish it at {url}"),
+            format!("anp-proxy did check {}", document.display()),
+        ),
         // The files stay, whatever comes of it: `did publish` tries again.
         Some(loaded) => {
-            admin::publish_quietly(&args.target, &document, loaded)?;
-            format!("hosted by the gateway, for {url}")
+            let published = admin::publish_quietly(&args.target, &document, loaded);
+            published.map_err(|failure| {
+                failure.with(&format!(
+                    "\n       {} and {} are made; once that is mended go on by: {publish}",
+                    document.display(),
+                    key.display()
+                ))
+            })?;
+            // Who hosts it knows it, wherever that gateway can be reached from.
+            (
+                format!("hosted by the gateway, for {url}"),
+                format!("anp-proxy did list{}", flags(&args.target)),
+            )
         }
     };
     stdout::say(&format!(
@@ -48,7 +77,7 @@ document     {document}
 private key  {key}
              stays here; whoever has it is {did}
 
-then         anp-proxy did check {document}
+then         {next}
              anp-proxy receiver --did-document {document} --did-key {key} …",
         did = identity.did,
         document = document.display(),
@@ -57,8 +86,26 @@ then         anp-proxy did check {document}
     Ok(SUCCESS)
 }
 
+/// The flags that lead another command to the same gateway.
+fn flags(target: &Target) -> String {
+    let mut flags = String::new();
+    if let Some(url) = &target.admin {
+        flags.push_str(&format!(" --admin {url}"));
+    }
+    if let Some(file) = &target.admin_token_file {
+        flags.push_str(&format!(" --admin-token-file {}", file.display()));
+    }
+    flags
+}
+
 /// Reads `HOST[:PORT][/PATH]`, with `https://` before it if somebody copies a URL.
 fn parse(place: &str, kind: anp_auth::KeyKind) -> Result<NewIdentity, Failure> {
+    if place.starts_with("did:") {
+        return Err(Failure::usage(format!(
+            "{place}: expected where the document will be, and no DID, which is made of that{}",
+            place_of(place).map_or_else(String::new, |place| format!("; write {place}"))
+        )));
+    }
     let text = place.strip_prefix("https://").unwrap_or(place);
     let (authority, path) = text.split_once('/').unwrap_or((text, ""));
     let (host, port) = match authority.split_once(':') {
@@ -81,6 +128,15 @@ fn parse(place: &str, kind: anp_auth::KeyKind) -> Result<NewIdentity, Failure> {
         path: segments.map(str::to_owned).collect(),
         kind,
     })
+}
+
+/// The place of the document that whoever wrote this DID has in mind.
+fn place_of(did: &str) -> Option<String> {
+    let mut parts = did.strip_prefix("did:wba:")?.split(':');
+    // A port is written with its colon encoded, so that it is no segment.
+    let host = parts.next()?.replace("%3A", ":").replace("%3a", ":");
+    let place: Vec<_> = std::iter::once(host.as_str()).chain(parts).collect();
+    Some(place.join("/"))
 }
 
 fn write(file: &Path, text: &str) -> std::io::Result<()> {
@@ -112,6 +168,20 @@ mod tests {
             assert_eq!(new.path, path, "{place}");
         }
         assert!(parse("example.com:x", KeyKind::Ed25519).is_err());
+        for (did, meant) in [
+            ("did:wba:example.com:x", "; write example.com/x"),
+            (
+                "did:wba:example.com%3A8443:a:b",
+                "; write example.com:8443/a/b",
+            ),
+            ("did:web:example.com", ""),
+        ] {
+            let error = parse(did, KeyKind::Ed25519).unwrap_err().to_string();
+            let expected = format!(
+                "{did}: expected where the document will be, and no DID, which is made of that{meant}"
+            );
+            assert_eq!(error, expected);
+        }
         assert!(parse("example.com:0", KeyKind::Ed25519).is_err());
     }
 }

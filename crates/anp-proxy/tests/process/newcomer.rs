@@ -129,6 +129,13 @@ fn three_commands_lead_to_a_tunnel_that_proved_who_it_is() {
         "{out}"
     );
 
+    // What is printed as the next step works here, too.
+    let then = out.lines().find_map(|line| line.strip_prefix("then "));
+    let then: Vec<_> = then.unwrap().split_whitespace().skip(1).collect();
+    let (code, listed, err) = finished(command(&then).stdin(Stdio::null()).output().unwrap());
+    assert_eq!((code, err.as_str()), (0, ""), "{then:?}");
+    assert!(listed.contains("did:wba:localhost:me:e1_"), "{listed}");
+
     let port = format!(":{}", tunnel.rsplit(':').next().unwrap());
     let files = [
         ("me/did.json", &path("me/did.json")),
