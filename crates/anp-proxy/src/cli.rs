@@ -2,7 +2,10 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{
     admin::{AdminArgs, EndpointArgs},
@@ -27,6 +30,18 @@ ANP_GATEWAY__LISTEN, --set gateway.listen=ADDR, and the flags of a command.
 
 Exit codes: 0 stopped as asked, 1 a failure while running that nothing will retry,
 2 wrong configuration or usage (nothing was started).";
+
+/// What is said to who asks this program for an app of the package's.
+pub(crate) const NO_APP: &str = "\
+The command of the Python package has --app, and calls the app in its own process: `make wheel` builds \
+it (docs/python.md). This one calls apps at URLs: --to http://127.0.0.1:8000";
+
+/// True where a command line failed for a flag that only the Python package's command has.
+pub(crate) fn asks_for_app(error: &clap::Error) -> bool {
+    let flag = error.get(ContextKind::InvalidArg);
+    error.kind() == ErrorKind::UnknownArgument
+        && matches!(flag, Some(ContextValue::String(flag)) if flag == "--app")
+}
 
 /// Reverse HTTP tunnel: gives an app that nothing can reach a public HTTP address.
 ///

@@ -65,6 +65,9 @@ pub fn main_with<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -
         Err(said) => {
             // `--help` and `--version` come here, too.
             let _ = said.print();
+            if cli::asks_for_app(&said) {
+                let _ = writeln!(io::stderr(), "\n{}", cli::NO_APP);
+            }
             return Outcome::Ended(u8::try_from(said.exit_code()).unwrap_or(2));
         }
     };
@@ -95,7 +98,7 @@ fn execute(cli: &Cli) -> Result<Outcome, Failure> {
         },
         Command::Config(ConfigCommand::Check) => check(loaded())?,
         Command::Config(ConfigCommand::Show) => {
-            let text = loaded()?.show().map_err(Failure::runtime)?;
+            let text = run::in_effect(loaded()?).show().map_err(Failure::runtime)?;
             stdout::say(text.trim_end())?;
             SUCCESS
         }

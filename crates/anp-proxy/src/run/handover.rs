@@ -57,11 +57,7 @@ pub(super) async fn gateway(
     stop: watch::Receiver<Stop>,
 ) -> Result<(), Failure> {
     let config = &loaded.config.gateway;
-    let path = config.control_socket.clone().or_else(|| {
-        let port = config.listen.port();
-        let directory = state::directory()?;
-        (port != 0).then(|| directory.join(format!("gateway-{port}.sock")))
-    });
+    let path = place(config);
     let mut running = None;
     if replace {
         let path = path.as_deref().ok_or_else(|| {
@@ -137,6 +133,16 @@ pub(super) async fn gateway(
             result
         }
     }
+}
+
+/// Where gateways of this configuration meet. `None` where that would be by a port that is another each
+/// time, or there is no directory for state.
+pub(super) fn place(config: &anp_gateway::Config) -> Option<PathBuf> {
+    config.control_socket.clone().or_else(|| {
+        let port = config.listen.port();
+        let directory = state::directory()?;
+        (port != 0).then(|| directory.join(format!("gateway-{port}.sock")))
+    })
 }
 
 /// The way to this gateway for the next.

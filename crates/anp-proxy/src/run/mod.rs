@@ -58,6 +58,20 @@ pub(crate) fn gateway(mut loaded: Loaded, replace: bool) -> Result<u8, Failure> 
     })
 }
 
+/// With what a gateway would make of the settings that nobody wrote.
+pub(crate) fn in_effect(mut loaded: Loaded) -> Loaded {
+    let gateway = &mut loaded.config.gateway;
+    keep_endpoints(gateway);
+    gateway.workers = Some(gateway.worker_count());
+    gateway.open = Some(gateway.is_open());
+    #[cfg(unix)]
+    if let Some(path) = handover::place(gateway) {
+        gateway.control_socket = Some(path);
+    }
+    *gateway = keeping_state(gateway.clone());
+    loaded
+}
+
 /// Where the registry of endpoints is kept unless configured: in the state directory, where the
 /// admin listener may add some, or some were added before.
 fn keep_endpoints(config: &mut Config) {

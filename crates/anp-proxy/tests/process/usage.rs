@@ -169,6 +169,55 @@ fn the_variable_of_the_file_names_it_or_none() {
 }
 
 #[test]
+fn what_a_gateway_did_not_take_is_there_and_can_be_gone_on_with() {
+    let scratch = tempfile::tempdir().unwrap();
+    let out = scratch.path().join("me");
+    let out = out.to_str().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = format!("http://{}", free.local_addr().unwrap());
+    drop(free);
+    let args = [
+        "did",
+        "new",
+        "localhost/me",
+        "--publish",
+        "--out",
+        out,
+        "--admin",
+        &admin,
+    ];
+    let (code, _, err) = run(&args);
+    assert_eq!(code, 1);
+    let on = format!("go on by: anp-proxy did publish {out}/did.json --admin {admin}");
+    assert!(
+        err.contains(&format!("{out}/did.json and {out}/key.pem are made")),
+        "{err}"
+    );
+    assert!(err.contains(&on), "{err}");
+    let (code, _, err) = run(&args);
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("is there already; go on with it by: anp-proxy did publish"),
+        "{err}"
+    );
+}
+
+#[cfg(not(feature = "app"))]
+#[test]
+fn who_asks_for_a_python_app_is_sent_to_the_package() {
+    for command in ["dev", "receiver"] {
+        let (code, _, err) = run(&[command, "--app", "main:app"]);
+        assert_eq!(code, 2);
+        assert!(
+            err.contains("The command of the Python package has --app"),
+            "{err}"
+        );
+    }
+    let (_, _, err) = run(&["gateway", "--apps"]);
+    assert!(!err.contains("Python"), "{err}");
+}
+
+#[test]
 fn an_unknown_variable_is_named() {
     let output = command(&["gateway"])
         .env("ANP_GATEWAY__LISEN", "x")
@@ -233,6 +282,34 @@ fn config_show_names_each_origin() {
     assert_eq!(origin("listen"), format!("{}:2:10", file.path()));
     assert_eq!(origin("level"), "--log-level");
     assert_eq!(origin("tunnel_listen"), "default");
+}
+
+#[test]
+fn config_show_has_what_follows_from_the_defaults() {
+    let state = tempfile::tempdir().unwrap();
+    let mut command = command(&[
+        "config",
+        "show",
+        "--set",
+        "gateway.admin_listen=127.0.0.1:9",
+    ]);
+    let output = command.env("STATE_DIRECTORY", state.path()).output();
+    let (code, out, _) = finished(output.unwrap());
+    assert_eq!(code, 0);
+    let gateway = out.split("[gateway]\n").nth(1).unwrap();
+    let gateway = gateway.split("\n[").next().unwrap();
+    let value = |key: &str| {
+        let start = format!("{key} = ");
+        let line = gateway.lines().find_map(|line| line.strip_prefix(&start));
+        let (value, origin) = line.unwrap().split_once("  # ").unwrap();
+        assert_eq!(origin, "default", "{key}");
+        value.trim().to_owned()
+    };
+    let place = |name: &str| format!("\"{}\"", state.path().join(name).display());
+    assert!(value("workers").parse::<usize>().unwrap() > 0);
+    assert_eq!(value("open"), "true");
+    assert_eq!(value("control_socket"), place("gateway-8080.sock"));
+    assert_eq!(value("endpoint_store"), place("endpoints-8080.redb"));
 }
 
 #[test]
