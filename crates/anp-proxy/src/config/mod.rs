@@ -250,9 +250,14 @@ impl Loaded {
     /// A problem with `key` of `section`, such as `endpoints[0].path`.
     pub(crate) fn problem(&self, section: &str, key: &str, message: &str) -> Problem {
         Problem {
-            origin: self.tree.nearest_origin(section, key),
+            origin: self.nearest_origin(section, key),
             message: format!("{section}.{key}: {message}"),
         }
+    }
+
+    /// Where `key` of `section` was written, or what is nearest to it.
+    pub(crate) fn nearest_origin(&self, section: &str, key: &str) -> Origin {
+        self.tree.nearest_origin(section, key)
     }
 
     /// Where the value of `key` in `section` was written; `None` where it is the default.

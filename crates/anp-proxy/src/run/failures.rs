@@ -2,10 +2,13 @@
 
 use std::{io, net::SocketAddr};
 
-use anp_gateway::GatewayError;
+use anp_gateway::{AuthError, GatewayError};
 use anp_receiver::Error as ReceiverError;
 
-use crate::{config::Loaded, exit::Failure};
+use crate::{
+    config::{Loaded, Origin},
+    exit::Failure,
+};
 
 /// Why a gateway did not start.
 pub(super) fn gateway(error: GatewayError, loaded: &Loaded) -> Failure {
@@ -13,7 +16,10 @@ pub(super) fn gateway(error: GatewayError, loaded: &Loaded) -> Failure {
         GatewayError::Config(error) => loaded
             .problem("gateway", &error.key, &error.expected)
             .into(),
-        GatewayError::Store(error) => Failure::runtime(format!("gateway.{error}")),
+        GatewayError::Store(error) => {
+            let place = place(loaded, "endpoint_store");
+            Failure::runtime(format!("{place}gateway.{error}"))
+        }
         GatewayError::Listen {
             key,
             address,
@@ -29,8 +35,25 @@ pub(super) fn gateway(error: GatewayError, loaded: &Loaded) -> Failure {
         GatewayError::Tls { key, source } => {
             loaded.problem("gateway", key, &source.to_string()).into()
         }
-        GatewayError::Auth(error) => Failure::usage(format!("gateway.{error}")),
+        GatewayError::Auth(error) => {
+            let key = match &error {
+                AuthError::TokenKey(_) => "auth.token_key",
+                AuthError::Replay(_) => "auth.replay_store",
+                AuthError::Tls(_) => "auth.resolver.ca_file",
+                AuthError::Document(_) => "auth.resolver.documents",
+                AuthError::Directory { .. } | AuthError::Random(_) => "auth",
+            };
+            Failure::usage(format!("{}gateway.{error}", place(loaded, key)))
+        }
         other => Failure::runtime(format!("the gateway failed: {other}")),
+    }
+}
+
+/// Where `key` of the gateway was written, or what is nearest to it, before what is wrong.
+fn place(loaded: &Loaded, key: &str) -> String {
+    match loaded.nearest_origin("gateway", key) {
+        Origin::Unknown => String::new(),
+        origin => format!("{origin}: "),
     }
 }
 

@@ -154,6 +154,30 @@ fn a_file_that_cannot_be_used_ends_the_start_with_2_at_its_place() {
 }
 
 #[test]
+fn a_store_that_only_the_start_can_judge_is_told_at_its_place() {
+    let damaged = Scratch::new(b"no store of nonces");
+    let file = Scratch::new(
+        format!(
+            "[gateway]\nlisten = \"127.0.0.1:0\"\ntunnel_listen = \"127.0.0.1:0\"\nopen = true\n\
+             [gateway.auth]\npublic_names = [\"a.example\"]\nreplay_store = \"{}\"\n",
+            damaged.path()
+        )
+        .as_bytes(),
+    );
+    let state = tempfile::tempdir().unwrap();
+    let mut gateway = command(&["gateway", "--config", file.path()]);
+    let output = gateway.env("STATE_DIRECTORY", state.path()).output();
+    let (code, _, err) = finished(output.unwrap());
+    assert_eq!(code, 2, "{err}");
+    let start = format!(
+        "error: {}:7:16: gateway.auth.replay_store: {}: ",
+        file.path(),
+        damaged.path()
+    );
+    assert!(err.lines().any(|line| line.starts_with(&start)), "{err}");
+}
+
+#[test]
 fn the_variable_of_the_file_names_it_or_none() {
     let check = |value: &str| {
         let output = command(&["config", "check"])
