@@ -93,11 +93,9 @@ impl Slot {
         let gateway = Arc::clone(&self.gateway);
         let mut stop = self.shared.stop.clone();
         tokio::select! {
-            // Once the receiver stops, its tunnels drain for that, and no other is opened.
-            biased;
-            () = reached(&mut stop, Stop::Drain) => {}
-            () = gateway.is_given_up() => {}
             () = self.hold(&mut tunnels) => {}
+            () = gateway.is_given_up() => {}
+            () = reached(&mut stop, Stop::Drain) => {}
         }
         while tunnels.join_next().await.is_some() {}
     }
@@ -133,6 +131,7 @@ impl Slot {
                     Served::Failed(failure, severity) => (failure, severity),
                 },
             };
+            self.while_it_runs().await;
             match backoff.failed(severity, rand::random()) {
                 Next::Retry { after, attempt } => {
                     self.lost(&failure, after, attempt);
@@ -189,6 +188,7 @@ impl Slot {
         let mut held = self.start(connected, tunnels);
         let opened = Instant::now();
         let over = self.watch(&mut held, backoff).await;
+        self.while_it_runs().await;
         let lasted = opened.elapsed();
         match over {
             Over::Closed(closed) => {
@@ -222,6 +222,14 @@ impl Slot {
                     false => Served::Again,
                 }
             }
+        }
+    }
+
+    /// Never ready once the receiver stops: its tunnels drain and end for that, and no other is opened.
+    /// Word of the stop comes to each task by itself, and another may have acted on it before.
+    async fn while_it_runs(&self) {
+        if *self.shared.stop.borrow() >= Stop::Drain {
+            pending::<()>().await;
         }
     }
 

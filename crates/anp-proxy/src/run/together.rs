@@ -109,8 +109,9 @@ async fn both(
             }
         });
     // Either's failure ends the other: alone neither serves anything.
-    // The receiver is the first to hear of a stop, or it would take the gateway's drain for news.
     tokio::try_join!(
+        // The receiver is the first to hear of a stop, or it would take the gateway's drain for news.
+        biased;
         run_receiver(receiver, stop.clone()),
         run_gateway(bound, loaded, stop, || {})
     )?;

@@ -110,12 +110,21 @@ impl Running {
 
     /// Waits for the end; the exit code.
     pub(crate) fn ends(&mut self) -> i32 {
+        self.ends_saying().0
+    }
+
+    /// Waits for the end; the exit code, and what was still to come on standard error.
+    pub(crate) fn ends_saying(&mut self) -> (i32, Vec<String>) {
         // Standard error ends with the process; waiting on it bounds the wait.
-        while self.stderr.recv_timeout(PATIENCE).is_ok() {}
-        match self.process.try_wait().unwrap() {
+        let mut lines = Vec::new();
+        while let Ok(line) = self.stderr.recv_timeout(PATIENCE) {
+            lines.push(line);
+        }
+        let code = match self.process.try_wait().unwrap() {
             Some(status) => status.code().unwrap(),
             None => self.process.wait().unwrap().code().unwrap(),
-        }
+        };
+        (code, lines)
     }
 }
 

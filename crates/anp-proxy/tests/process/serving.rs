@@ -72,6 +72,19 @@ fn the_first_signal_lets_requests_end() {
 }
 
 #[test]
+fn a_stop_is_no_news_of_a_gateway_that_drains() {
+    // Which of the two hears of the stop first was a matter of luck.
+    for _ in 0..10 {
+        let (mut demo, _) = demo();
+        demo.signal("INT");
+        let (code, lines) = demo.ends_saying();
+        assert_eq!(code, 0);
+        let news = |line: &&String| line.contains("opening another") || line.contains("no tunnel");
+        assert_eq!(lines.iter().find(news), None);
+    }
+}
+
+#[test]
 fn the_second_signal_does_not_wait() {
     let (mut demo, address) = demo();
     let _waiting = first_event(&address, "/sse?pause_ms=60000");
