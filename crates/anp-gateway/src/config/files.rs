@@ -125,13 +125,24 @@ fn check_kept(file: &Path) -> Result<(), String> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => Err(error),
             Ok(about) if !about.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
-            Ok(about) if about.permissions().readonly() => {
-                Err(io::ErrorKind::PermissionDenied.into())
-            }
-            Ok(_) => Ok(()),
+            Ok(_) => check_writable(above),
         };
         return checked.map_err(|error| format!("{}: {error}", above.display()));
     }
+    Ok(())
+}
+
+/// Looks whether this process may make files in a directory.
+#[cfg(unix)]
+fn check_writable(directory: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    Ok(accessat(CWD, directory, wanted, AtFlags::EACCESS)?)
+}
+
+/// Only trying would tell.
+#[cfg(not(unix))]
+fn check_writable(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
@@ -201,6 +212,22 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_that_takes_no_file_is_named() {
+        use std::os::unix::fs::PermissionsExt as _;
+        // Nothing is closed to root, and so is nothing said of it.
+        let closed = !rustix::process::geteuid().is_root();
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o500)).unwrap();
+        let config = Config {
+            endpoint_store: Some(directory.path().join("endpoints.redb")),
+            ..Config::default()
+        };
+        let found = keys(&config);
+        assert_eq!(found.len(), usize::from(closed), "{found:?}");
     }
 
     #[test]

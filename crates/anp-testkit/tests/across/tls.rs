@@ -167,7 +167,7 @@ async fn plain_and_tls_that_meet_are_told_apart() {
     let config = receiver_config(&plain, &app.url());
     let mut receiver = RunningReceiver::start_with(config, Proxies::none());
     let reason = soon(receiver.lost()).await;
-    assert!(reason.contains("try wss://"), "{reason}");
+    assert!(reason.contains("use wss://"), "{reason}");
 
     let plain = RunningGateway::start(gateway_config()).await;
     let config = trusting(&authority, &wss(&plain), &app);
