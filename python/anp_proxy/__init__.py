@@ -13,7 +13,7 @@ made of. `anp-proxy` on the command line has every command of the `anp-proxy` pr
 """
 
 from ._core import __version__
-from ._gateway import Gateway
+from ._gateway import Gateway, GatewayFailed
 from ._lifespan import LifespanFailed
 from ._receiver import Receiver, ReceiverFailed, Stats, run, serve
 from ._wsgi import WSGI
@@ -21,6 +21,7 @@ from ._wsgi import WSGI
 __all__ = [
     "WSGI",
     "Gateway",
+    "GatewayFailed",
     "LifespanFailed",
     "Receiver",
     "ReceiverFailed",

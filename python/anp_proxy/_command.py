@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import logging
 import os
 import sys
-from typing import Any, TypeVar
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 from ._core import Command, command, log, log_level
-from ._gateway import Gateway
+from ._gateway import Gateway, GatewayFailed
 from ._lifespan import LifespanFailed
 from ._receiver import Receiver, ReceiverFailed, run_loop, tunnels_log, until_signal
 from ._types import ASGIApp
 from ._wsgi import WSGI
-
-T = TypeVar("T")
 
 
 def main() -> int:
@@ -32,7 +32,7 @@ def main() -> int:
         return 2
     try:
         run_loop(until_signal(_serve(app, done)))
-    except (LifespanFailed, ReceiverFailed, SettingsRefused, OSError) as error:
+    except (GatewayFailed, LifespanFailed, ReceiverFailed, SettingsRefused, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -95,12 +95,37 @@ def load(asked: Command) -> ASGIApp:
     return WSGI(found) if asked.wsgi else found
 
 
-async def _started(stack: contextlib.AsyncExitStack, what: contextlib.AbstractAsyncContextManager[T]) -> T:
-    """Start it; what it is told by ValueError of its settings is no traceback's worth."""
+@contextlib.contextmanager
+def _judged() -> Iterator[None]:
+    """What a start tells by ValueError of its settings is no traceback's worth."""
     try:
-        return await stack.enter_async_context(what)
+        yield
     except ValueError as error:
         raise SettingsRefused(str(error)) from error
+
+
+async def _first(*works: Coroutine[Any, Any, None]) -> None:
+    """Run them until the first ends, end the others, and raise what the first raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    errors = [error for task in done if (error := task.exception())]
+    if errors:
+        raise errors[0]
+
+
+async def _unless_gone(gateway: Gateway | None, work: Coroutine[Any, Any, None]) -> None:
+    """Run `work`; raises GatewayFailed once `gateway`, which nobody stops, has ended."""
+
+    async def gone(gateway: Gateway) -> None:
+        await gateway.wait()
+        raise GatewayFailed("the gateway ended")
+
+    await _first(work, *[] if gateway is None else [gone(gateway)])
 
 
 async def _serve(app: ASGIApp, asked: Command) -> None:
@@ -110,13 +135,17 @@ async def _serve(app: ASGIApp, asked: Command) -> None:
         gateway = None
         public = ", ".join(settings.gateways)
         if (gateway_settings := asked.gateway) is not None:
-            gateway = await _started(stack, Gateway._of(gateway_settings))
+            with _judged():
+                gateway = await stack.enter_async_context(Gateway._of(gateway_settings))
             settings = settings.with_gateway(gateway.tunnel_url)
             public = gateway.url
-        receiver = await _started(stack, Receiver._of(app, settings, asked.root_path))
+        receiver = Receiver._of(app, settings, asked.root_path)
+        with _judged():
+            await _unless_gone(gateway, receiver.start())
+        stack.push_async_exit(receiver)
         print(f"{public} → {asked.app}", flush=True)
         try:
-            await receiver.wait()
+            await _unless_gone(gateway, receiver.wait())
         finally:
             # The receiver first: a gateway that goes away before it is one that it looks for again.
             await receiver.stop()

@@ -8,7 +8,6 @@ import functools
 import logging
 import signal
 import sys
-import threading
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,6 +17,7 @@ from ._core import Dispatcher, ReceiverSettings, RunningReceiver
 from ._lifespan import Lifespan, Mode
 from ._settings import as_json, identity
 from ._types import ASGIApp, DidDocument, PrivateKey
+from ._watch import watch
 
 log = logging.getLogger("anp_proxy")
 tunnels_log = logging.getLogger("anp_proxy.tunnels")
@@ -138,7 +138,7 @@ class Receiver:
                 root_path=self._root_path,
                 max_message=self._max_message,
             )
-            self._unwatch = _watch(loop, self._dispatcher)
+            self._unwatch = watch(loop, self._dispatcher.fileno(), self._dispatcher.drain)
             self._running = RunningReceiver(self._settings, self._dispatcher)
             await asyncio.wait([self._ready, self._ended], return_when=asyncio.FIRST_COMPLETED)
             if self._ended.done():
@@ -319,47 +319,6 @@ async def _gone() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
     raise ConnectionResetError("the caller went away")
-
-
-def _watch(loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher) -> Callable[[], None]:
-    """Have the loop drain the dispatcher whenever something waits. Gives what ends that."""
-    descriptor = dispatcher.fileno()
-
-    def unwatch() -> None:
-        loop.remove_reader(descriptor)
-
-    try:
-        loop.add_reader(descriptor, dispatcher.drain)
-        return unwatch
-    except NotImplementedError:
-        return _watch_in_thread(loop, dispatcher)
-
-
-def _watch_in_thread(loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher) -> Callable[[], None]:
-    """As `_watch`, for loops that watch no descriptors: a thread does."""
-    import select
-
-    ended = threading.Event()
-
-    def drain(drained: threading.Event) -> None:
-        try:
-            if not ended.is_set():
-                dispatcher.drain()
-        finally:
-            drained.set()
-
-    def watch() -> None:
-        while not ended.is_set():
-            if select.select([dispatcher.fileno()], [], [], 0.1)[0]:
-                drained = threading.Event()
-                try:
-                    loop.call_soon_threadsafe(drain, drained)
-                except RuntimeError:
-                    return
-                drained.wait(1)
-
-    threading.Thread(target=watch, name="anp-watch", daemon=True).start()
-    return ended.set
 
 
 def _log(message: str, error: BaseException | None) -> None:

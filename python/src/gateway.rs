@@ -1,6 +1,9 @@
 //! A gateway, as Python starts and stops it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::{fd::AsRawFd as _, unix::net::UnixStream},
+};
 
 use anp_gateway::{Bound, Config, Gateway, Shutdown};
 use anp_proxy::Names;
@@ -37,7 +40,9 @@ pub(crate) struct RunningGateway {
     runner: Runner,
     public: SocketAddr,
     tunnel: SocketAddr,
-    ended: Mutex<Option<oneshot::Receiver<Result<(), String>>>>,
+    ended: Mutex<oneshot::Receiver<Result<(), String>>>,
+    /// Its other end is closed at the end.
+    over: UnixStream,
 }
 
 #[pymethods]
@@ -48,6 +53,7 @@ impl RunningGateway {
         let config = settings.0.clone();
         let (tell_bound, bound) = std::sync::mpsc::sync_channel(1);
         let (tell_ended, ended) = oneshot::channel();
+        let (over, open) = UnixStream::pair()?;
         let runner = Runner::start("anp-gateway", move |stop| async move {
             let bound = match Gateway::bind(config).await {
                 Ok(bound) => bound,
@@ -57,6 +63,7 @@ impl RunningGateway {
                 }
             };
             let _ = tell_bound.send(Ok((bound.public_addr(), bound.tunnel_addr())));
+            let _open = open;
             let _ = tell_ended.send(run(bound, stop).await);
         })?;
         let (public, tunnel) = match py.detach(move || bound.recv()) {
@@ -71,7 +78,8 @@ impl RunningGateway {
             runner,
             public,
             tunnel,
-            ended: Mutex::new(Some(ended)),
+            ended: Mutex::new(ended),
+            over,
         })
     }
 
@@ -87,6 +95,19 @@ impl RunningGateway {
         format!("ws://{}", reachable(self.tunnel))
     }
 
+    /// The descriptor that becomes readable once nothing is served any more.
+    fn fileno(&self) -> i32 {
+        self.over.as_raw_fd()
+    }
+
+    /// Why it ended by itself, once it has; `None` where it was told to.
+    fn end(&self) -> Option<String> {
+        match self.ended.lock().try_recv() {
+            Ok(ended) => ended.err(),
+            Err(_) => Some("the gateway's thread broke".to_owned()),
+        }
+    }
+
     /// Asks for a stop that lets requests end.
     fn stop(&self) {
         self.runner.stop(Stop::Graceful);
@@ -97,15 +118,9 @@ impl RunningGateway {
         self.runner.stop(Stop::Now);
     }
 
-    /// Waits until nothing of it runs; raises where it failed.
-    fn join(&self, py: Python<'_>) -> PyResult<()> {
+    /// Waits until nothing of it runs.
+    fn join(&self, py: Python<'_>) {
         py.detach(|| self.runner.join());
-        let ended = self.ended.lock().take();
-        match ended.map(|mut ended| ended.try_recv()) {
-            Some(Ok(Err(reason))) => Err(PyRuntimeError::new_err(reason)),
-            Some(Err(_)) => Err(PyRuntimeError::new_err("the gateway's thread broke")),
-            Some(Ok(Ok(()))) | None => Ok(()),
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import random
 import threading
 import weakref
@@ -10,6 +11,7 @@ import weakref
 import anp_proxy
 import pytest
 from binary import soon
+from anp_proxy._core import GatewaySettings, ReceiverSettings
 from http11 import BrokenMessage, read_body, read_head
 
 pytestmark = pytest.mark.asyncio
@@ -115,6 +117,56 @@ async def test_a_gateways_settings_are_checked_and_its_address_is_known():
         assert gateway.url.startswith("http://127.0.0.1:") and gateway.tunnel_url.startswith("ws://127.0.0.1:")
         with pytest.raises(OSError, match="listen"):
             await anp_proxy.Gateway(listen="127.0.0.1:0", tunnel_listen=gateway.tunnel_url[5:]).start()
+
+
+async def test_a_gateway_that_ends_by_itself_says_why(monkeypatch):
+    class Running:
+        """One whose end is that of a pipe."""
+
+        def __init__(self, _settings):
+            self.over, self.open = os.pipe()
+
+        def fileno(self):
+            return self.over
+
+        def end(self):
+            return "a worker broke"
+
+        def kill(self):
+            pass
+
+    monkeypatch.setattr("anp_proxy._gateway.RunningGateway", Running)
+    with pytest.raises(anp_proxy.GatewayFailed, match="a worker broke"):
+        async with anp_proxy.Gateway() as gateway:
+            os.close(gateway._core().open)
+            await soon(gateway.wait())
+
+
+@pytest.mark.parametrize("serves", [False, True])
+async def test_dev_ends_with_its_gateway(monkeypatch, serves):
+    from anp_proxy import _command
+    from conftest import Served
+
+    started = asyncio.get_running_loop().create_future()
+
+    class Gateway(anp_proxy.Gateway):
+        async def start(self):
+            await super().start()
+            started.set_result(self)
+
+    class Asked:
+        app, root_path = "hello", ""
+        receiver = ReceiverSettings.from_json('{"gateways": ["ws://x"]}')
+        gateway = GatewaySettings.from_json('{"listen": "127.0.0.1:0", "tunnel_listen": "127.0.0.1:0", "workers": 1}')
+
+    monkeypatch.setattr(_command, "Gateway", Gateway)
+    serving = asyncio.ensure_future(_command._serve(hello, Asked))
+    gateway = await soon(started)
+    while serves and (await Served(gateway, None).get())[0] != 200:
+        pass
+    gateway._core().kill()
+    with pytest.raises(anp_proxy.GatewayFailed, match="the gateway ended"):
+        await soon(serving)
 
 
 async def test_a_stop_lets_a_response_end_and_then_takes_no_more(serve):
