@@ -290,12 +290,12 @@ impl Exchange {
                 complete,
             )
         };
+        // An app may leave an open WebSocket: that is how it closes it.
+        let left = error.is_none() && !gone && self.closes_websocket(1000);
         let failure = match &error {
-            None if complete || gone => None,
+            None if complete || gone || left => None,
             None if unanswered => Some("returned without a response"),
-            None => self
-                .lock_close_websocket(1000)
-                .then_some("returned before its response was whole"),
+            None => Some("returned before its response was whole"),
             Some(error) if !error.is_instance_of::<PyException>(py) => Some("was ended"),
             Some(_) => Some("raised an exception"),
         };
@@ -330,16 +330,16 @@ impl Exchange {
         self.env.log(py, message, error);
     }
 
-    /// A WebSocket that its app leaves is closed with `code`. False where that was so.
-    fn lock_close_websocket(self: &Arc<Self>, code: u16) -> bool {
+    /// Closes the WebSocket that its app leaves open, with `code`. True where it was one.
+    fn closes_websocket(self: &Arc<Self>, code: u16) -> bool {
         let state = &mut *self.state.lock();
         match &mut state.protocol {
             Protocol::WebSocket(socket) if socket.is_open() => {
                 socket.close(&mut state.out, code, "");
                 self.flush_state(state);
-                false
+                true
             }
-            _ => true,
+            _ => false,
         }
     }
 
@@ -348,7 +348,7 @@ impl Exchange {
         if complete {
             return;
         }
-        if !self.lock_close_websocket(if ended { 1012 } else { 1011 }) {
+        if self.closes_websocket(if ended { 1012 } else { 1011 }) {
             return;
         }
         let state = &mut *self.state.lock();
