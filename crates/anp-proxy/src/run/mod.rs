@@ -34,6 +34,8 @@ pub(crate) use together::{demo, dev};
 /// A setting is wrong, an address cannot be listened on, or the gateway failed.
 pub(crate) fn gateway(mut loaded: Loaded, replace: bool) -> Result<u8, Failure> {
     keep_endpoints(&mut loaded.config.gateway);
+    // So that the files nobody named are looked at with the others.
+    keep_state(&mut loaded.config.gateway);
     let loaded = &loaded;
     loaded.check_gateway()?;
     loaded.check_gateway_files()?;
@@ -68,7 +70,7 @@ pub(crate) fn in_effect(mut loaded: Loaded) -> Loaded {
     if let Some(path) = handover::place(gateway) {
         gateway.control_socket = Some(path);
     }
-    *gateway = keeping_state(gateway.clone());
+    keep_state(gateway);
     loaded
 }
 
@@ -154,17 +156,18 @@ async fn bind(loaded: &Loaded) -> Result<Bound, Failure> {
 }
 
 async fn bind_with(loaded: &Loaded, given: Listeners) -> Result<Bound, Failure> {
-    Gateway::bind_with(keeping_state(loaded.config.gateway.clone()), given)
+    let mut config = loaded.config.gateway.clone();
+    keep_state(&mut config);
+    Gateway::bind_with(config, given)
         .await
         .map_err(|error| failures::gateway(error, loaded))
 }
 
 /// Puts the files that the configuration does not name into the state directory.
-fn keeping_state(mut config: anp_gateway::Config) -> anp_gateway::Config {
+fn keep_state(config: &mut Config) {
     if let (Some(auth), Some(directory)) = (&mut config.auth, state::directory()) {
         auth.keep_state_in(&directory);
     }
-    config
 }
 
 /// Lets the configuration be read again: on SIGHUP, or when something else asks for it.
@@ -179,7 +182,8 @@ fn reloading(bound: Bound, loaded: &Loaded) -> Result<Bound, Failure> {
         again
             .check_gateway()
             .map_err(|problem| problem.to_string())?;
-        Ok(keeping_state(again.config.gateway))
+        keep_state(&mut again.config.gateway);
+        Ok(again.config.gateway)
     });
     let reloader = bound.reloader();
     // Both outcomes are logged where they come about.

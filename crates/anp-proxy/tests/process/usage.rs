@@ -178,6 +178,26 @@ fn a_store_that_only_the_start_can_judge_is_told_at_its_place() {
 }
 
 #[test]
+fn a_state_directory_that_can_be_none_ends_the_start() {
+    let any = "127.0.0.1:0";
+    let args = ["gateway", "--listen", any, "--tunnel-listen", any];
+    let auth = [
+        "--set",
+        "gateway.open=true",
+        "--set",
+        "gateway.auth.public_names=a.example",
+    ];
+    let mut gateway = command(&[&args[..], &auth].concat());
+    let output = gateway.env("STATE_DIRECTORY", "/dev/null").output();
+    let (code, out, err) = finished(output.unwrap());
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    for (key, file) in [("token_key", "tokens.pem"), ("replay_store", "nonces.redb")] {
+        let told = format!("gateway.auth.{key}: /dev/null/{file}: ");
+        assert!(err.contains(&told), "{err}");
+    }
+}
+
+#[test]
 fn the_variable_of_the_file_names_it_or_none() {
     let check = |value: &str| {
         let output = command(&["config", "check"])
