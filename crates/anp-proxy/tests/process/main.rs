@@ -5,6 +5,8 @@ mod admin;
 #[cfg(test)]
 mod child;
 #[cfg(test)]
+mod configuration;
+#[cfg(test)]
 mod newcomer;
 #[cfg(test)]
 mod reload;
