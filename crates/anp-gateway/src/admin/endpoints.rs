@@ -109,6 +109,7 @@ impl Admin {
         let settings = read(body, named)?;
         let config = &self.shared.settings.load().config;
         let checked = config.check_owner(&settings);
+        let checked = checked.and_then(|()| config.check_token(&settings));
         let checked = checked.and_then(|()| config.check_callers(&settings));
         checked.map_err(|error| invalid(error.to_string()))?;
         Ok(settings)

@@ -94,25 +94,49 @@ impl Config {
                 Ok(_) => Ok(()),
                 Err(error) => fail("owner", error.to_string()),
             },
-            Some(Owner::Token(name)) if !auth.tokens.iter().any(|token| token.name == *name) => {
-                let mut names: Vec<_> = auth.tokens.iter().map(|t| t.name.as_str()).collect();
-                names.sort_unstable();
-                names.dedup();
-                let there = match &names[..] {
-                    [] => "there are none".to_owned(),
-                    few if few.len() <= 20 => format!("there are {}", few.join(", ")),
-                    many => format!("there are {} others", many.len()),
-                };
-                fail(
-                    "owner",
-                    format!(
-                        "no token is called {name:?}, so nobody could serve this; in \
-                         [[gateway.auth.tokens]] {there}"
-                    ),
-                )
-            }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the token is there that an endpoint belongs to. No rule of a reload: to take a token out
+    /// of the configuration must end what it was good for, whatever else names it.
+    pub(crate) fn check_token(&self, endpoint: &Endpoint) -> Result<(), ConfigError> {
+        let (Some(auth), Some(Owner::Token(name))) = (&self.auth, &endpoint.owner) else {
+            return Ok(());
+        };
+        if auth.tokens.iter().any(|token| token.name == *name) {
+            return Ok(());
+        }
+        let mut names: Vec<_> = auth.tokens.iter().map(|t| t.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let there = match &names[..] {
+            [] => "there are none".to_owned(),
+            few if few.len() <= 20 => format!("there are {}", few.join(", ")),
+            many => format!("there are {} others", many.len()),
+        };
+        fail(
+            "owner",
+            format!(
+                "no token is called {name:?}, so nobody could serve this; in \
+                 [[gateway.auth.tokens]] {there}"
+            ),
+        )
+    }
+
+    /// What is wrong with endpoints that belong to a token which is not there. A start and a check
+    /// refuse them; a reload lets them be without anybody who serves them.
+    pub fn lost_owners(&self) -> Vec<ConfigError> {
+        let endpoints = self.endpoints.iter().enumerate();
+        endpoints
+            .filter_map(|(i, endpoint)| {
+                let error = self.check_token(endpoint).err()?;
+                Some(ConfigError {
+                    key: format!("endpoints[{i}].{}", error.key),
+                    ..error
+                })
+            })
+            .collect()
     }
 
     fn check_upgrades(&self) -> Result<(), ConfigError> {

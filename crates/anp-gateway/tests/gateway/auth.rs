@@ -123,7 +123,7 @@ async fn a_tunnel_ends_when_its_permission_does() {
     }
     {
         let mut config = changed.lock().unwrap();
-        config.endpoints.retain(|endpoint| endpoint.name == "bob");
+        config.endpoints.retain(|endpoint| endpoint.name != "alice");
         config.auth.as_mut().unwrap().tokens.clear();
     }
     let reloaded = reloader.reload().unwrap();

@@ -184,7 +184,9 @@ impl Loaded {
     }
 
     fn gateway_files(&self) -> Vec<Problem> {
-        let found = self.config.gateway.file_problems().into_iter();
+        let gateway = &self.config.gateway;
+        let found = gateway.lost_owners().into_iter();
+        let found = found.chain(gateway.file_problems());
         found
             .map(|error| self.problem("gateway", &error.key, &error.expected))
             .collect()

@@ -241,8 +241,9 @@ mod tests {
         };
         tokio::pin!(answering);
         tokio::select! {
-            () = &mut answering => {}
+            biased;
             _ = cut => pending().await,
+            () = &mut answering => {}
         }
     }
 
