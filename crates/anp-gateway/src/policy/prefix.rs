@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::{error::ProxyError, route::normalized};
+use crate::{
+    error::ProxyError,
+    route::{names_a_host, normalized},
+};
 
 /// `target` without `prefix`, with which it begins: the place of an endpoint, without a slash at
 /// its end.
@@ -29,7 +32,7 @@ pub(super) fn strip(target: &Bytes, prefix: &str) -> Result<Bytes, ProxyError> {
         Some(_) => [b"/", rest].concat().into(),
         None => Bytes::from_static(b"/"),
     };
-    if let [b'/', b'/' | b'\\', ..] = &rest[..] {
+    if names_a_host(&rest[..path(&rest)]) {
         return Err(ELSEWHERE);
     }
     if let Some(plain) = normalized(&rest[..path(&rest)]) {
@@ -57,6 +60,8 @@ mod tests {
             ("/a/b%20c?d", "/b%20c?d"),
             ("/a/b//c", "/b//c"),
             ("/a/a", "/a"),
+            ("/a/b/c/..//d", "/b/c/..//d"),
+            ("/a/%2Fb", "/%2Fb"),
             ("/a/b/../c", "/b/../c"),
             ("/a/%2561", "/%2561"),
             ("*", "*"),
@@ -73,6 +78,9 @@ mod tests {
         for target in [
             "/a//evil",
             "/a/\\evil",
+            "/a/.//evil",
+            "/a/x/..//evil",
+            "/a/x/%2e%2E/\\evil",
             "/a/../a/x",
             "/a/%2e%2e/a/x",
             "/a/b/../../a/x",

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::config::{Config, Endpoint};
 
-pub(crate) use path::{host_of, normalized};
+pub(crate) use path::{host_of, names_a_host, normalized};
 pub(crate) use served::{HostRule, Owners, Place, Served, Source};
 pub(crate) use table::{LeftOut, Table, Taken};
 

@@ -41,6 +41,24 @@ pub(crate) fn without_parameters(path: &[u8]) -> Option<Vec<u8>> {
     decoded.contains(&b';').then(|| plain(&decoded, length))
 }
 
+/// True where a path without its dot segments (RFC 3986 section 5.2.4) begins with two slashes: what
+/// follows may be taken for a host.
+pub(crate) fn names_a_host(path: &[u8]) -> bool {
+    let is_slash = |b: &u8| matches!(b, b'/' | b'\\');
+    if !path.windows(2).any(|two| two.iter().all(is_slash)) {
+        return false;
+    }
+    let mut left: Vec<&[u8]> = Vec::new();
+    for segment in path.split(is_slash).skip(1) {
+        match &decode(segment)[..] {
+            b"." => {}
+            b".." => drop(left.pop()),
+            _ => left.push(segment),
+        }
+    }
+    left.len() > 1 && left.first().is_some_and(|first| first.is_empty())
+}
+
 /// A decoded path without dot and empty segments, of each of which `length` bytes count.
 fn plain(decoded: &[u8], length: impl Fn(&[u8]) -> usize) -> Vec<u8> {
     let mut plain: Vec<u8> = Vec::with_capacity(decoded.len());
