@@ -234,10 +234,8 @@ impl Outgoing<'_> {
 
     /// Whether nobody at the other end of this tunnel was asked yet.
     fn is_new_to(&self, member: &Member) -> bool {
-        let tried = self.tried.iter().flatten();
-        !tried
-            .into_iter()
-            .any(|(_, receiver)| *receiver == member.receiver)
+        let mut tried = self.tried.iter().flatten();
+        !tried.any(|(_, receiver)| *receiver == member.receiver)
     }
 
     /// Whether this tunnel may still be asked. Version 1 carries no upgrades.
@@ -403,15 +401,13 @@ fn choose(worker: &Worker, pool: &Pool, request: &Outgoing<'_>) -> Result<Member
         .tunnels
         .registry()
         .members(pool, &mut |members| {
-            let pick = |allowed: &dyn Fn(&Member) -> bool| {
-                pick(members.parts(turn), worker.index, allowed)
-            };
+            let (all, home) = (|| members.parts(turn), worker.index);
             // What one receiver could not do, another may, rather than the same by its other tunnel.
             let other = match again {
-                true => pick(&|m| request.may_ask(m) && request.is_new_to(m)),
+                true => pick(all(), home, |m| request.may_ask(m) && request.is_new_to(m)),
                 false => None,
             };
-            chosen = match other.or_else(|| pick(&|m| request.may_ask(m))) {
+            chosen = match other.or_else(|| pick(all(), home, |m| request.may_ask(m))) {
                 Some(member) => Ok(member.clone()),
                 None if members.is_empty() => Err(ProxyError::NoTunnel),
                 None if members.iter().any(|m| request.may_ask(m)) => Err(ProxyError::Full),
