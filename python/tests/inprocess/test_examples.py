@@ -30,12 +30,17 @@ def command(example, **places):
 @contextlib.asynccontextmanager
 async def running(words, cwd=ROOT):
     """A process, ended by Ctrl-C as people do; it must take that well."""
-    env = {k: v for k, v in os.environ.items() if not k.upper().startswith("ANP_")}
+    env = {k: v for k, v in os.environ.items() if not k.upper().startswith("ANP_")} | {"PYTHONFAULTHANDLER": "1"}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*words, cwd=cwd, env=env, stdout=pipe, stderr=pipe)
     try:
         yield process
         process.send_signal(signal.SIGINT)
+        with contextlib.suppress(TimeoutError):
+            await soon(process.wait())
+        # One that does not end says what each of its threads is at.
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGABRT)
         _, said = await soon(process.communicate())
         assert process.returncode == 0 and b"Traceback" not in said and b'"ERROR"' not in said, said
     finally:

@@ -168,7 +168,7 @@ async def test_receiver_serves_an_app_from_another_folder(fresh, apps):
         (["--wsgi"], 2, "--app"),
         (["--wsgi", "--to", "http://127.0.0.1:1"], 2, "cannot be used with"),
         (["--app", "raw:broken"], 1, "error: no database"),
-        (["--app", "raw:app", "--set", "receiver.did_document=nowhere.json", "--set", "receiver.did_key=nowhere.pem"], 1, "nowhere"),
+        (["--app", "raw:app", "--set", "receiver.did_document=nowhere.json", "--set", "receiver.did_key=nowhere.pem"], 2, "nowhere"),
     ],
 )
 async def test_a_mistake_is_one_line_and_an_exit_code(fresh, apps, flags, code, said):
