@@ -119,25 +119,37 @@ impl Shared {
     }
 
     /// Runs `call` under the lock, then delivers what the session had to say: wakes streams, the
-    /// acceptor and, unless it is the caller, the driver. Wakers are called behind the lock: with one
-    /// of them a stream's last owner may go, whose handles come back here.
+    /// acceptor and, unless it is the caller, the driver. Streams and the acceptor are woken behind the
+    /// lock: with such a waker a stream's last owner may go, whose handles come back here.
     pub(crate) fn with<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
         let result = call(&mut state);
+        if state.has_news() {
+            self.deliver(state);
+            return result;
+        }
+        // As after most calls.
+        self.publish(&state);
+        if state.needs_driver() {
+            state.driver_awake = true;
+            if let Some(driver) = &state.driver_waker {
+                driver.wake_by_ref();
+            }
+        }
+        result
+    }
+
+    /// Delivers the session's news, and lets go of the lock.
+    fn deliver(&self, mut state: MutexGuard<'_, State>) {
         let mut notices = Notices::default();
         let mut woken = Woken::default();
-        // After most calls there is nothing.
         while state.has_news() {
             state.deliver(&mut notices, &mut woken);
             if woken.is_full() {
                 MutexGuard::unlocked(&mut state, || woken.wake());
             }
         }
-        if let Some(session) = &state.session {
-            self.open_streams
-                .store(session.open_streams(), Ordering::Relaxed);
-            self.capacity.store(session.capacity(), Ordering::Relaxed);
-        }
+        self.publish(&state);
         let mut driver = None;
         if state.needs_driver() {
             state.driver_awake = true;
@@ -159,7 +171,15 @@ impl Shared {
             fence(Ordering::SeqCst);
             observer.capacity();
         }
-        result
+    }
+
+    /// Lets those see it who take no lock.
+    fn publish(&self, state: &State) {
+        if let Some(session) = &state.session {
+            self.open_streams
+                .store(session.open_streams(), Ordering::Relaxed);
+            self.capacity.store(session.capacity(), Ordering::Relaxed);
+        }
     }
 }
 
