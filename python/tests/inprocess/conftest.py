@@ -1,6 +1,7 @@
 """Apps in the receiver's own process, behind a gateway in the same process, with a caller."""
 
 import contextlib
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from binary import soon  # noqa: E402
 from http11 import Caller, read_body, read_head  # noqa: E402
+
+# A shell has what it runs in the background ignore Ctrl-C, and so would all that is started here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Served:
