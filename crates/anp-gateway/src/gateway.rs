@@ -304,7 +304,7 @@ impl Bound {
             stop: Stop::default(),
             callers: Alive::default(),
             beginning: Alive::default(),
-            knocking: Alive::default(),
+            handshakes: Alive::default(),
             connected: Alive::default(),
             dealt,
             settings: ArcSwap::from_pointee(Settings::new(config)?),

@@ -14,7 +14,7 @@ use crate::{
 /// The header in which a receiver names itself; `receiver` in the query does as well.
 const RECEIVER: &str = "anp-receiver";
 
-/// The header in which it says which of its tunnels are its own, among those of its name.
+/// The header that all its tunnels have alike, and no other receiver's.
 const INSTANCE: &str = "anpx-instance";
 
 /// The header in which it asks for an endpoint.
@@ -179,13 +179,13 @@ fn check<'a>(head: &'a Head<'_>) -> Result<&'a [u8], Refusal> {
     }
 }
 
-/// What the receiver calls itself.
-/// As it was sent; what is no name is as good as none.
+/// What the receiver's tunnels have in common; what is no name is as good as none.
 fn instance(head: &Head<'_>) -> Option<String> {
     let sent = std::str::from_utf8(head.values(INSTANCE).next()?).ok()?;
     is_name(sent).then(|| sent.to_owned())
 }
 
+/// What the receiver calls itself.
 fn receiver_name(head: &Head<'_>) -> Result<String, Refusal> {
     let header = head
         .values(RECEIVER)

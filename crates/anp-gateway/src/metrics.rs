@@ -141,7 +141,7 @@ impl Metrics {
     }
 
     fn connections_refused(&self) -> u64 {
-        self.shared.callers.refused() + self.shared.knocking.refused()
+        self.shared.callers.refused() + self.shared.handshakes.refused()
     }
 
     fn sum(&self, counter: impl Fn(&WorkerMetrics) -> &AtomicU64) -> u64 {

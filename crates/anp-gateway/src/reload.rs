@@ -132,10 +132,9 @@ fn take_up(shared: &Shared, mut config: Config) -> Result<Reloaded, ReloadError>
     // Again: what was kept must fit what is new.
     config.validate()?;
     let changed = config.differences(&before.config);
-    let lost_owners = config.lost_owners();
     let mut settings = Settings::new(config)?;
     settings.rates.follow(&before.rates);
-    for lost in lost_owners {
+    for lost in settings.config.lost_owners() {
         tracing::warn!("{lost}");
     }
     let settings = Arc::new(settings);

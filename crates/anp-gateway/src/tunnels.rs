@@ -78,7 +78,7 @@ pub(crate) fn is_for_us(caller: &Caller, target: &str) -> bool {
 /// Serves the tunnel listener until everything ends, so that who comes during a stop is told.
 pub(crate) async fn serve(worker: Arc<Worker>, listener: TcpListener) {
     let max = || worker.shared.settings.load().config.max_connections;
-    let take = |socket: TcpStream, peer| match worker.shared.knocking.begin(max()) {
+    let take = |socket: TcpStream, peer| match worker.shared.handshakes.begin(max()) {
         Some(life) => {
             tokio::spawn(serve_one(worker.clone(), socket, peer, life));
         }

@@ -70,7 +70,7 @@ pub(crate) struct Shared {
     /// Those of them whose first request is still to come, or to find a tunnel.
     pub(crate) beginning: Alive,
     /// Connections of the tunnel listener that are no tunnels yet, or will be none.
-    pub(crate) knocking: Alive,
+    pub(crate) handshakes: Alive,
     /// Tunnels whose handshake is over.
     pub(crate) connected: Alive,
     /// Ways to the workers, by index.
@@ -118,7 +118,7 @@ impl Shared {
             stop: Stop::default(),
             callers: Alive::default(),
             beginning: Alive::default(),
-            knocking: Alive::default(),
+            handshakes: Alive::default(),
             connected: Alive::default(),
             dealt: Vec::new(),
             settings: Arc::new(Settings::new(config).unwrap()).into(),

@@ -90,7 +90,7 @@ impl Callers {
     }
 
     /// Why `head` is none of a user's.
-    fn unknown(head: &RequestHead) -> &'static str {
+    fn why_unknown(head: &RequestHead) -> &'static str {
         match basic::shown(&head.headers) {
             Some(_) => "no user of callers.basic has this name and secret",
             None => "it shows no name and secret",
@@ -136,7 +136,7 @@ pub(crate) async fn admit<D: Downstream>(
     }
     let judged = match rule.dids.is_empty() {
         true => {
-            tell(worker, head, &Callers::unknown(head));
+            tell(worker, head, &Callers::why_unknown(head));
             Err(Refused::unproven(&rule))
         }
         false => prove(worker, &rule, head, upload, down).await?,
@@ -193,7 +193,7 @@ async fn prove<D: Downstream>(
         Err(TurnedAway::Refused(refusal)) => {
             match &refusal {
                 Refusal::Unproven(_) if rule.users.is_some() => {
-                    let unknown = Callers::unknown(head);
+                    let unknown = Callers::why_unknown(head);
                     tell(worker, head, &format_args!("{unknown}; {refusal}"));
                 }
                 _ => tell(worker, head, &refusal),

@@ -60,8 +60,7 @@ impl Config {
     }
 
     /// Checks whether an endpoint can have the owners it names: with proof required, nobody who only
-    /// has a name gets in; without any, nobody who would have to prove something; and a token is one
-    /// that there is.
+    /// has a name gets in; without any, nobody who would have to prove something.
     ///
     /// # Errors
     /// It cannot.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use anp_http1::fields::{Named, TooManyNamed, lower_case};
+use anp_http1::fields::{Named, lower_case};
 use anpx::{FieldName, FieldsError, RequestHead, fields, limits::MAX_TARGET};
 use bytes::Bytes;
 use uuid::Uuid;
@@ -201,8 +201,7 @@ fn headers<'a>(
     from: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     id: &str,
 ) -> Result<anpx::Fields, ProxyError> {
-    let named = Named::of(from.clone())
-        .map_err(|TooManyNamed| ProxyError::BadRequest("Connection names more than 64 fields"))?;
+    let named = Named::of(from.clone()).map_err(ProxyError::BadRequest)?;
     let mut to = anpx::Fields::builder(512);
     let mut has_length = false;
     for (name, value) in from {

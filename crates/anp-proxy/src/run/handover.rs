@@ -57,7 +57,7 @@ pub(super) async fn gateway(
     stop: watch::Receiver<Stop>,
 ) -> Result<(), Failure> {
     let config = &loaded.config.gateway;
-    let path = place(config);
+    let path = control_path(config);
     let mut running = None;
     if replace {
         let path = path.as_deref().ok_or_else(|| {
@@ -97,10 +97,10 @@ pub(super) async fn gateway(
     descriptors::warn_short(config);
     let reloader = bound.reloader();
     let ours = bound.reloader();
-    let place = control.as_ref().map(|control| control.place.clone());
+    let file = control.as_ref().map(|control| control.file.clone());
     let serving = move || {
-        if let Some(place) = place {
-            place.take();
+        if let Some(file) = file {
+            file.put_in_place();
         }
         if let Some(running) = running {
             tokio::spawn(async move {
@@ -116,7 +116,7 @@ pub(super) async fn gateway(
         None => ended.await,
         Some(control) => {
             let Control {
-                place,
+                file,
                 listener,
                 listeners,
             } = control;
@@ -129,7 +129,7 @@ pub(super) async fn gateway(
             });
             let result = ended.await;
             handing.abort();
-            place.clear();
+            file.remove();
             result
         }
     }
@@ -137,7 +137,7 @@ pub(super) async fn gateway(
 
 /// Where gateways of this configuration meet. `None` where that would be by a port that is another each
 /// time, or there is no directory for state.
-pub(super) fn place(config: &anp_gateway::Config) -> Option<PathBuf> {
+pub(super) fn control_path(config: &anp_gateway::Config) -> Option<PathBuf> {
     config.control_socket.clone().or_else(|| {
         let port = config.listen.port();
         let directory = state::directory()?;
@@ -147,7 +147,7 @@ pub(super) fn place(config: &anp_gateway::Config) -> Option<PathBuf> {
 
 /// The way to this gateway for the next.
 struct Control {
-    place: Place,
+    file: SocketFile,
     listener: UnixListener,
     listeners: Listeners,
 }
@@ -179,7 +179,7 @@ impl Control {
             })?
             .ino();
         Ok(Self {
-            place: Place {
+            file: SocketFile {
                 fresh,
                 path: path.to_owned(),
                 inode,
@@ -192,23 +192,23 @@ impl Control {
 
 /// The file of the control socket.
 #[derive(Clone)]
-struct Place {
+struct SocketFile {
     /// Where it is until the gateway serves.
     fresh: PathBuf,
     path: PathBuf,
     inode: u64,
 }
 
-impl Place {
+impl SocketFile {
     /// Puts it in place whole, and instead of that of the gateway before.
-    fn take(&self) {
+    fn put_in_place(&self) {
         if let Err(error) = fs::rename(&self.fresh, &self.path) {
             tracing::warn!(path = %self.path.display(), %error, "this gateway cannot be replaced while it runs");
         }
     }
 
     /// Removes it, unless another gateway put its own there.
-    fn clear(&self) {
+    fn remove(&self) {
         for path in [&self.fresh, &self.path] {
             if fs::symlink_metadata(path).is_ok_and(|file| file.ino() == self.inode) {
                 let _ = fs::remove_file(path);

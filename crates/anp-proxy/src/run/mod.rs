@@ -67,7 +67,7 @@ pub(crate) fn in_effect(mut loaded: Loaded) -> Loaded {
     gateway.workers = Some(gateway.worker_count());
     gateway.open = Some(gateway.is_open());
     #[cfg(unix)]
-    if let Some(path) = handover::place(gateway) {
+    if let Some(path) = handover::control_path(gateway) {
         gateway.control_socket = Some(path);
     }
     keep_state(gateway);

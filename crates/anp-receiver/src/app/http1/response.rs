@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use anp_http1::{
     Decoder,
-    fields::{Named, TooManyNamed, lower_case, parse_length, tokens},
+    fields::{Named, lower_case, parse_length, tokens},
 };
 use anpx::{
     Fields, ResponseHead,
@@ -156,7 +156,7 @@ fn collect(
     keep_length: bool,
 ) -> Result<Fields, AppError> {
     let named = Named::of(fields.iter().map(|f| (f.name.as_bytes(), f.value)))
-        .map_err(|TooManyNamed| AppError::Malformed("Connection names more than 64 fields"))?;
+        .map_err(AppError::Malformed)?;
     let mut builder = Fields::builder(len);
     let mut length_seen = false;
     for field in fields {
