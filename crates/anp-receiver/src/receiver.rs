@@ -303,12 +303,16 @@ impl Workers {
 mod tests {
     use super::*;
 
+    /// Two workers, the second of which breaks; what the first tells its end by.
+    fn one_breaks() -> (oneshot::Sender<()>, Workers) {
+        let (lives, one) = oneshot::channel();
+        let (_, two) = oneshot::channel();
+        (lives, Workers(vec![one, two]))
+    }
+
     #[tokio::test]
     async fn a_worker_that_breaks_is_noticed_while_another_lives() {
-        let (lives, one) = oneshot::channel();
-        let (breaks, two) = oneshot::channel();
-        let mut workers = Workers(vec![one, two]);
-        drop(breaks);
+        let (lives, mut workers) = one_breaks();
         let broke = workers.over().await;
         assert!(matches!(broke, Err(Error::Worker { .. })));
         lives.send(()).unwrap();
@@ -317,10 +321,7 @@ mod tests {
 
     #[tokio::test]
     async fn while_a_receiver_stops_the_others_may_end() {
-        let (lives, one) = oneshot::channel();
-        let (breaks, two) = oneshot::channel();
-        let mut workers = Workers(vec![one, two]);
-        drop(breaks);
+        let (lives, mut workers) = one_breaks();
         let all_over = workers.all_over();
         tokio::pin!(all_over);
         tokio::select! {

@@ -8,7 +8,7 @@ use anpx::{Fields, ResetCode, StreamError, session::End};
 use bytes::Bytes;
 use h2::{
     Ping, PingPong, Reason,
-    client::{self, SendRequest},
+    client::{self, ResponseFuture, SendRequest},
     ext::Protocol,
 };
 use http::{HeaderMap, Method, Request, Response};
@@ -37,6 +37,18 @@ fn request(method: &str, path: &str) -> Request<()> {
         .uri(format!("http://test{path}"))
         .body(())
         .unwrap()
+}
+
+/// Asks for a WebSocket (RFC 8441): its answer to come, and the way up.
+async fn upgrade(caller: &mut SendRequest<Bytes>) -> (ResponseFuture, h2::SendStream<Bytes>) {
+    while !caller.is_extended_connect_protocol_enabled() {
+        tokio::task::yield_now().await;
+    }
+    let mut connect = request("CONNECT", "/chat");
+    connect
+        .extensions_mut()
+        .insert(Protocol::from_static("websocket"));
+    caller.send_request(connect, false).unwrap()
 }
 
 async fn text(
@@ -269,14 +281,7 @@ async fn an_extended_connect_is_an_upgrade_for_the_app() {
     let gateway = start(config()).await;
     let receiver = gateway.receiver().await;
     let mut caller = connect(&gateway).await;
-    while !caller.is_extended_connect_protocol_enabled() {
-        tokio::task::yield_now().await;
-    }
-    let mut connect = request("CONNECT", "/chat");
-    connect
-        .extensions_mut()
-        .insert(Protocol::from_static("websocket"));
-    let (response, mut up) = caller.send_request(connect, false).unwrap();
+    let (response, mut up) = upgrade(&mut caller).await;
     let mut request = receiver.accept().await;
     assert_eq!(&request.head.method[..], b"GET");
     assert_eq!(request.head.protocol.as_deref(), Some(&b"websocket"[..]));
@@ -304,14 +309,7 @@ async fn an_upgrade_is_under_way_as_long_as_either_direction_is() {
     let gateway = start(config()).await;
     let receiver = gateway.receiver().await;
     let mut caller = connect(&gateway).await;
-    while !caller.is_extended_connect_protocol_enabled() {
-        tokio::task::yield_now().await;
-    }
-    let mut connect = request("CONNECT", "/chat");
-    connect
-        .extensions_mut()
-        .insert(Protocol::from_static("websocket"));
-    let (response, mut up) = caller.send_request(connect, false).unwrap();
+    let (response, mut up) = upgrade(&mut caller).await;
     let mut request = receiver.accept().await;
     let key = request.head.headers.get("sec-websocket-key").unwrap();
     let head = head(101, &[("sec-websocket-accept", &accept_key(key))]);

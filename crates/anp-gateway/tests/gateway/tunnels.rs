@@ -2,7 +2,16 @@
 
 use anp_gateway::{Config, Endpoint};
 
-use crate::support::{Caller, Receiver, answer, config, start};
+use crate::support::{Caller, Receiver, Running, answer, config, start};
+
+/// A gateway that takes tunnels at a path of its public listener, too.
+async fn with_a_path() -> Running {
+    start(Config {
+        tunnel_path: Some("/anpx".into()),
+        ..config()
+    })
+    .await
+}
 
 #[tokio::test]
 async fn other_traffic_on_the_tunnel_port_is_told_so() {
@@ -50,11 +59,7 @@ async fn who_was_refused_has_nothing_else_to_do_there() {
 
 #[tokio::test]
 async fn head_is_refused_without_a_body() {
-    let gateway = start(Config {
-        tunnel_path: Some("/anpx".into()),
-        ..config()
-    })
-    .await;
+    let gateway = with_a_path().await;
     let mut caller = gateway.caller().await;
     caller
         .send("HEAD /anpx HTTP/1.1\r\nhost: h\r\n\r\nGET /anpx HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
@@ -171,11 +176,7 @@ async fn no_more_tunnels_than_allowed() {
 
 #[tokio::test]
 async fn a_path_of_the_public_port_takes_tunnels_too() {
-    let gateway = start(Config {
-        tunnel_path: Some("/anpx".to_owned()),
-        ..config()
-    })
-    .await;
+    let gateway = with_a_path().await;
     let mut caller = gateway.caller().await;
     // Also on a connection that served something else before.
     caller.get("/anpx").await;

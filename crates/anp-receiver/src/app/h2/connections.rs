@@ -274,6 +274,14 @@ mod tests {
         connections
     }
 
+    /// A connection to an app that answers until it is cut off.
+    async fn connected_to_app() -> (Connections, oneshot::Sender<()>) {
+        let (ours, theirs) = duplex(64 << 10);
+        let (cut, is_cut) = oneshot::channel();
+        spawn_local(app(theirs, is_cut));
+        (connected(ours).await, cut)
+    }
+
     fn ask(lease: &mut Lease) -> ResponseFuture {
         let request = http::Request::get("http://app/").body(()).unwrap();
         lease.send.send_request(request, true).unwrap().0
@@ -282,10 +290,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_goes_dark_is_given_to_nobody_and_ends() {
         let talk = async {
-            let (ours, theirs) = duplex(64 << 10);
-            let (cut, is_cut) = oneshot::channel();
-            spawn_local(app(theirs, is_cut));
-            let connections = connected(ours).await;
+            let (connections, cut) = connected_to_app().await;
             let mut lease = connections.find().await.unwrap();
             ask(&mut lease).await.unwrap();
             drop(lease);
@@ -307,10 +312,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn callers_that_do_not_wait_so_long_find_a_dark_connection_together() {
         let talk = async {
-            let (ours, theirs) = duplex(64 << 10);
-            let (cut, is_cut) = oneshot::channel();
-            spawn_local(app(theirs, is_cut));
-            let connections = connected(ours).await;
+            let (connections, cut) = connected_to_app().await;
             cut.send(()).unwrap();
             let asked = Instant::now();
             while let Some(mut lease) = connections.find().await {
