@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock, Weak},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -15,6 +16,9 @@ use crate::{
     stop::Step,
     workers::Shared,
 };
+
+/// How often a gateway that is to be replaced at once looks whether receivers have come.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Reads the configuration again; says what is wrong with it where it cannot.
 pub(crate) type Source = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
@@ -71,21 +75,31 @@ impl Reloader {
         }
     }
 
-    /// Ready once no request waits for receivers that are on their way from a gateway that was replaced:
-    /// they would go on to the next one, and leave it behind. At once where none runs.
-    pub async fn settled(&self) {
+    /// How many endpoints have a receiver; none where no gateway runs.
+    pub fn served(&self) -> usize {
+        let shared = self.0.gateway.get().and_then(Weak::upgrade);
+        shared.map_or(0, |shared| shared.tunnels.served())
+    }
+
+    /// Ready once receivers of so many `endpoints` are here and no request waits for any that are on
+    /// their way from a gateway that was replaced: they would go on to the next one, and leave it and
+    /// what comes on connections that were taken already. At once where none are expected.
+    pub async fn settled(&self, endpoints: usize) {
         let Some(shared) = self.0.gateway.get().and_then(Weak::upgrade) else {
             return;
         };
         let Some(left) = shared.tunnels.expects_for() else {
             return;
         };
-        let nobody_waits = async {
+        let settled = async {
+            while shared.tunnels.served() < endpoints {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
             shared.tunnels.awaiting.none().await;
             shared.places.expected.none().await;
         };
         // Nobody waits any longer than that.
-        let _ = timeout(left, nobody_waits).await;
+        let _ = timeout(left, settled).await;
     }
 
     /// Takes up the endpoints that another process wrote to the registry's file before this one

@@ -174,6 +174,19 @@ impl Tunnels {
         (tunnels.len() as u64, streams)
     }
 
+    /// How many endpoints have a tunnel that takes requests, or will again.
+    pub(crate) fn served(&self) -> usize {
+        let endpoints = self.routes.now();
+        let is_served = |pool: &Pool| {
+            let mut ready = false;
+            self.registry.members(pool, &mut |members| {
+                ready = members.iter().any(|m| m.tunnel.status() == Status::Ready);
+            });
+            ready
+        };
+        endpoints.iter().filter(|s| is_served(&s.pool)).count()
+    }
+
     /// Admits no more: whoever waits for a first tunnel waits in vain.
     pub(crate) fn stop_admitting(&self) {
         self.table.lock().closed = true;

@@ -154,3 +154,37 @@ async fn a_replaced_gateway_leaves_its_listeners_to_the_next() {
     answer(&mut receiver.accept().await, 200, "late");
     early.until("late").await;
 }
+
+#[tokio::test]
+async fn a_gateway_is_settled_once_the_receivers_of_the_one_before_are_there() {
+    let first = Gateway::bind(config()).await.unwrap();
+    let handed = first.listeners().unwrap();
+    let at = Config {
+        listen: first.public_addr(),
+        tunnel_listen: first.tunnel_addr(),
+        ..config()
+    };
+    drop(first);
+    let next = Gateway::bind_with(at, handed).await.unwrap();
+    let reloader = next.reloader();
+    let gateway = crate::support::run(next);
+    let _one = gateway.receiver().await;
+    soon(reloader.settled(1)).await;
+    assert_eq!(reloader.served(), 1);
+    // Of another endpoint's there is no sign.
+    let mut more = std::pin::pin!(reloader.settled(2));
+    tokio::select! {
+        biased;
+        () = &mut more => panic!("settled without a receiver of the second endpoint"),
+        () = tokio::task::yield_now() => {}
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_took_nothing_over_is_settled() {
+    let bound = Gateway::bind(config()).await.unwrap();
+    let reloader = bound.reloader();
+    let _gateway = crate::support::run(bound);
+    soon(reloader.settled(1)).await;
+    assert_eq!(reloader.served(), 0);
+}

@@ -5,10 +5,11 @@
 //! next:    replace             ──▶
 //!                              ◀── public tunnel admin   (with the sockets, SCM_RIGHTS)  :running
 //! next:    ready               ──▶   it serves; the running one takes no connection from here on
-//!                              ◀── draining
+//!                              ◀── draining 3          endpoints had a receiver there, which will come over
 //! ```
 //!
-//! A next one that goes away before it is ready changes nothing.
+//! A next one that goes away before it is ready changes nothing. One that is itself to be replaced at
+//! once first waits for those receivers: it would have nobody for the callers that it has taken.
 
 use std::{
     fs,
@@ -31,7 +32,7 @@ use rustix::net::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
     net::{UnixListener, UnixStream},
-    sync::watch,
+    sync::{oneshot, watch},
     time::timeout,
 };
 
@@ -98,38 +99,38 @@ pub(super) async fn gateway(
     let reloader = bound.reloader();
     let ours = bound.reloader();
     let file = control.as_ref().map(|control| control.file.clone());
+    let (coming, come) = oneshot::channel();
     let serving = move || {
         if let Some(file) = file {
             file.put_in_place();
         }
-        if let Some(running) = running {
-            tokio::spawn(async move {
-                running.send_away().await;
+        tokio::spawn(async move {
+            let mut endpoints = 0;
+            if let Some(running) = running {
+                endpoints = running.send_away().await;
                 // What the one before wrote between our start and its drain.
                 reloader.catch_up().await;
-            });
-        }
+            }
+            // Nobody hears it where this gateway cannot be replaced.
+            let _ = coming.send(endpoints);
+        });
     };
     let stopping = signals::reached(stop.clone(), Stop::Graceful);
     let ended = run_gateway(bound, loaded, stop, serving);
     match control {
         None => ended.await,
         Some(control) => {
-            let Control {
-                file,
-                listener,
-                listeners,
-            } = control;
             let handing = tokio::spawn(async move {
                 tokio::select! {
-                    () = hand_over(listener, listeners, tell, ours) => {}
+                    () = hand_over(&control, come, tell, ours) => {}
                     // A handle kept would keep the port open although nobody accepts.
                     () = stopping => {}
                 }
             });
             let result = ended.await;
             handing.abort();
-            file.remove();
+            // With its end the file is gone. What it panicked with was told.
+            let _ = handing.await;
             result
         }
     }
@@ -145,7 +146,7 @@ pub(super) fn control_path(config: &anp_gateway::Config) -> Option<PathBuf> {
     })
 }
 
-/// The way to this gateway for the next.
+/// The way to this gateway for the next. Dropping it removes the file.
 struct Control {
     file: SocketFile,
     listener: UnixListener,
@@ -190,6 +191,13 @@ impl Control {
     }
 }
 
+impl Drop for Control {
+    fn drop(&mut self) {
+        // Before the listener goes: while it is there, no other file has the number of its inode.
+        self.file.remove();
+    }
+}
+
 /// The file of the control socket.
 #[derive(Clone)]
 struct SocketFile {
@@ -217,30 +225,35 @@ impl SocketFile {
     }
 }
 
-/// Hands the listeners to whoever may have them, until one of them serves.
+/// Hands the listeners to whoever may have them, until one of them serves: once the receivers of so
+/// many endpoints as `come` tells are there, those of the gateway before.
 async fn hand_over(
-    listener: UnixListener,
-    listeners: Listeners,
+    control: &Control,
+    come: oneshot::Receiver<usize>,
     tell: watch::Sender<Stop>,
     reloader: Reloader,
 ) {
+    // Without a word the gateway does not serve, and nobody finds its control socket.
+    let endpoints = come.await.unwrap_or_default();
     loop {
-        let mut next = match listener.accept().await {
+        let mut next = match control.listener.accept().await {
             Ok((next, _)) => next,
             Err(error) => {
                 tracing::warn!(%error, "this gateway cannot be replaced while it runs");
                 return;
             }
         };
-        reloader.settled().await;
-        match hand_to(&mut next, &listeners).await {
+        reloader.settled(endpoints).await;
+        match hand_to(&mut next, &control.listeners).await {
             Ok(()) => {
                 tracing::info!("another gateway took over the listeners");
+                let served = reloader.served();
                 // A stop that was asked for already is not taken back.
                 tell.send_modify(|stop| *stop = (*stop).max(Stop::Replaced));
                 // The next one reads the endpoints again then.
                 reloader.draining().await;
-                let _ = timeout(PATIENCE, next.write_all(b"draining\n")).await;
+                let word = format!("{DRAINING}{served}\n");
+                let _ = timeout(PATIENCE, next.write_all(word.as_bytes())).await;
                 return;
             }
             Err(error) => tracing::warn!(%error, "the listeners were not taken over"),
@@ -289,6 +302,9 @@ async fn hand_to(next: &mut UnixStream, listeners: &Listeners) -> io::Result<()>
     expect(next, "ready").await
 }
 
+/// What the gateway before says at the end, before the number of endpoints.
+const DRAINING: &str = "draining ";
+
 /// The gateway that runs, which gave its listeners.
 struct Running {
     stream: UnixStream,
@@ -317,15 +333,23 @@ impl Running {
         Ok(Some(Self { stream, listeners }))
     }
 
-    /// Tells it that its listeners are served.
-    async fn send_away(mut self) {
+    /// Tells it that its listeners are served. Gives how many endpoints had a receiver there.
+    async fn send_away(mut self) -> usize {
         let told = async {
             timeout(PATIENCE, self.stream.write_all(b"ready\n")).await??;
-            expect(&mut self.stream, "draining").await
+            let word = line(&mut self.stream).await?;
+            let number = word.strip_prefix(DRAINING).and_then(|n| n.parse().ok());
+            number.ok_or_else(|| unexpected(DRAINING, &word))
         };
         match told.await {
-            Ok(()) => tracing::info!("took over the listeners; the gateway before drains"),
-            Err(error) => tracing::warn!(%error, "the gateway before did not say that it drains"),
+            Ok(endpoints) => {
+                tracing::info!("took over the listeners; the gateway before drains");
+                endpoints
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the gateway before did not say that it drains");
+                0
+            }
         }
     }
 }
@@ -388,6 +412,15 @@ fn check_user(peer: &UnixStream) -> io::Result<()> {
 
 /// Reads one line, which must be `word`.
 async fn expect(stream: &mut UnixStream, word: &str) -> io::Result<()> {
+    let line = line(stream).await?;
+    match line == word {
+        true => Ok(()),
+        false => Err(unexpected(word, &line)),
+    }
+}
+
+/// Reads one short line.
+async fn line(stream: &mut UnixStream) -> io::Result<String> {
     let read = async {
         let mut line = Vec::new();
         while line.len() < 64 {
@@ -399,11 +432,9 @@ async fn expect(stream: &mut UnixStream, word: &str) -> io::Result<()> {
         io::Result::Ok(line)
     };
     let line = timeout(PATIENCE, read).await??;
-    if line == word.as_bytes() {
-        return Ok(());
-    }
-    let line = line.escape_ascii();
-    Err(io::Error::other(format!(
-        "expected \"{word}\", found \"{line}\""
-    )))
+    Ok(line.escape_ascii().to_string())
+}
+
+fn unexpected(word: &str, line: &str) -> io::Error {
+    io::Error::other(format!("expected \"{word}\", found \"{line}\""))
 }
