@@ -81,8 +81,14 @@ class Proxy:
             hits = [line for line in self.lines if all(line.get(k) == v for k, v in match.items())]
             return hits[skip] if len(hits) > skip else None
 
+        def over():
+            return found() or self._reading.done() or self.process.returncode is not None
+
         async with self._grew:
-            await soon(self._grew.wait_for(lambda: found() or self._reading.done() or self.process.returncode is not None))
+            try:
+                await soon(self._grew.wait_for(over))
+            except TimeoutError:
+                raise AssertionError(f"{self.args} has not said {match} in time: {self.lines}") from None
         if found() is None:
             raise Ended(f"{self.args} ended without {match}: {self.lines}")
         return found()

@@ -116,6 +116,7 @@ pub(super) async fn gateway(
         });
     };
     let stopping = signals::reached(stop.clone(), Stop::Graceful);
+    let asked = stop.clone();
     let ended = run_gateway(bound, loaded, stop, serving);
     match control {
         None => ended.await,
@@ -128,7 +129,10 @@ pub(super) async fn gateway(
                 }
             });
             let result = ended.await;
-            handing.abort();
+            // Replaced with nothing under way, it may not have said its last word yet.
+            if *asked.borrow() != Stop::Replaced {
+                handing.abort();
+            }
             // With its end the file is gone. What it panicked with was told.
             let _ = handing.await;
             result
