@@ -49,6 +49,9 @@ const MAX_SOCKETS: usize = 250;
 /// How long either side may take for its next word.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The last word of the running one, without the number behind it.
+const DRAINING: &str = "draining ";
+
 /// Runs a gateway that others may replace, in place of the running one where asked to.
 pub(super) async fn gateway(
     loaded: &Loaded,
@@ -305,9 +308,6 @@ async fn hand_to(next: &mut UnixStream, listeners: &Listeners) -> io::Result<()>
     .await??;
     expect(next, "ready").await
 }
-
-/// What the gateway before says at the end, before the number of endpoints.
-const DRAINING: &str = "draining ";
 
 /// The gateway that runs, which gave its listeners.
 struct Running {
