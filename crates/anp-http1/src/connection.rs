@@ -180,13 +180,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         Poll::Ready(false)
     }
 
-    /// Frees what an idle connection need not hold.
+    /// Frees what an idle connection need not hold. What came ahead of its time stays.
     pub fn rest(&mut self) {
         self.room = SMALL_READ;
-        if self.read.capacity() > 2 * SMALL_READ {
+        if self.read.is_empty() && self.read.capacity() > 2 * SMALL_READ {
             self.read = BytesMut::new();
         }
-        if self.head.capacity() > SMALL_READ {
+        if self.head.is_empty() && self.head.capacity() > SMALL_READ {
             self.head = BytesMut::new();
         }
     }
@@ -280,6 +280,24 @@ mod tests {
         conn.io_mut().write_all(b"ghi").await.unwrap();
         let (_io, read) = conn.into_parts();
         assert_eq!(&read[..], b"abcdef");
+    }
+
+    #[test]
+    fn a_connection_at_rest_keeps_what_it_has() {
+        let (io, _) = tokio::io::duplex(64);
+        let mut conn = Connection::new(io, BytesMut::with_capacity(4 * LARGE_READ));
+        conn.read.extend_from_slice(b"next");
+        conn.begin().reserve(2 * SMALL_READ);
+        conn.head().extend_from_slice(b"answer");
+        conn.rest();
+        assert_eq!(
+            (&conn.read[..], &conn.head[..]),
+            (&b"next"[..], &b"answer"[..])
+        );
+        conn.read.clear();
+        conn.head().clear();
+        conn.rest();
+        assert_eq!((conn.read.capacity(), conn.head.capacity()), (0, 0));
     }
 
     #[tokio::test]

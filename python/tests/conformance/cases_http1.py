@@ -49,6 +49,22 @@ async def pipelined_behind_chunks(c):
 
 
 @case(caller=1, because=WHY)
+async def pipelined_behind_bodies(c):
+    """Pipelined requests: behind bodies of many sizes, their own body later."""
+    for size in (1_000, 9_000, 17_000, 25_000, 33_000, 41_000, 65_000, 100_000):
+        (one, _), (two, _) = pipelined(c, 2)
+        raw = (f"POST /1 HTTP/1.1\r\nHost: a\r\nx-case: {one}\r\nContent-Length: {size}\r\n\r\n{'x' * size}"
+               f"POST /2 HTTP/1.1\r\nHost: a\r\nx-case: {two}\r\nContent-Length: 28\r\n\r\n")
+        async with c.connect() as connection:
+            connection.wire.writer.write(raw.encode())
+            sent = answers(connection.wire, 2)
+            assert (await anext(sent))[1] == b"x" * size
+            # What would be a request, if the head before it were lost.
+            connection.wire.writer.write(b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await anext(sent))[1] == b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@case(caller=1, because=WHY)
 async def pipelined_slow_first(c):
     """Pipelined requests: the second's answer waits for the first's."""
     first = asyncio.Event()
