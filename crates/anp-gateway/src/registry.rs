@@ -31,7 +31,7 @@ impl fmt::Display for TunnelId {
 }
 
 /// Which receiver a tunnel leads to: a request that one could not serve is tried at another first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ReceiverId(pub(crate) u64);
 
 /// A tunnel that serves an endpoint.

@@ -276,19 +276,28 @@ impl Tunnels {
         }
     }
 
-    /// All tunnels but the oldest of each owner. Where they drain, their receivers open others
-    /// elsewhere, while what still comes here goes through the oldest.
+    /// All tunnels but one of each receiver: the oldest that takes requests, or else the oldest. Where
+    /// they drain, their receivers open others elsewhere, while what still comes here goes through
+    /// those that stay.
     pub(crate) fn all_but_one_each(&self) -> Vec<Tunnel> {
         let table = self.table.lock();
-        let connected = || table.entries.iter().filter(|e| e.connected.is_some());
-        let mut oldest = HashMap::new();
-        for entry in connected() {
-            let id = oldest.entry(&entry.owner).or_insert(entry.id);
-            *id = (*id).min(entry.id);
+        let connected = || {
+            let entries = table.entries.iter();
+            entries.filter_map(|entry| Some((entry, entry.tunnel()?)))
+        };
+        let mut stays = HashMap::new();
+        for (entry, tunnel) in connected() {
+            let takes = tunnel.status() == Status::Ready && tunnel.is_accepting();
+            let rank = (!takes, entry.id);
+            let first = stays.entry(entry.receiver_id()).or_insert(rank);
+            *first = (*first).min(rank);
         }
         connected()
-            .filter(|entry| oldest.get(&entry.owner) != Some(&entry.id))
-            .filter_map(|entry| entry.tunnel().cloned())
+            .filter(|(entry, _)| {
+                let stays = stays.get(&entry.receiver_id());
+                stays.is_none_or(|(_, id)| *id != entry.id)
+            })
+            .map(|(_, tunnel)| tunnel.clone())
             .collect()
     }
 

@@ -1,8 +1,11 @@
 //! How a gateway ends.
 
 use anp_gateway::{Config, Gateway, Shutdown};
-use anp_tunnel::{Status, units::Span};
-use anpx::{CloseCode, session::End};
+use anp_tunnel::{Status, TunnelConfig, units::Span};
+use anpx::{
+    CloseCode,
+    session::{End, Role},
+};
 use bytes::Bytes;
 use tokio::sync::watch;
 
@@ -119,6 +122,46 @@ async fn a_receiver_with_several_tunnels_is_sent_away_from_all_but_one_at_once()
     assert!(last.ends_with("last"), "{last}");
     soon(first.driver).await.unwrap();
     soon(gateway.ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_keeps_tunnels_that_take_requests() {
+    for leaves in [true, false] {
+        let gateway = start(config()).await;
+        // Two tunnels of one receiver, the first of which takes nothing more, and one of another.
+        let first = gateway.receiver().await;
+        let mut streaming = gateway.caller().await;
+        streaming.get("/").await;
+        let stream = first.accept().await;
+        let second = gateway.receiver().await;
+        let mut idle = gateway.caller().await;
+        match leaves {
+            true => first.tunnel.drain(),
+            false => first.tunnel.set_accepting(false),
+        }
+        let state = if leaves { "draining" } else { "paused" };
+        let told = format!("\"{state}\"");
+        let told = async { while !gateway.ask_admin("/tunnels").await.contains(&told) {} };
+        soon(told).await;
+        let other = gateway
+            .receiver_with("other", TunnelConfig::new(Role::Receiver))
+            .await;
+        let more = gateway
+            .receiver_with("other", TunnelConfig::new(Role::Receiver))
+            .await;
+
+        gateway.shutdown.send_replace(Shutdown::Graceful);
+        soon(more.driver).await.unwrap();
+        idle.get("/last").await;
+        let mut last = tokio::select! {
+            request = second.accept() => request,
+            request = other.accept() => request,
+        };
+        answer(&mut last, 200, "last");
+        assert!(idle.rest().await.ends_with("last"));
+        assert!(!second.driver.is_finished() && !other.driver.is_finished());
+        drop(stream);
+    }
 }
 
 #[tokio::test]
