@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import stat
 
@@ -160,6 +161,63 @@ async def test_a_successor_that_dies_early_changes_nothing(tmp_path):
         assert not control.exists()
 
 
+async def test_a_successor_that_dies_with_its_socket_in_place_changes_nothing(tmp_path):
+    control = tmp_path / "gateway.sock"
+    async with gateway("127.0.0.1:0", "127.0.0.1:0", control) as running:
+        public, tunnel = await running.address("public"), await running.address("tunnel")
+        with socket.socket(socket.AF_UNIX) as early, socket.socket(socket.AF_UNIX) as its_own:
+            early.connect(str(control))
+            early.sendall(b"replace\n")
+            _, sockets, _, _ = await asyncio.to_thread(socket.recv_fds, early, 4096, 100)
+            for number in sockets:
+                os.close(number)
+            its_own.bind(str(tmp_path / "next.sock"))
+            os.rename(tmp_path / "next.sock", control)
+        await running.line(message="the listeners were not taken over")
+        stack, successor = await take_over(public, tunnel, control)
+        async with stack:
+            assert await running.exit() == 0
+            assert list(tmp_path.iterdir()) == [control]
+            successor.stop()
+            assert await successor.exit() == 0
+
+
+async def test_a_successor_that_is_stopped_before_it_serves_changes_nothing(tmp_path):
+    control = tmp_path / "gateway.sock"
+    async with gateway("127.0.0.1:0", "127.0.0.1:0", control) as running:
+        public, tunnel = await running.address("public"), await running.address("tunnel")
+        running.process.send_signal(signal.SIGSTOP)
+        async with gateway(public, tunnel, control, "--replace") as early:
+            await early.line(message="asking the running gateway for its listeners")
+            early.stop()
+            assert await early.exit() == 0
+        running.process.send_signal(signal.SIGCONT)
+        await running.line(message="the listeners were not taken over")
+        stack, _ = await take_over(public, tunnel, control)
+        async with stack:
+            assert await running.exit() == 0
+
+
+async def test_of_two_successors_at_once_one_replaces_the_other(tmp_path):
+    control = tmp_path / "gateway.sock"
+    async with gateway("127.0.0.1:0", "127.0.0.1:0", control) as running:
+        public, tunnel = await running.address("public"), await running.address("tunnel")
+        running.process.send_signal(signal.SIGSTOP)
+        async with (
+            gateway(public, tunnel, control, "--replace") as one,
+            gateway(public, tunnel, control, "--replace") as other,
+        ):
+            for successor in (one, other):
+                await successor.line(message="asking the running gateway for its listeners")
+            running.process.send_signal(signal.SIGCONT)
+            for successor in (one, other):
+                await successor.line(message="took over the listeners; the gateway before drains")
+            assert await running.exit() == 0
+            ends = [asyncio.ensure_future(successor.process.wait()) for successor in (one, other)]
+            done, left = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            assert [end.result() for end in done] == [0] and len(left) == 1
+
+
 async def test_a_successor_that_cannot_start_changes_nothing(tmp_path):
     control = tmp_path / "gateway.sock"
     async with gateway("127.0.0.1:0", "127.0.0.1:0", control) as running:
@@ -181,7 +239,7 @@ async def test_a_successor_that_cannot_start_changes_nothing(tmp_path):
 async def test_without_a_running_gateway_it_starts_as_usual(tmp_path):
     async with gateway("127.0.0.1:0", "127.0.0.1:0", tmp_path / "none.sock", "--replace") as alone:
         await alone.address("public")
-        await alone.line(message="no gateway runs here: nothing to replace")
+        await alone.line(message="no gateway answers here: nothing to replace")
         alone.stop()
         assert await alone.exit() == 0
 

@@ -21,6 +21,7 @@ use std::{
         unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
+    pin::pin,
     time::Duration,
 };
 
@@ -49,6 +50,9 @@ const MAX_SOCKETS: usize = 250;
 /// How long either side may take for its next word.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often one asks that is cut off.
+const ASKED: usize = 3;
+
 /// The last word of the running one, without the number behind it.
 const DRAINING: &str = "draining ";
 
@@ -70,9 +74,14 @@ pub(super) async fn gateway(
                  gateway.control_socket",
             )
         })?;
-        running = Running::ask(path).await.map_err(|error| {
+        let asked = tokio::select! {
+            asked = Running::ask(path) => asked,
+            // Nothing has happened yet.
+            () = signals::reached(stop.clone(), Stop::Graceful) => return Ok(()),
+        };
+        running = asked.map_err(|error| {
             Failure::runtime(format!(
-                "the running gateway at {} did not hand over its listeners: {error}",
+                "no gateway handed over its listeners at {}: {error}",
                 path.display()
             ))
         })?;
@@ -81,8 +90,12 @@ pub(super) async fn gateway(
         given = std::mem::take(&mut running.listeners);
     }
     let bound = reloading(bind_with(loaded, given).await?, loaded)?;
+    if running.is_some() && *stop.borrow() != Stop::No {
+        return Ok(());
+    }
+    let listeners = bound.listeners();
     let control = match &path {
-        Some(path) => match Control::open(path, &bound) {
+        Some(path) => match listeners.and_then(|listeners| Control::open(path, listeners)) {
             Ok(control) => Some(control),
             Err(error) if config.control_socket.is_some() => {
                 return Err(Failure::runtime(format!(
@@ -103,7 +116,12 @@ pub(super) async fn gateway(
     let ours = bound.reloader();
     let file = control.as_ref().map(|control| control.file.clone());
     let (coming, come) = oneshot::channel();
+    let asked = stop.clone();
     let serving = move || {
+        if *asked.borrow() != Stop::No {
+            // It ends: whoever runs goes on.
+            return;
+        }
         if let Some(file) = file {
             file.put_in_place();
         }
@@ -126,7 +144,7 @@ pub(super) async fn gateway(
         Some(control) => {
             let handing = tokio::spawn(async move {
                 tokio::select! {
-                    () = hand_over(&control, come, tell, ours) => {}
+                    () = hand_over(control, come, tell, ours) => {}
                     // A handle kept would keep the port open although nobody accepts.
                     () = stopping => {}
                 }
@@ -163,38 +181,33 @@ struct Control {
 impl Control {
     /// Opens it beside `path`, so that nothing has happened to the gateway before should this one fail
     /// to serve.
-    fn open(path: &Path, bound: &anp_gateway::Bound) -> io::Result<Self> {
-        let listeners = bound.listeners()?;
+    fn open(path: &Path, listeners: Listeners) -> io::Result<Self> {
         if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(directory)?;
         }
-        if path.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        let mut fresh = path.as_os_str().to_owned();
-        fresh.push(format!(".{}", std::process::id()));
-        let fresh = PathBuf::from(fresh);
-        let _ = fs::remove_file(&fresh);
-        let listener = UnixListener::bind(&fresh)?;
-        let opened = fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))
-            .and_then(|()| fs::symlink_metadata(&fresh));
-        let inode = opened
-            .inspect_err(|_| {
-                let _ = fs::remove_file(&fresh);
-            })?
-            .ino();
+        let (file, listener) = SocketFile::open(path)?;
         Ok(Self {
-            file: SocketFile {
-                fresh,
-                path: path.to_owned(),
-                inode,
-            },
+            file,
             listener,
             listeners,
         })
+    }
+
+    /// Opens it anew where a next one had put its own in place and then did not come to serve.
+    fn take_back(&mut self) {
+        if self.file.is_in_place() {
+            return;
+        }
+        match SocketFile::open(&self.file.path) {
+            Ok((file, listener)) => {
+                file.put_in_place();
+                (self.file, self.listener) = (file, listener);
+            }
+            Err(error) => self.file.warn(&error),
+        }
     }
 }
 
@@ -215,17 +228,50 @@ struct SocketFile {
 }
 
 impl SocketFile {
+    fn open(path: &Path) -> io::Result<(Self, UnixListener)> {
+        if path.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(format!(".{}", std::process::id()));
+        let fresh = PathBuf::from(fresh);
+        let _ = fs::remove_file(&fresh);
+        let listener = UnixListener::bind(&fresh)?;
+        let opened = fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))
+            .and_then(|()| fs::symlink_metadata(&fresh));
+        let inode = opened
+            .inspect_err(|_| {
+                let _ = fs::remove_file(&fresh);
+            })?
+            .ino();
+        let path = path.to_owned();
+        let file = Self { fresh, path, inode };
+        Ok((file, listener))
+    }
+
     /// Puts it in place whole, and instead of that of the gateway before.
     fn put_in_place(&self) {
         if let Err(error) = fs::rename(&self.fresh, &self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "this gateway cannot be replaced while it runs");
+            self.warn(&error);
         }
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.is_at(&self.path)
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|file| file.ino() == self.inode)
+    }
+
+    fn warn(&self, error: &io::Error) {
+        tracing::warn!(path = %self.path.display(), %error, "this gateway cannot be replaced while it runs");
     }
 
     /// Removes it, unless another gateway put its own there.
     fn remove(&self) {
         for path in [&self.fresh, &self.path] {
-            if fs::symlink_metadata(path).is_ok_and(|file| file.ino() == self.inode) {
+            if self.is_at(path) {
                 let _ = fs::remove_file(path);
             }
         }
@@ -235,7 +281,7 @@ impl SocketFile {
 /// Hands the listeners to whoever may have them, until one of them serves: once the receivers of so
 /// many endpoints as `come` tells are there, those of the gateway before.
 async fn hand_over(
-    control: &Control,
+    mut control: Control,
     come: oneshot::Receiver<usize>,
     tell: watch::Sender<Stop>,
     reloader: Reloader,
@@ -250,7 +296,15 @@ async fn hand_over(
                 return;
             }
         };
-        reloader.settled(endpoints).await;
+        let mut settled = pin!(reloader.settled(endpoints));
+        tokio::select! {
+            biased;
+            () = &mut settled => {}
+            () = std::future::ready(()) => {
+                tracing::info!("another gateway is to take over, once the receivers of the one before are here");
+                settled.await;
+            }
+        }
         match hand_to(&mut next, &control.listeners).await {
             Ok(()) => {
                 tracing::info!("another gateway took over the listeners");
@@ -265,6 +319,7 @@ async fn hand_over(
             }
             Err(error) => tracing::warn!(%error, "the listeners were not taken over"),
         }
+        control.take_back();
     }
 }
 
@@ -318,6 +373,17 @@ struct Running {
 impl Running {
     /// Asks for the listeners. `None` where nobody listens at `path`.
     async fn ask(path: &Path) -> io::Result<Option<Self>> {
+        for _ in 1..ASKED {
+            match Self::ask_once(path).await {
+                // Another one came first: now it is the one to ask.
+                Err(error) if is_cut_off(&error) => {}
+                asked => return asked,
+            }
+        }
+        Self::ask_once(path).await
+    }
+
+    async fn ask_once(path: &Path) -> io::Result<Option<Self>> {
         let mut stream = match UnixStream::connect(path).await {
             Ok(stream) => stream,
             Err(error)
@@ -326,12 +392,13 @@ impl Running {
                     io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
                 ) =>
             {
-                tracing::info!(path = %path.display(), "no gateway runs here: nothing to replace");
+                tracing::info!(path = %path.display(), "no gateway answers here: nothing to replace");
                 return Ok(None);
             }
             Err(error) => return Err(error),
         };
         check_user(&stream)?;
+        tracing::info!(path = %path.display(), "asking the running gateway for its listeners");
         timeout(PATIENCE, stream.write_all(b"replace\n")).await??;
         let listeners = timeout(PATIENCE, receive(&stream)).await??;
         Ok(Some(Self { stream, listeners }))
@@ -358,6 +425,14 @@ impl Running {
     }
 }
 
+/// True where the other end went away without a word.
+fn is_cut_off(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
+    )
+}
+
 /// Reads the names of the listeners, and the sockets with them.
 async fn receive(stream: &UnixStream) -> io::Result<Listeners> {
     let mut text = Vec::new();
@@ -381,6 +456,9 @@ async fn receive(stream: &UnixStream) -> io::Result<Listeners> {
             })
             .await?;
         text.extend_from_slice(part.get(..read).unwrap_or_default());
+        if text.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         if read == 0 || text.len() > 4096 {
             return Err(io::Error::other("it did not name its listeners"));
         }
