@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from ._types import Receive, Scope, Send, WSGIApp
 
@@ -119,16 +120,18 @@ class _Call:
 
 
 def environ(scope: Scope, body: Any, length: int) -> dict[str, Any]:
-    """The environment of PEP 3333 for an HTTP scope whose body is `length` bytes in `body`."""
-    root = scope["root_path"].rstrip("/")
-    path = scope["path"]
-    if root and path.startswith(root):
-        path = path[len(root) :]
+    """The environment of PEP 3333 for an HTTP scope whose body is `length` bytes in `body`.
+
+    Its strings have a character a byte.
+    """
+    root = scope["root_path"].rstrip("/").encode()
+    # Not `path`, in which bytes that are not UTF-8 are lost.
+    path = unquote_to_bytes(scope["raw_path"]).removeprefix(root)
     host, port = scope["server"] or ("localhost", 80)
     environment = {
         "REQUEST_METHOD": scope["method"],
-        "SCRIPT_NAME": _bytes_as_text(root),
-        "PATH_INFO": _bytes_as_text(path),
+        "SCRIPT_NAME": root.decode("latin-1"),
+        "PATH_INFO": path.decode("latin-1"),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
         "SERVER_NAME": host,
@@ -156,8 +159,3 @@ def environ(scope: Scope, body: Any, length: int) -> dict[str, Any]:
             value = environment[key] + joint + value
         environment[key] = value
     return environment
-
-
-def _bytes_as_text(text: str) -> str:
-    """PEP 3333's native strings: a character a byte."""
-    return text.encode("utf-8", "surrogateescape").decode("latin-1")

@@ -314,6 +314,16 @@ async def test_wsgi_apps_run_in_threads(serve):
     assert threads == {False}
 
 
+async def test_a_wsgi_app_gets_a_path_of_any_bytes(serve):
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return [environ["PATH_INFO"].encode("latin-1")]
+
+    served = await serve(anp_proxy.WSGI(app), root_path="/m")
+    for path, there in [("/%E9%FF/x", b"/\xe9\xff/x"), ("/%C3%A9", "/é".encode()), ("/m/y", b"/m/y"), ("/", b"/")]:
+        assert (await served.call("GET", path))[2] == there
+
+
 async def test_a_wsgi_app_that_fails_is_500(serve):
     def app(_environ, _start_response):
         raise ValueError("on purpose")

@@ -383,7 +383,9 @@ fn stat(path: &Path) -> Option<(Option<SystemTime>, u64, u64)> {
 
 fn public_config(store: Arc<Store>, acme: bool) -> Result<ServerConfig, GatewayError> {
     let mut config = builder()?.with_no_client_auth().with_cert_resolver(store);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"]
+        .map(<[u8]>::to_vec)
+        .to_vec();
     if acme {
         config.alpn_protocols.push(ACME_TLS.to_vec());
     }

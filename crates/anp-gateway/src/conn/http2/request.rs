@@ -99,8 +99,12 @@ fn cookies(parts: &Parts) -> Option<Vec<u8>> {
     let mut crumbs = parts.headers.get_all(header::COOKIE).iter();
     let mut joined = crumbs.next()?.as_bytes().to_vec();
     let second = crumbs.next()?;
-    for crumb in std::iter::once(second).chain(crumbs) {
-        joined.extend_from_slice(b"; ");
+    let more = std::iter::once(second).chain(crumbs);
+    // Nothing at either end of a "; ": a value does not begin or end with spaces.
+    for crumb in more.filter(|crumb| !crumb.is_empty()) {
+        if !joined.is_empty() {
+            joined.extend_from_slice(b"; ");
+        }
         joined.extend_from_slice(crumb.as_bytes());
     }
     Some(joined)
@@ -130,9 +134,11 @@ mod tests {
     fn crumbs_are_joined_and_the_rest_is_left_alone() {
         let request = Request::get("http://h/x?y")
             .header("a", "1")
+            .header("cookie", "")
             .header("cookie", "a=1")
             .header("b", "2")
             .header("cookie", "b=2; c=3")
+            .header("cookie", "")
             .header("te", "trailers");
         let head = map(request).unwrap();
         assert_eq!(
