@@ -126,6 +126,10 @@ impl Admin {
             expected: Expected::read(condition.map(HeaderValue::as_bytes)),
             body: body(request).await?,
         };
+        if action.is_of_registry() {
+            // What a gateway that was replaced wrote at last is to be seen, and not to be overwritten.
+            self.shared.caught_up().await;
+        }
         action.run(self, asked).await
     }
 }

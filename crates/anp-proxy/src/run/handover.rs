@@ -80,7 +80,10 @@ pub(super) async fn gateway(
     if let Some(running) = &mut running {
         given = std::mem::take(&mut running.listeners);
     }
-    let bound = reloading(bind_with(loaded, given).await?, loaded)?;
+    let mut bound = reloading(bind_with(loaded, given).await?, loaded)?;
+    if running.is_some() {
+        bound = bound.catches_up();
+    }
     let control = match &path {
         Some(path) => match Control::open(path, &bound) {
             Ok(control) => Some(control),
