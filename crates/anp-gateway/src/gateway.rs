@@ -64,6 +64,8 @@ pub struct Bound {
     addresses: Addresses,
     /// Some came from elsewhere: whoever served them before had receivers, which will come.
     inherited: bool,
+    /// Another gateway still changes the registry.
+    catches_up: bool,
     /// When, in seconds since 1970.
     opened_at: i64,
     reloader: Reloader,
@@ -136,6 +138,7 @@ impl Gateway {
             registry,
             addresses,
             inherited,
+            catches_up: false,
             opened_at,
             reloader: Reloader::default(),
         })
@@ -204,6 +207,14 @@ impl Bound {
         source: impl Fn() -> Result<Config, String> + Send + Sync + 'static,
     ) -> Self {
         self.reloader.is_from(Source::from(Box::new(source)));
+        self
+    }
+
+    /// The gateway that gave the listeners still runs, and changes the registry until
+    /// [`Reloader::catch_up`]: who asks for what is not there waits for that, as for receivers.
+    #[must_use]
+    pub fn catches_up(mut self) -> Self {
+        self.catches_up = true;
         self
     }
 
@@ -310,7 +321,8 @@ impl Bound {
             settings: ArcSwap::from_pointee(Settings::new(config)?),
         });
         if let Some(store) = store {
-            let started = shared.endpoints.start(Arc::downgrade(&shared), store);
+            let gateway = Arc::downgrade(&shared);
+            let started = shared.endpoints.start(gateway, store, self.catches_up);
             started.map_err(GatewayError::Worker)?;
         }
         self.reloader.runs(&shared);

@@ -24,7 +24,7 @@ pub(crate) struct Places {
     seen: Mutex<HashMap<Did, Instant>>,
     /// Changed by each that comes.
     opened: watch::Sender<()>,
-    /// Requests that wait for one to come.
+    /// Requests that wait for one to come, or for one of the registry.
     pub(crate) expected: Alive,
 }
 

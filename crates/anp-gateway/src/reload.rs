@@ -11,7 +11,6 @@ use tokio::time::timeout;
 
 use crate::{
     config::{Config, ConfigError},
-    endpoints::Change,
     settings::Settings,
     stop::Step,
     workers::Shared,
@@ -106,8 +105,7 @@ impl Reloader {
     /// came in its place.
     pub async fn catch_up(&self) {
         if let Some(shared) = self.0.gateway.get().and_then(Weak::upgrade) {
-            // A gateway without a registry has nothing to catch up with.
-            let _ = shared.endpoints.change(Change::CatchUp).await;
+            shared.endpoints.catch_up().await;
         }
     }
 

@@ -172,6 +172,9 @@ async fn admit(
 ) -> Result<Admission, Refusal> {
     let shared = &caller.worker.shared;
     let peer = caller.origin.peer();
+    // Before anything is verified: the endpoint that it comes for, or its DID's document, may be among
+    // what a gateway that was replaced wrote at last.
+    shared.caught_up().await;
     let tell = |why: &dyn fmt::Display| shared.refusals.tell(peer, why, "tunnel refused");
     let asked = shared
         .settings

@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
+    time::timeout,
 };
 
 use crate::{
@@ -130,6 +131,16 @@ impl Shared {
     /// TLS of a listener; `None` where it is plain.
     pub(crate) fn tls(&self, listener: Listener) -> Option<&Arc<Tls>> {
         self.tls.as_ref()?.of(listener)
+    }
+
+    /// Ready once all is known that a gateway which was replaced wrote to the registry. Nobody waits
+    /// longer for that than for its receivers.
+    pub(crate) async fn caught_up(&self) {
+        if self.endpoints.are_behind()
+            && let Some(left) = self.tunnels.expects_for()
+        {
+            let _ = timeout(left, self.endpoints.caught_up()).await;
+        }
     }
 }
 

@@ -10,10 +10,23 @@ mod reply;
 mod routes;
 mod tunnels;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, header::IF_MATCH};
+use http::{
+    HeaderValue, Request, StatusCode,
+    header::{CONNECTION, IF_MATCH},
+};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,8 +34,14 @@ use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
-    alive::Alive, endpoints::Expected, listener, metrics::Metrics, reload::Reloader, stop::Step,
-    tls::TlsMetrics, workers::Shared,
+    alive::Alive,
+    endpoints::Expected,
+    listener,
+    metrics::Metrics,
+    reload::Reloader,
+    stop::{Step, Stop},
+    tls::TlsMetrics,
+    workers::Shared,
 };
 use reply::{Problem, Reply};
 
@@ -76,7 +95,11 @@ impl Admin {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let answered = self.checked(request).await;
-        let reply = answered.unwrap_or_else(Problem::into_reply);
+        let mut reply = answered.unwrap_or_else(Problem::into_reply);
+        if self.shared.stop.is(Step::Draining) {
+            let close = HeaderValue::from_static("close");
+            reply.headers_mut().insert(CONNECTION, close);
+        }
         let status = reply.status().as_u16();
         if matches!(status, 401 | 403) {
             tracing::warn!(%peer, %method, path, status, "admin request refused");
@@ -103,6 +126,10 @@ impl Admin {
             expected: Expected::read(condition.map(HeaderValue::as_bytes)),
             body: body(request).await?,
         };
+        if action.is_of_registry() {
+            // What a gateway that was replaced wrote at last is to be seen, and not to be overwritten.
+            self.shared.caught_up().await;
+        }
         action.run(self, asked).await
     }
 }
@@ -134,7 +161,10 @@ pub(crate) async fn serve(admin: Arc<Admin>, listener: TcpListener) {
             return;
         };
         let (admin, shared) = (admin.clone(), shared.clone());
+        let asked = Arc::new(AtomicBool::new(false));
+        let was_asked = asked.clone();
         let service = service_fn(move |request: Request<Incoming>| {
+            asked.store(true, Relaxed);
             let admin = admin.clone();
             async move { Ok::<_, Infallible>(admin.answer(request, peer).await) }
         });
@@ -143,8 +173,21 @@ pub(crate) async fn serve(admin: Arc<Admin>, listener: TcpListener) {
                 .timer(TokioTimer::new())
                 .header_read_timeout(PATIENCE)
                 .serve_connection(TokioIo::new(socket), service);
+            let served = async {
+                let mut connection = pin!(connection);
+                tokio::select! {
+                    result = connection.as_mut() => return result,
+                    () = replaced(&shared.stop) => {}
+                }
+                // Nobody told those whose first request is still to come that they are too late: it
+                // is answered, as the last.
+                if was_asked.load(Relaxed) {
+                    connection.as_mut().graceful_shutdown();
+                }
+                connection.await
+            };
             tokio::select! {
-                result = connection => if let Err(error) = result {
+                result = served => if let Err(error) = result {
                     tracing::debug!(%error, "admin connection ended");
                 },
                 () = shared.stop.reached(Step::Now) => {}
@@ -153,6 +196,14 @@ pub(crate) async fn serve(admin: Arc<Admin>, listener: TcpListener) {
         });
     };
     listener::accept(listener, "admin", &shared.stop, Step::Now, take).await;
+}
+
+/// Ready once another gateway took over the listeners: that one is to be asked from then on.
+async fn replaced(stop: &Stop) {
+    stop.reached(Step::Draining).await;
+    if !stop.is_replaced() {
+        pending::<()>().await;
+    }
 }
 
 #[cfg(test)]

@@ -123,6 +123,30 @@ impl Action {
         matches!(self, Self::Alive | Self::Ready)
     }
 
+    /// True for what the registry holds, or may hold.
+    pub(super) fn is_of_registry(self) -> bool {
+        match self {
+            Self::Endpoints
+            | Self::AddEndpoint
+            | Self::Endpoint
+            | Self::ChangeEndpoint
+            | Self::RemoveEndpoint
+            | Self::Documents
+            | Self::Publish
+            | Self::Document
+            | Self::Withdraw => true,
+            Self::Alive
+            | Self::Ready
+            | Self::Metrics
+            | Self::Stats
+            | Self::Config
+            | Self::Reload
+            | Self::Tunnels
+            | Self::Tunnel
+            | Self::CloseTunnel => false,
+        }
+    }
+
     /// Does it.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ async fn thousands_are_added_and_listed_by_pages() {
     let store = Store::new(path.clone());
     shared
         .endpoints
-        .start(Arc::downgrade(&shared), store)
+        .start(Arc::downgrade(&shared), store, false)
         .unwrap();
     let mut changes = JoinSet::new();
     for i in 0..COUNT {

@@ -18,7 +18,7 @@ use std::{
     thread,
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     config::{Config, Endpoint},
@@ -99,19 +99,30 @@ struct Order {
 
 /// The way to the thread that makes changes.
 #[derive(Debug, Default)]
-pub(crate) struct Endpoints(OnceLock<mpsc::Sender<Order>>);
+pub(crate) struct Endpoints {
+    orders: OnceLock<mpsc::Sender<Order>>,
+    /// True until the file, to which another gateway still writes, was read again.
+    behind: watch::Sender<bool>,
+}
 
 impl Endpoints {
-    /// Starts the thread that changes the endpoints of `gateway`.
+    /// Starts the thread that changes the endpoints of `gateway`, which is `behind` where another one
+    /// still writes to the file.
     ///
     /// # Errors
     /// The system gave no thread.
-    pub(crate) fn start(&self, gateway: Weak<Shared>, store: Store) -> std::io::Result<()> {
+    pub(crate) fn start(
+        &self,
+        gateway: Weak<Shared>,
+        store: Store,
+        behind: bool,
+    ) -> std::io::Result<()> {
+        self.behind.send_replace(behind);
         let (sender, orders) = mpsc::channel();
         thread::Builder::new()
             .name("endpoints".to_owned())
             .spawn(move || run(&gateway, store, &orders))?;
-        let _ = self.0.set(sender);
+        let _ = self.orders.set(sender);
         Ok(())
     }
 
@@ -120,12 +131,31 @@ impl Endpoints {
     /// # Errors
     /// Nothing was changed.
     pub(crate) async fn change(&self, change: Change) -> Result<(), ChangeError> {
-        let orders = self.0.get().ok_or(ChangeError::NoStore)?;
+        let orders = self.orders.get().ok_or(ChangeError::NoStore)?;
         let (done, answer) = oneshot::channel();
         let sent = orders.send(Order { change, done });
         let lost = || ChangeError::Store("the registry's thread has ended".to_owned());
         sent.map_err(|_| lost())?;
         answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Reads the file again, now that no other gateway writes to it any more.
+    pub(crate) async fn catch_up(&self) {
+        // A gateway without a registry has nothing to catch up with. One that cannot read its file has
+        // told the log, and nobody need wait for it.
+        let _ = self.change(Change::CatchUp).await;
+        self.behind.send_replace(false);
+    }
+
+    /// True where what another gateway wrote may not be known here yet.
+    pub(crate) fn are_behind(&self) -> bool {
+        *self.behind.borrow()
+    }
+
+    /// Ready once they are not.
+    pub(crate) async fn caught_up(&self) {
+        // An error would mean that the sender is gone, and it is ours.
+        let _ = self.behind.subscribe().wait_for(|behind| !behind).await;
     }
 }
 
@@ -361,7 +391,10 @@ mod tests {
     #[tokio::test]
     async fn a_change_that_panics_is_answered_and_the_next_is_made() {
         let (sender, orders) = mpsc::channel();
-        let endpoints = Endpoints(OnceLock::from(sender));
+        let endpoints = Endpoints {
+            orders: OnceLock::from(sender),
+            ..Endpoints::default()
+        };
         let remove =
             |name: &str| endpoints.change(Change::Remove(name.to_owned(), Expected::Anything));
         // All three wait before the first is taken, and so are made at once.

@@ -11,6 +11,7 @@ use std::{
 use anp_http1::fields::parse_length;
 use anp_tunnel::{Head, RecvStream, Version};
 use anpx::{Fields, OpenError, RequestHead, ResponseHead, StreamError, session::End};
+use tokio::time::timeout;
 
 use super::{
     Download, Downstream,
@@ -70,38 +71,79 @@ pub(crate) struct Answer {
     pub(crate) recv: Download,
 }
 
-/// The endpoint of a request where none is there yet: one that a DID has by its name comes with its
-/// receiver, and after a gateway was replaced, receivers are on their way.
+/// What a request asks for.
+enum Found {
+    /// A DID document that is hosted here.
+    Document(Arc<Published>),
+    Endpoint(Arc<Served>),
+}
+
+fn find(worker: &Worker, authority: &str, target: &str) -> Result<Found, ProxyError> {
+    let shared = &worker.shared;
+    match shared.documents.at(authority, target) {
+        Some(found) => found.map(Found::Document).ok_or(ProxyError::NoEndpoint),
+        None => {
+            let found = shared.routes.now().find(authority, target).cloned();
+            found.map(Found::Endpoint)
+        }
+    }
+}
+
+/// What a request asks for where it is not there yet: a gateway that was replaced may have written it
+/// to the registry at last, an endpoint that a DID has by its name comes with its receiver, and after a
+/// gateway was replaced, receivers are on their way.
 async fn expected<D: Downstream>(
     worker: &Worker,
     authority: &str,
     target: &str,
     down: &mut D,
-) -> Result<Arc<Served>, Failure> {
+) -> Result<Found, Failure> {
     let shared = &worker.shared;
-    let mut opened = shared.places.opened();
+    let begin = || {
+        let most = shared.settings.load().config.queue_size;
+        shared.places.expected.begin(most).ok_or(ProxyError::Full)
+    };
     let mut waits = None;
+    if shared.endpoints.are_behind() {
+        waits = Some(begin()?);
+        unless_gone(down, shared.caught_up()).await?;
+    }
+    // Whether it waited or not: that may have come between the caller's look and this.
+    match find(worker, authority, target) {
+        // No receiver brings a document.
+        Err(ProxyError::NoEndpoint) if shared.documents.at(authority, target).is_none() => {}
+        found => return Ok(found?),
+    }
+    let mut opened = shared.places.opened();
     while shared.places.are_given()
         && let Some(left) = shared.tunnels.expects_for()
     {
         if waits.is_none() {
-            let most = shared.settings.load().config.queue_size;
-            waits = Some(shared.places.expected.begin(most).ok_or(ProxyError::Full)?);
+            waits = Some(begin()?);
         }
-        let mut change = pin!(tokio::time::timeout(left, opened.changed()));
-        let changed = poll_fn(|cx| match change.as_mut().poll(cx) {
-            Poll::Ready(changed) => Poll::Ready(Ok(changed)),
-            Poll::Pending => down.poll_gone(cx).map(|()| Err(Failure::Gone)),
-        });
-        if !matches!(changed.await?, Ok(Ok(()))) {
+        let changed = unless_gone(down, timeout(left, opened.changed())).await?;
+        if !matches!(changed, Ok(Ok(()))) {
             break;
         }
-        match shared.routes.now().find(authority, target).cloned() {
+        match find(worker, authority, target) {
             Err(ProxyError::NoEndpoint) => {}
             found => return Ok(found?),
         }
     }
     Err(ProxyError::NoEndpoint.into())
+}
+
+/// What `awaited` gives, unless the caller leaves before.
+async fn unless_gone<D: Downstream, T>(
+    down: &mut D,
+    awaited: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    let mut awaited = pin!(awaited);
+    poll_fn(|cx| match awaited.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Ok(done)),
+        Poll::Pending => down.poll_gone(cx).map(|()| Err(Failure::Gone)),
+    })
+    .await
 }
 
 /// Sends a request to a receiver of its endpoint, and to another where the first did not take it.
@@ -120,15 +162,16 @@ pub(crate) async fn forward<D: Downstream>(
     // Both are ASCII by their grammar; anything else routes nowhere.
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     let (authority, target) = (text(&head.authority), text(&head.target));
-    if let Some(found) = worker.shared.documents.at(authority, target) {
-        let document = found.ok_or(ProxyError::NoEndpoint)?;
-        let reads = matches!(&head.method[..], b"GET" | b"HEAD");
-        return Err(Failure::Document(reads.then_some(document)));
-    }
-    let found = worker.shared.routes.now().find(authority, target).cloned();
-    let endpoint = match found {
+    let found = match find(worker, authority, target) {
         Err(ProxyError::NoEndpoint) => expected(worker, authority, target, down).await?,
         found => found?,
+    };
+    let endpoint = match found {
+        Found::Endpoint(endpoint) => endpoint,
+        Found::Document(document) => {
+            let reads = matches!(&head.method[..], b"GET" | b"HEAD");
+            return Err(Failure::Document(reads.then_some(document)));
+        }
     };
     exchange.endpoint = Some(endpoint.clone());
     if let Some(policy) = &endpoint.policy {

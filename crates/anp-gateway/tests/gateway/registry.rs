@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::{
     api::Admin,
-    support::{Caller, Running, answer, config, soon, start},
+    support::{Caller, Receiver, Running, answer, config, run, soon, start},
 };
 
 /// Endpoints come by the registry in `path` only.
@@ -131,6 +131,47 @@ async fn endpoints_come_change_and_go_at_once_and_outlive_the_gateway() {
         Admin::connect(gateway.admin).await.get("/endpoints").await["total"],
         1
     );
+}
+
+#[tokio::test]
+async fn what_the_gateway_before_added_at_last_is_waited_for() {
+    let (_directory, path) = scratch();
+    let first = Gateway::bind(registry(&path)).await.unwrap();
+    let handed = first.listeners().unwrap();
+    let at = Config {
+        listen: first.public_addr(),
+        tunnel_listen: first.tunnel_addr(),
+        admin_listen: first.admin_addr(),
+        ..registry(&path)
+    };
+    let first = run(first);
+    let next = Gateway::bind_with(at, handed).await.unwrap().catches_up();
+    let settings = json!({"name": "a", "path": "/a", "receivers": ["r"]});
+    let mut admin = Admin::connect(first.admin).await;
+    admin.add(&settings).await;
+    stop(first).await;
+    let reloader = next.reloader();
+    let next = run(next);
+
+    let mut receiver = Caller::connect(next.tunnel).await;
+    let offer = [("Sec-WebSocket-Protocol", "anpx.v2"), ("ANP-Receiver", "r")];
+    receiver.handshake("/", &offer).await;
+    let mut admin = Admin::connect(next.admin).await;
+    let mut again = std::pin::pin!(admin.problem("POST", "/endpoints", &settings));
+    let mut caller = next.caller().await;
+    caller.get("/a").await;
+    tokio::select! {
+        early = &mut again => panic!("an answer before the registry was read again: {early:?}"),
+        _ = next.metrics_say("anp_gateway_in_flight 1") => {}
+    }
+    soon(reloader.catch_up()).await;
+    assert_eq!(soon(again).await.0, 409);
+    let head = receiver.head().await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let receiver = Receiver::on_default(receiver).await;
+    answer(&mut receiver.accept().await, 200, "late");
+    caller.until("late").await;
+    assert_eq!(status(&next, "/b").await, "404");
 }
 
 #[tokio::test]

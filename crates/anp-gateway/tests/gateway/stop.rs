@@ -198,6 +198,63 @@ async fn a_replaced_gateway_leaves_its_listeners_to_the_next() {
     early.until("late").await;
 }
 
+const READY: &str = "GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+#[tokio::test]
+async fn a_replaced_gateway_closes_the_connections_of_its_admin_listener() {
+    let gateway = start(config()).await;
+    let receiver = gateway.receiver().await;
+    let mut caller = gateway.caller().await;
+    caller.get("/held").await;
+    let mut held = receiver.accept().await;
+    // Taken before the next one, which has an answer.
+    let mut new = Caller::connect(gateway.admin).await;
+    let mut idle = Caller::connect(gateway.admin).await;
+    let mut busy = Caller::connect(gateway.admin).await;
+    busy.send(
+        "POST /reload HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: 2\r\nexpect: 100-continue\r\n\r\n",
+    )
+    .await;
+    busy.head().await;
+    idle.send(READY).await;
+    let ready = idle.until("ready\n").await;
+    assert!(!ready.contains("connection: close"), "{ready}");
+
+    gateway.shutdown.send_replace(Shutdown::Replaced);
+    assert_eq!(idle.rest().await, "");
+    busy.send("{}").await;
+    new.send(READY).await;
+    for (last, status) in [(busy.rest().await, "409"), (new.rest().await, "503")] {
+        assert_eq!(&last[9..12], status, "{last}");
+        assert!(last.contains("connection: close"), "{last}");
+    }
+    answer(&mut held, 200, "late");
+    caller.until("late").await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_answers_once_more_on_a_connection_of_its_admin_listener() {
+    let gateway = start(config()).await;
+    let receiver = gateway.receiver().await;
+    let mut caller = gateway.caller().await;
+    caller.get("/held").await;
+    let mut held = receiver.accept().await;
+    let mut idle = Caller::connect(gateway.admin).await;
+    idle.send(READY).await;
+    idle.until("ready\n").await;
+    gateway.shutdown.send_replace(Shutdown::Graceful);
+    while !gateway.ask_admin("/readyz").await.contains(" 503 ") {}
+    idle.send(READY).await;
+    let last = idle.rest().await;
+    assert!(
+        last.contains("connection: close") && last.ends_with("stopping\n"),
+        "{last}"
+    );
+    answer(&mut held, 200, "late");
+    caller.until("late").await;
+}
+
 #[tokio::test]
 async fn a_gateway_is_settled_once_the_receivers_of_the_one_before_are_there() {
     let first = Gateway::bind(config()).await.unwrap();

@@ -89,9 +89,12 @@ pub(super) async fn gateway(
     if let Some(running) = &mut running {
         given = std::mem::take(&mut running.listeners);
     }
-    let bound = reloading(bind_with(loaded, given).await?, loaded)?;
-    if running.is_some() && *stop.borrow() != Stop::No {
-        return Ok(());
+    let mut bound = reloading(bind_with(loaded, given).await?, loaded)?;
+    if running.is_some() {
+        if *stop.borrow() != Stop::No {
+            return Ok(());
+        }
+        bound = bound.catches_up();
     }
     let listeners = bound.listeners();
     let control = match &path {
