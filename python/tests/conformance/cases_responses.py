@@ -283,6 +283,32 @@ async def early_answer(c):
 
 
 @case(each=["length", "chunked"])
+async def early_whole_answer(c, framing):
+    """Early responses while the upload goes on: one that is whole does not end it."""
+    async def app(exchange):
+        if framing == "length":
+            await exchange.answer(200, [], b"whole")
+        else:
+            await exchange.start(200)
+            await exchange.send(b"whole")
+            await exchange.end()
+        return await exchange.body()
+
+    parts = [b"%04d" % n * 4_096 for n in range(64)]
+    fields = [("content-length", str(64 * 16_384))] if framing == "length" else []
+    async with c.connect() as connection:
+        async with c.begin(app, "POST", "/", fields, OPEN, connection) as call:
+            answer = await call.head()
+            assert (answer.status, await call.body()) == (200, b"whole")
+            for part in parts:
+                await call.send(part)
+            await call.end()
+        assert call.part.result.result() == b"".join(parts)
+        answer, exchange = await c.call("POST", "/", body=b"next", connection=connection)
+        assert (answer.body, exchange.got) == (b"next", b"next")
+
+
+@case(each=["length", "chunked"])
 async def early_refusal(c, framing):
     """Early responses while the upload goes on: the app answers and reads no further."""
     async def app(exchange):

@@ -7,6 +7,11 @@ use crate::config::Config;
 /// How long the end of a connection may take: the time a caller has to read a last answer before
 /// what it still sends makes the system discard that answer (RFC 9112 section 9.6).
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
+/// How long a caller may pause while it sends what nobody wants: one that first sends everything
+/// reads the answer only then.
+pub(crate) const LINGER_PAUSE: Duration = Duration::from_secs(5);
+/// How long it may send that in all.
+pub(crate) const LINGER_MOST: Duration = Duration::from_secs(30);
 
 /// The times a configuration gives to callers and apps.
 ///

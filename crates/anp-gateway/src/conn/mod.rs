@@ -8,5 +8,5 @@ mod limits;
 mod metered;
 
 pub(crate) use deadline::Deadline;
-pub(crate) use limits::{LINGER, Limits};
+pub(crate) use limits::{LINGER, LINGER_MOST, LINGER_PAUSE, Limits};
 pub(crate) use metered::{Metered, Moved};

@@ -6,7 +6,9 @@ use anp_tunnel::Part;
 use anpx::{ResetCode, session::End};
 use bytes::Bytes;
 
-use crate::support::{Caller, answer, body, config, head, part, send, soon, start};
+use crate::support::{
+    Caller, Receiver, Running, answer, body, config, head, part, send, soon, start,
+};
 
 #[tokio::test]
 async fn events_arrive_one_by_one() {
@@ -191,24 +193,80 @@ async fn the_body_is_asked_for_when_the_app_asks() {
     assert!(refused.contains("connection: close"), "{refused}");
 }
 
-#[tokio::test]
-async fn an_early_refusal_ends_the_connection_and_its_leftovers() {
-    let gateway = start(config()).await;
-    let receiver = gateway.receiver().await;
+/// Begins an upload that its app answers whole and then refuses the rest of.
+async fn refused(gateway: &Running, receiver: &Receiver, head: &str, first: &str) -> Caller {
     let mut caller = gateway.caller().await;
-    caller
-        .send("POST /up HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n\r\nfirst")
-        .await;
+    caller.send(format!("{head}\r\n\r\n{first}")).await;
     let mut request = receiver.accept().await;
     answer(&mut request, 413, "too much");
     request.response.reset(ResetCode::NO_ERROR);
-    drop(request);
+    caller
+}
+
+#[tokio::test]
+async fn the_rest_of_a_refused_upload_is_nobodys_and_the_connection_goes_on() {
+    let gateway = start(config()).await;
+    let receiver = gateway.receiver().await;
     // What follows is body, whatever it looks like.
+    let smuggled = "GET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n";
+    let sized = format!("content-length: {}", 4 * smuggled.len());
+    for (framing, first, pieces) in [
+        (
+            &sized[..],
+            smuggled.to_owned(),
+            vec![smuggled.to_owned(); 3],
+        ),
+        (
+            "transfer-encoding: chunked",
+            "5\r\nfirst\r\n".to_owned(),
+            vec![
+                format!("{:x}\r\n{smuggled}\r\n", smuggled.len()),
+                "0\r\nx-sum: 9\r\n".to_owned(),
+                "\r\n".to_owned(),
+            ],
+        ),
+    ] {
+        let head = format!("POST /up HTTP/1.1\r\nhost: h\r\n{framing}");
+        let mut caller = refused(&gateway, &receiver, &head, &first).await;
+        let response = caller.until("too much").await;
+        assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
+        assert!(!response.contains("connection: close"), "{response}");
+        for piece in pieces {
+            caller.send(piece).await;
+        }
+        caller.get("/next").await;
+        let mut next = receiver.accept().await;
+        assert_eq!(&next.head.target[..], b"/next");
+        answer(&mut next, 200, "next");
+        caller.until("next").await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_upload_that_stays_short_ends_its_connection() {
+    let gateway = start(config()).await;
+    let receiver = gateway.receiver().await;
+    let head = "POST /up HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000";
+    let mut caller = refused(&gateway, &receiver, head, "first").await;
+    caller.until("too much").await;
     caller
         .send("GET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n")
         .await;
+    caller.finish().await;
+    assert_eq!(caller.rest().await, "");
+    // So does one that is no valid body.
+    let head = "POST /up HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked";
+    let mut caller = refused(&gateway, &receiver, head, "5\r\nfirst\r\n").await;
+    caller.until("too much").await;
+    caller
+        .send("GET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n")
+        .await;
+    assert_eq!(caller.rest().await, "");
+    // Where the caller asked for the end it comes at once.
+    let head = "POST /up HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: 1000000";
+    let mut caller = refused(&gateway, &receiver, head, "first").await;
     let response = caller.rest().await;
-    assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
+    assert!(response.contains("connection: close"), "{response}");
     assert!(response.ends_with("too much"), "{response}");
     // The next request the receiver sees is the next honest one.
     let mut caller = gateway.caller().await;

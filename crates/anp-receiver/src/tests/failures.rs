@@ -1,7 +1,10 @@
 //! Apps that misbehave and callers that leave.
 
+use std::future::poll_fn;
+
 use anpx::{ResetCode, StreamError, session::End};
 use bytes::Bytes;
+use tokio::io::AsyncWriteExt;
 
 use super::{App, Gateway, on_worker};
 
@@ -183,6 +186,79 @@ fn an_early_answer_does_not_stop_the_upload() {
         peer.head().await;
         peer.send(OK).await;
         assert_eq!(call.answer().await.unwrap().body, "ok");
+    });
+}
+
+#[test]
+fn a_whole_answer_does_not_stop_the_upload() {
+    on_worker(async {
+        let app = App::listen().await;
+        let gateway = Gateway::before(&[&app.url()]).await;
+        let length = [("content-length", "3")];
+        for (fields, parts) in [
+            (&[][..], ["1\r\na\r\n", "1\r\nb\r\n", "1\r\nc\r\n0\r\n\r\n"]),
+            (&length, ["a", "b", "c"]),
+        ] {
+            let mut call = gateway.call("POST", fields, Some(("a", End::No)));
+            let mut peer = app.accept().await;
+            peer.until(parts[0]).await;
+            peer.send(OK).await;
+            // The answer does not wait for the rest.
+            assert_eq!(call.answer().await.unwrap().body, "ok");
+            call.send("b", End::No).await.unwrap();
+            peer.until(parts[1]).await;
+            assert_eq!(gateway.tunnel.open_streams(), 1);
+            call.send("c", End::Yes).await.unwrap();
+            peer.until(parts[2]).await;
+            drop(call);
+            // Both are whole, so the connection serves another.
+            let mut call = gateway.get();
+            peer.head().await;
+            peer.send(&OK.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n"))
+                .await;
+            assert_eq!(call.answer().await.unwrap().body, "ok");
+            peer.gone().await;
+        }
+    });
+}
+
+#[test]
+fn an_upload_behind_a_whole_answer_ends_with_its_app_or_its_caller() {
+    let closing = OK.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+    on_worker(async {
+        let app = App::listen().await;
+        let gateway = Gateway::before(&[&app.url()]).await;
+        let refused = StreamError::Reset(ResetCode::NO_ERROR);
+        for ends in ["the app", "its side", "its word", "the caller"] {
+            let mut call = gateway.call("POST", &[], Some(("a", End::No)));
+            let mut peer = app.accept().await;
+            peer.until("1\r\na\r\n").await;
+            peer.send(&closing).await;
+            assert_eq!(call.answer().await.unwrap().body, "ok");
+            call.send("b", End::No).await.unwrap();
+            peer.until("1\r\nb\r\n").await;
+            match ends {
+                "the app" => drop(peer),
+                "its side" => peer.io.shutdown().await.unwrap(),
+                "its word" => peer.send("HTTP/1.1 408 Request Timeout\r\n\r\n").await,
+                _ => {
+                    drop(call);
+                    peer.gone().await;
+                    continue;
+                }
+            }
+            let error = poll_fn(|cx| call.send.poll_error(cx)).await;
+            assert_eq!(error, refused, "{ends}");
+        }
+        // One that takes all of it is closed where the app said so.
+        let mut call = gateway.call("POST", &[], Some(("a", End::No)));
+        let mut peer = app.accept().await;
+        peer.until("1\r\na\r\n").await;
+        peer.send(&closing).await;
+        assert_eq!(call.answer().await.unwrap().body, "ok");
+        call.send("b", End::Yes).await.unwrap();
+        peer.until("1\r\nb\r\n0\r\n\r\n").await;
+        peer.gone().await;
     });
 }
 

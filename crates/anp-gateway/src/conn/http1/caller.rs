@@ -18,13 +18,16 @@ use tokio::{
 use super::response::put_informational;
 use crate::{
     alive::Life,
-    conn::{Deadline, LINGER, Limits, Metered},
+    conn::{Deadline, LINGER, LINGER_MOST, LINGER_PAUSE, Limits, Metered},
     error::ProxyError,
     proxy::{Downstream, Failure, Piece, request},
+    stop::{Step, Stop},
 };
 
 /// Most bytes of a body taken at once.
 const PIECE: usize = 64 << 10;
+/// Reads a wake-up of what is discarded, so that a fast sender cannot hold the worker.
+pub(super) const DISCARDS: usize = 16;
 
 /// A connection, the body that is read from it, and the deadline of the phase it is in.
 #[derive(Debug)]
@@ -118,13 +121,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
     /// Ends what we write, then reads and discards until the caller ends too: closing a socket with
     /// unread bytes resets it, and a reset takes the last answer from a caller that has not read it
     /// yet (RFC 9112 section 9.6).
-    pub(crate) async fn linger(mut self) {
+    pub(crate) async fn linger(mut self, stop: &Stop) {
         if self.flush().await.is_err() {
             return;
         }
+        let mut deadline = self.deadline;
+        if !self.body.is_done() {
+            deadline.set(LINGER_PAUSE);
+        }
+        let end = Instant::now() + LINGER_MOST;
         let (mut io, _) = self.conn.into_parts();
         let io = &mut io;
-        let mut deadline = self.deadline;
         let mut written_end = false;
         poll_fn(|cx| {
             if !written_end {
@@ -135,16 +142,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
                 }
             }
             let mut discard = [0; 4096];
-            // A few reads a wake-up, so that a fast sender cannot hold the worker.
-            for _ in 0..16 {
+            let mut reads = 0;
+            while reads < DISCARDS {
                 let mut buf = ReadBuf::new(&mut discard);
                 match std::pin::Pin::new(&mut *io).poll_read(cx, &mut buf) {
-                    Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                    Poll::Ready(Ok(())) if !buf.filled().is_empty() => reads += 1,
                     Poll::Ready(_) => return Poll::Ready(()),
-                    Poll::Pending => return deadline.poll(cx),
+                    Poll::Pending => break,
                 }
             }
-            cx.waker().wake_by_ref();
+            put_off_lingering(&mut deadline, end, reads, stop, cx);
             deadline.poll(cx)
         })
         .await;
@@ -226,9 +233,145 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Downstream for Http1<IO> {
     }
 }
 
+/// Puts `deadline` off, but not beyond `end`, where a wake-up brought bytes to discard in so many
+/// `reads`, and has the task woken again where there may be more. A gateway that stops puts nothing
+/// off once it closes idle connections.
+pub(super) fn put_off_lingering(
+    deadline: &mut Deadline,
+    end: Instant,
+    reads: usize,
+    stop: &Stop,
+    cx: &Context<'_>,
+) {
+    if reads > 0 && !stop.is(Step::CloseIdle) {
+        deadline.set_at(end.min(Instant::now() + LINGER_PAUSE));
+    }
+    if reads == DISCARDS {
+        cx.waker().wake_by_ref();
+    }
+}
+
 fn broken(error: BodyError) -> ProxyError {
     match error {
         BodyError::Malformed(what) => ProxyError::BadRequest(what),
         BodyError::TooLarge(_) => ProxyError::HeadersTooLarge,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::*;
+    use crate::{config::Config, conn::http1::serve::End, metrics::WorkerMetrics};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A caller, and its connection in the middle of a body of `length` bytes.
+    fn sending(length: u64) -> (DuplexStream, Http1<DuplexStream>) {
+        let (caller, io) = tokio::io::duplex(64);
+        let io = Metered::new(io, Arc::new(WorkerMetrics::default()));
+        let limits = Limits::new(&Config::default());
+        let mut http = Http1::new(io, BytesMut::new(), Deadline::new(SECOND), limits, None);
+        http.body = Decoder::sized(length);
+        (caller, http)
+    }
+
+    /// Sends `pieces` bytes, each `after` the one before, and stays until its connection is closed.
+    async fn trickle(mut caller: DuplexStream, pieces: u32, after: Duration) {
+        for _ in 0..pieces {
+            tokio::time::sleep(after).await;
+            if caller.write_all(b"x").await.is_err() {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// The whole seconds until `work` is done, beside what a caller does.
+    async fn seconds<T>(
+        work: impl Future<Output = T>,
+        caller: impl Future<Output = ()>,
+    ) -> (u64, T) {
+        let begin = Instant::now();
+        let mut caller = std::pin::pin!(caller);
+        let mut is_there = true;
+        let mut work = std::pin::pin!(work);
+        let done = poll_fn(|cx| {
+            is_there = is_there && caller.as_mut().poll(cx).is_pending();
+            work.as_mut().poll(cx)
+        })
+        .await;
+        (begin.elapsed().as_secs(), done)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lingering_lasts_while_bytes_come_and_no_longer_than_its_most() {
+        let stop = Stop::default();
+        let lingering = |length, pieces, after| {
+            let (caller, http) = sending(length);
+            seconds(http.linger(&stop), trickle(caller, pieces, after))
+        };
+        // Nothing is left to send.
+        assert_eq!(lingering(0, 0, SECOND).await.0, 2);
+        assert_eq!(lingering(9, 0, SECOND).await.0, 5);
+        assert_eq!(lingering(9, 3, 4 * SECOND).await.0, 3 * 4 + 5);
+        assert_eq!(lingering(9, 100, SECOND).await.0, 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_body_is_discarded_to_its_end_where_that_comes_in_time() {
+        let stop = Stop::default();
+        let (caller, mut http) = sending(3);
+        let three = trickle(caller, 4, 4 * SECOND);
+        let (after, end) = seconds(http.discard_rest(&stop), three).await;
+        assert!(matches!(end, Ok(())) && after == 3 * 4, "{after}");
+        let (caller, mut http) = sending(3);
+        let two = trickle(caller, 2, 4 * SECOND);
+        let (after, end) = seconds(http.discard_rest(&stop), two).await;
+        assert!(
+            matches!(end, Err(End::Quiet)) && after == 2 * 4 + 5,
+            "{after}"
+        );
+        let (caller, mut http) = sending(1000);
+        let many = trickle(caller, 100, SECOND);
+        let (after, end) = seconds(http.discard_rest(&stop), many).await;
+        assert!(matches!(end, Err(End::Quiet)) && after == 30, "{after}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_that_stops_does_not_wait_for_a_refused_body() {
+        let stop = Stop::default();
+        let (caller, mut http) = sending(1000);
+        let stopping = async {
+            tokio::time::sleep(3 * SECOND).await;
+            stop.go(Step::CloseIdle);
+            trickle(caller, 100, SECOND).await;
+        };
+        let (after, end) = seconds(http.discard_rest(&stop), stopping).await;
+        assert!(matches!(end, Err(End::Linger)) && after == 3, "{after}");
+        // Nor does it linger for longer than for one who pauses.
+        let (caller, http) = sending(1000);
+        let (after, ()) = seconds(http.linger(&stop), trickle(caller, 100, SECOND)).await;
+        assert_eq!(after, 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_first_sends_everything_reads_its_last_answer() {
+        let (mut caller, mut http) = sending(10);
+        http.conn.head().extend_from_slice(b"answer");
+        let caller = async {
+            for _ in 0..10 {
+                tokio::time::sleep(SECOND).await;
+                caller.write_all(b"x").await.unwrap();
+            }
+            let mut got = String::new();
+            caller.read_to_string(&mut got).await.unwrap();
+            assert_eq!(got, "answer");
+        };
+        let stop = Stop::default();
+        tokio::join!(http.linger(&stop), caller);
     }
 }

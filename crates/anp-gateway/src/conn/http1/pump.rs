@@ -1,20 +1,31 @@
 //! Moves the two bodies of an exchange, each as fast as its reader takes it.
 
 use std::{
-    future::poll_fn,
+    future::{Future as _, poll_fn},
     io::Write as _,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
 use anp_http1::fields::put_trailers;
 use anp_tunnel::Part;
-use anpx::{Fields, StreamError, session::End};
+use anpx::{Fields, StreamError, session};
 use bytes::{BufMut, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
-use super::{caller::Http1, response::Framing};
-use crate::proxy::{Download, Downstream, Exchange, Failure, Upload, UploadError};
+use super::{
+    caller::{DISCARDS, Http1, put_off_lingering},
+    response::Framing,
+    serve::End,
+};
+use crate::{
+    conn::{LINGER_MOST, LINGER_PAUSE},
+    proxy::{Download, Downstream, Exchange, Failure, Piece, Upload, UploadError},
+    stop::{Step, Stop},
+};
 
 /// How an exchange went on after its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,21 +84,48 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         .await
     }
 
-    /// Goes on with an upload after its response. True where the connection can take another
-    /// request.
-    pub(super) async fn finish_upload(&mut self, upload: &mut Upload) -> bool {
-        if !upload.is_done() && !upload.is_held() {
-            let over = poll_fn(|cx| match self.poll_upload(upload, cx) {
-                Up::GoesOn => self.poll_ends(cx),
-                Up::Over => Poll::Ready(Over::Complete),
-                Up::Failed(over) => Poll::Ready(over),
-            })
-            .await;
-            if over != Over::Complete {
-                return false;
-            }
+    /// Goes on with an upload after its response, until it is whole or the app refuses the rest.
+    pub(super) async fn finish_upload(&mut self, upload: &mut Upload) -> Over {
+        if upload.is_done() || upload.is_held() {
+            return Over::Complete;
         }
-        self.is_body_whole()
+        poll_fn(|cx| match self.poll_upload(upload, cx) {
+            Up::GoesOn => self.poll_ends(cx),
+            Up::Over => Poll::Ready(Over::Complete),
+            Up::Failed(over) => Poll::Ready(over),
+        })
+        .await
+    }
+
+    /// Reads and discards what the app refused of a request's body, so that a caller that first sends
+    /// everything gets to read the answer, and the connection can go on behind it.
+    ///
+    /// # Errors
+    /// How the connection ends instead, where the body did not in its time.
+    pub(super) async fn discard_rest(&mut self, stop: &Stop) -> Result<(), End> {
+        let end = Instant::now() + LINGER_MOST;
+        self.deadline.set(LINGER_PAUSE);
+        // A request that was answered is no reason for a gateway that stops to wait.
+        let mut closes_idle = pin!(stop.reached(Step::CloseIdle));
+        poll_fn(|cx| {
+            let mut reads = 0;
+            while reads < DISCARDS {
+                match self.poll_body(cx) {
+                    Poll::Ready(Ok(Piece::Data(_))) if !self.is_body_whole() => reads += 1,
+                    Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Err(Failure::Gone)) => return Poll::Ready(Err(End::Quiet)),
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(End::Linger)),
+                    Poll::Pending => break,
+                }
+            }
+            put_off_lingering(&mut self.deadline, end, reads, stop, cx);
+            if closes_idle.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(End::Linger));
+            }
+            // The caller had the time that lingering would give it.
+            self.deadline.poll(cx).map(|()| Err(End::Quiet))
+        })
+        .await
     }
 
     /// Moves raw bytes both ways until both are over.
@@ -206,15 +244,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         self.poll_late(cx).map(|()| Over::Broken)
     }
 
-    fn put_data(&mut self, data: Bytes, end: End, framing: Framing) {
+    fn put_data(&mut self, data: Bytes, end: session::End, framing: Framing) {
         if framing != Framing::Chunked {
             return self.conn.queue(data, b"");
         }
         // A write to memory does not fail.
         let _ = write!(self.conn.head().writer(), "{:x}\r\n", data.len());
         let tail: &[u8] = match end {
-            End::Yes => b"\r\n0\r\n\r\n",
-            End::No => b"\r\n",
+            session::End::Yes => b"\r\n0\r\n\r\n",
+            session::End::No => b"\r\n",
         };
         self.conn.queue(data, tail);
     }

@@ -26,7 +26,7 @@ use crate::{
     health,
     hello::Hello,
     proxy::{
-        Answer, Exchange, Failure, Outcome, Upload, forward,
+        Answer, Downstream as _, Exchange, Failure, Outcome, Upload, forward,
         request::{self, Asked},
         response::{Follows, judge},
     },
@@ -89,7 +89,7 @@ where
     match end {
         End::Next | End::Quiet => Finished::Closed,
         End::Linger => {
-            http.linger().await;
+            http.linger(&shared.stop).await;
             Finished::Closed
         }
         End::Reset => Finished::Broken(http.conn.into_parts().0.into_inner()),
@@ -342,8 +342,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         }
         // Written down now: a rest of the upload is nothing that its response waits for.
         drop(received);
-        if !self.finish_upload(&mut upload).await {
-            return End::Linger;
+        let over = self.finish_upload(&mut upload).await;
+        drop(upload);
+        if !self.is_body_whole() {
+            if close || over != Over::Complete {
+                return End::Linger;
+            }
+            // Boxed, as all that few requests need.
+            if let Err(end) = Box::pin(self.discard_rest(&worker.shared.stop)).await {
+                return end;
+            }
         }
         self.conn.rest();
         match close {

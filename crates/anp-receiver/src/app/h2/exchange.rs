@@ -203,11 +203,8 @@ impl Exchange<'_> {
         let settled = begun || !matches!(self.download, Download::Head(_));
         self.interim.poll(cx, settled, self.response.stream())?;
         ready!(self.poll_download(cx))?;
-        // An ordinary response that is whole ends the exchange; of raw bytes each half counts.
-        if self.is_raw {
-            ready!(uploaded);
-        }
-        Poll::Ready(Ok(()))
+        // The app may read on behind its response. One that does not resets the stream.
+        uploaded.map(Ok)
     }
 
     /// Moves what it can of the request. An app that takes no more of it may still answer.

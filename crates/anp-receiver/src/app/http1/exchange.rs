@@ -221,6 +221,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             };
             if body.is_done() {
                 ready!(self.response.poll_done(cx))?;
+                ready!(self.poll_rest(cx));
                 return Poll::Ready(Ok(self.finish(keep_alive)));
             }
             let room = ready!(self.response.poll_capacity(cx))?;
@@ -305,9 +306,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         Ok(())
     }
 
-    /// The response went out whole.
+    /// Ready once the app has all of the request or takes no more of it. An app that ends its side,
+    /// or says more than its response, is done with what is still on its way to it.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let broken = matches!(self.upload, Upload::Broken);
+        if broken || self.is_sent() || !self.conn.read.is_empty() {
+            return Poll::Ready(());
+        }
+        self.conn.poll_read(cx).map(|_| ())
+    }
+
+    /// The request went out whole.
+    fn is_sent(&self) -> bool {
+        matches!(self.upload, Upload::Done) && self.conn.is_flushed()
+    }
+
+    /// The response went out whole, and no more of the request does.
     fn finish(&self, keep_alive: bool) -> Ended {
-        let sent = matches!(self.upload, Upload::Done) && self.conn.is_flushed();
+        let sent = self.is_sent();
         let clean = self.conn.closed.is_none() && self.conn.read.is_empty();
         let upgrade = self.head.protocol.is_some();
         match keep_alive && sent && clean && !upgrade {

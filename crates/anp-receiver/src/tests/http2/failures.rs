@@ -51,6 +51,36 @@ fn a_stream_that_the_app_resets_is_broken_unless_it_is_whole() {
         asked.ok("enough");
         assert_eq!(call.answer().await.unwrap().body, "enough");
         asked.answer.send_reset(Reason::NO_ERROR);
+        let error = poll_fn(|cx| call.send.poll_error(cx)).await;
+        assert_eq!(error, StreamError::Reset(ResetCode::NO_ERROR));
+    });
+}
+
+#[test]
+fn a_whole_answer_does_not_stop_the_upload() {
+    on_worker(async {
+        let app = App::listen().await;
+        let gateway = Gateway::before(&[&app.url()]).await;
+        let mut call = gateway.call("POST", &[], Some(("a", End::No)));
+        let mut peer = app.accept().await;
+        let mut asked = peer.asked().await;
+        assert_eq!(asked.text().await.as_deref(), Some("a"));
+        asked.ok("ok");
+        // The answer does not wait for the rest.
+        assert_eq!(call.answer().await.unwrap().body, "ok");
+        call.send("b", End::No).await.unwrap();
+        assert_eq!(asked.text().await.as_deref(), Some("b"));
+        call.send("c", End::Yes).await.unwrap();
+        assert_eq!(asked.text().await.as_deref(), Some("c"));
+        assert_eq!(asked.text().await, None);
+
+        // Until its caller leaves.
+        let mut call = gateway.call("POST", &[], Some(("a", End::No)));
+        let mut asked = peer.asked().await;
+        asked.ok("ok");
+        assert_eq!(call.answer().await.unwrap().body, "ok");
+        drop(call);
+        assert_eq!(asked.reset().await, Reason::CANCEL);
     });
 }
 
