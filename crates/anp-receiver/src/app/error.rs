@@ -61,9 +61,10 @@ impl AppError {
             Self::Unreachable { .. } | Self::ConnectTimeout { .. } | Self::NoApp => {
                 Some(ResetCode::UPSTREAM_UNREACHABLE)
             }
-            Self::Broken { .. } | Self::Stale | Self::Malformed(_) | Self::TooLarge(_) => {
+            Self::Broken { .. } | Self::Stale | Self::Malformed(_) => {
                 Some(ResetCode::UPSTREAM_FAILED)
             }
+            Self::TooLarge(_) => Some(ResetCode::TOO_LARGE),
             Self::BadRequest(_) => Some(ResetCode::PROTOCOL),
             Self::Coding(_) | Self::Service(_) => Some(ResetCode::INTERNAL),
             Self::Gone(_) => None,

@@ -93,10 +93,19 @@ fn a_reset_never_passes_for_the_end_of_a_body() {
 #[test]
 fn nonsense_fails_the_request() {
     on_worker(async {
-        for response in [
-            "SSH-2.0-OpenSSH_9.6\r\n\r\n".to_owned(),
-            "HTTP/1.1 101 Switching Protocols\r\n\r\n".to_owned(),
-            format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(300)),
+        for (response, code) in [
+            (
+                "SSH-2.0-OpenSSH_9.6\r\n\r\n".to_owned(),
+                ResetCode::UPSTREAM_FAILED,
+            ),
+            (
+                "HTTP/1.1 101 Switching Protocols\r\n\r\n".to_owned(),
+                ResetCode::UPSTREAM_FAILED,
+            ),
+            (
+                format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(300)),
+                ResetCode::TOO_LARGE,
+            ),
         ] {
             let app = App::listen().await;
             let gateway = Gateway::before(&[&app.url()]).await;
@@ -104,7 +113,7 @@ fn nonsense_fails_the_request() {
             let mut peer = app.accept().await;
             peer.head().await;
             peer.send(&response).await;
-            assert_eq!(call.status().await, Err(FAILED));
+            assert_eq!(call.status().await, Err(StreamError::Reset(code)));
             peer.gone().await;
         }
     });
