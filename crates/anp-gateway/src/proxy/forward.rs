@@ -11,11 +11,11 @@ use std::{
 use anp_http1::fields::parse_length;
 use anp_tunnel::{Head, RecvStream, Version};
 use anpx::{Fields, OpenError, RequestHead, ResponseHead, StreamError, session::End};
-use tokio::time::timeout;
 
 use super::{
     Download, Downstream,
     exchange::Exchange,
+    find::{Found, expected, find},
     response::informational,
     upload::{Upload, UploadError},
 };
@@ -27,7 +27,6 @@ use crate::{
     policy::Governed,
     queue::Patience,
     registry::{Member, Pool, ReceiverId, TunnelId},
-    route::Served,
     workers::Worker,
 };
 
@@ -69,81 +68,6 @@ pub(crate) struct Answer {
     pub(crate) end: End,
     /// Where the rest comes from.
     pub(crate) recv: Download,
-}
-
-/// What a request asks for.
-enum Found {
-    /// A DID document that is hosted here.
-    Document(Arc<Published>),
-    Endpoint(Arc<Served>),
-}
-
-fn find(worker: &Worker, authority: &str, target: &str) -> Result<Found, ProxyError> {
-    let shared = &worker.shared;
-    match shared.documents.at(authority, target) {
-        Some(found) => found.map(Found::Document).ok_or(ProxyError::NoEndpoint),
-        None => {
-            let found = shared.routes.now().find(authority, target).cloned();
-            found.map(Found::Endpoint)
-        }
-    }
-}
-
-/// What a request asks for where it is not there yet: a gateway that was replaced may have written it
-/// to the registry at last, an endpoint that a DID has by its name comes with its receiver, and after a
-/// gateway was replaced, receivers are on their way.
-async fn expected<D: Downstream>(
-    worker: &Worker,
-    authority: &str,
-    target: &str,
-    down: &mut D,
-) -> Result<Found, Failure> {
-    let shared = &worker.shared;
-    let begin = || {
-        let most = shared.settings.load().config.queue_size;
-        shared.places.expected.begin(most).ok_or(ProxyError::Full)
-    };
-    let mut waits = None;
-    if shared.endpoints.are_behind() {
-        waits = Some(begin()?);
-        unless_gone(down, shared.caught_up()).await?;
-    }
-    // Whether it waited or not: that may have come between the caller's look and this.
-    match find(worker, authority, target) {
-        // No receiver brings a document.
-        Err(ProxyError::NoEndpoint) if shared.documents.at(authority, target).is_none() => {}
-        found => return Ok(found?),
-    }
-    let mut opened = shared.places.opened();
-    while shared.places.are_given()
-        && let Some(left) = shared.tunnels.expects_for()
-    {
-        if waits.is_none() {
-            waits = Some(begin()?);
-        }
-        let changed = unless_gone(down, timeout(left, opened.changed())).await?;
-        if !matches!(changed, Ok(Ok(()))) {
-            break;
-        }
-        match find(worker, authority, target) {
-            Err(ProxyError::NoEndpoint) => {}
-            found => return Ok(found?),
-        }
-    }
-    Err(ProxyError::NoEndpoint.into())
-}
-
-/// What `awaited` gives, unless the caller leaves before.
-async fn unless_gone<D: Downstream, T>(
-    down: &mut D,
-    awaited: impl Future<Output = T>,
-) -> Result<T, Failure> {
-    let mut awaited = pin!(awaited);
-    poll_fn(|cx| match awaited.as_mut().poll(cx) {
-        Poll::Ready(done) => Poll::Ready(Ok(done)),
-        Poll::Pending => down.poll_gone(cx).map(|()| Err(Failure::Gone)),
-    })
-    .await
 }
 
 /// Sends a request to a receiver of its endpoint, and to another where the first did not take it.

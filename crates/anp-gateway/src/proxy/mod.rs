@@ -6,6 +6,7 @@ mod comments;
 mod download;
 mod downstream;
 mod exchange;
+mod find;
 mod forward;
 mod forwarded;
 mod origin;
