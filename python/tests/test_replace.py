@@ -67,6 +67,14 @@ class Crowd:
                     self.done += 1
 
 
+@contextlib.asynccontextmanager
+async def first(directory):
+    """A gateway that nobody came before: `(gateway, public address, tunnel address, control socket)`."""
+    control = directory / "gateway.sock"
+    async with gateway("127.0.0.1:0", "127.0.0.1:0", control) as running:
+        yield running, await running.address("public"), await running.address("tunnel"), control
+
+
 async def take_over(public, tunnel, control):
     """A started gateway that was told that the one before drains."""
     stack = contextlib.AsyncExitStack()
@@ -162,9 +170,7 @@ async def test_a_successor_that_dies_early_changes_nothing(tmp_path):
 
 
 async def test_a_successor_that_dies_with_its_socket_in_place_changes_nothing(tmp_path):
-    control = tmp_path / "gateway.sock"
-    async with gateway("127.0.0.1:0", "127.0.0.1:0", control) as running:
-        public, tunnel = await running.address("public"), await running.address("tunnel")
+    async with first(tmp_path) as (running, public, tunnel, control):
         with socket.socket(socket.AF_UNIX) as early, socket.socket(socket.AF_UNIX) as its_own:
             early.connect(str(control))
             early.sendall(b"replace\n")
@@ -183,9 +189,7 @@ async def test_a_successor_that_dies_with_its_socket_in_place_changes_nothing(tm
 
 
 async def test_a_successor_that_is_stopped_before_it_serves_changes_nothing(tmp_path):
-    control = tmp_path / "gateway.sock"
-    async with gateway("127.0.0.1:0", "127.0.0.1:0", control) as running:
-        public, tunnel = await running.address("public"), await running.address("tunnel")
+    async with first(tmp_path) as (running, public, tunnel, control):
         running.process.send_signal(signal.SIGSTOP)
         async with gateway(public, tunnel, control, "--replace") as early:
             await early.line(message="asking the running gateway for its listeners")
@@ -199,9 +203,7 @@ async def test_a_successor_that_is_stopped_before_it_serves_changes_nothing(tmp_
 
 
 async def test_of_two_successors_at_once_one_replaces_the_other(tmp_path):
-    control = tmp_path / "gateway.sock"
-    async with gateway("127.0.0.1:0", "127.0.0.1:0", control) as running:
-        public, tunnel = await running.address("public"), await running.address("tunnel")
+    async with first(tmp_path) as (running, public, tunnel, control):
         running.process.send_signal(signal.SIGSTOP)
         async with (
             gateway(public, tunnel, control, "--replace") as one,
@@ -219,9 +221,7 @@ async def test_of_two_successors_at_once_one_replaces_the_other(tmp_path):
 
 
 async def test_a_successor_that_cannot_start_changes_nothing(tmp_path):
-    control = tmp_path / "gateway.sock"
-    async with gateway("127.0.0.1:0", "127.0.0.1:0", control) as running:
-        public, tunnel = await running.address("public"), await running.address("tunnel")
+    async with first(tmp_path) as (running, public, tunnel, control):
         before = os.stat(control)
         missing = f"gateway.auth.resolver.ca_file={tmp_path}/missing.pem"
         names = "gateway.auth.public_names=gate.test"

@@ -205,14 +205,7 @@ async fn what_is_configured_comes_first() {
 /// A gateway on the listeners of another, which has gone.
 async fn following(config: Config) -> Running {
     let old = Gateway::bind(config.clone()).await.unwrap();
-    let handed = old.listeners().unwrap();
-    let next = Config {
-        listen: old.public_addr(),
-        tunnel_listen: old.tunnel_addr(),
-        ..config
-    };
-    drop(old);
-    support::run(Gateway::bind_with(next, handed).await.unwrap())
+    support::run(support::following(&old, config).await)
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::{
     api::Admin,
-    support::{Caller, Receiver, Running, answer, config, run, soon, start},
+    support::{Caller, Receiver, Running, answer, config, following, run, soon, start},
 };
 
 /// Endpoints come by the registry in `path` only.
@@ -137,15 +137,8 @@ async fn endpoints_come_change_and_go_at_once_and_outlive_the_gateway() {
 async fn what_the_gateway_before_added_at_last_is_waited_for() {
     let (_directory, path) = scratch();
     let first = Gateway::bind(registry(&path)).await.unwrap();
-    let handed = first.listeners().unwrap();
-    let at = Config {
-        listen: first.public_addr(),
-        tunnel_listen: first.tunnel_addr(),
-        admin_listen: first.admin_addr(),
-        ..registry(&path)
-    };
+    let next = following(&first, registry(&path)).await.catches_up();
     let first = run(first);
-    let next = Gateway::bind_with(at, handed).await.unwrap().catches_up();
     let settings = json!({"name": "a", "path": "/a", "receivers": ["r"]});
     let mut admin = Admin::connect(first.admin).await;
     admin.add(&settings).await;

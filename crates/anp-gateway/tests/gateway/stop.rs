@@ -7,9 +7,8 @@ use anpx::{
     session::{End, Role},
 };
 use bytes::Bytes;
-use tokio::sync::watch;
 
-use crate::support::{Caller, answer, config, head, send, soon, start};
+use crate::support::{Caller, answer, config, following, head, run, send, soon, start};
 
 #[tokio::test]
 async fn a_graceful_stop_finishes_what_is_under_way() {
@@ -168,30 +167,15 @@ async fn a_stop_keeps_tunnels_that_take_requests() {
 async fn a_replaced_gateway_leaves_its_listeners_to_the_next() {
     let old = Gateway::bind(config()).await.unwrap();
     let (public, tunnel) = (old.public_addr(), old.tunnel_addr());
-    let handed = old.listeners().unwrap();
-    let (stop, asked) = watch::channel(Shutdown::No);
-    let old = tokio::spawn(old.run(asked));
-    let next = Config {
-        listen: public,
-        tunnel_listen: tunnel,
-        ..config()
-    };
-    let next = Gateway::bind_with(next, handed).await.unwrap();
+    let next = following(&old, config()).await;
+    let old = run(old);
     assert_eq!((next.public_addr(), next.tunnel_addr()), (public, tunnel));
-    stop.send_replace(Shutdown::Replaced);
-    soon(old).await.unwrap().unwrap();
+    old.shutdown.send_replace(Shutdown::Replaced);
+    soon(old.ended).await.unwrap().unwrap();
     // The old one is gone, the next does not run yet: the system holds what comes.
     let mut early = Caller::connect(public).await;
     early.get("/early").await;
-    let admin = next.admin_addr().unwrap();
-    let (shutdown, asked) = watch::channel(Shutdown::No);
-    let gateway = crate::support::Running {
-        public,
-        tunnel,
-        admin,
-        shutdown,
-        ended: tokio::spawn(next.run(asked)),
-    };
+    let gateway = run(next);
     // It waits for a receiver, since those of the old one are on their way.
     let receiver = gateway.receiver().await;
     answer(&mut receiver.accept().await, 200, "late");
@@ -258,16 +242,10 @@ async fn a_gateway_that_stops_answers_once_more_on_a_connection_of_its_admin_lis
 #[tokio::test]
 async fn a_gateway_is_settled_once_the_receivers_of_the_one_before_are_there() {
     let first = Gateway::bind(config()).await.unwrap();
-    let handed = first.listeners().unwrap();
-    let at = Config {
-        listen: first.public_addr(),
-        tunnel_listen: first.tunnel_addr(),
-        ..config()
-    };
+    let next = following(&first, config()).await;
     drop(first);
-    let next = Gateway::bind_with(at, handed).await.unwrap();
     let reloader = next.reloader();
-    let gateway = crate::support::run(next);
+    let gateway = run(next);
     let _one = gateway.receiver().await;
     soon(reloader.settled(1)).await;
     assert_eq!(reloader.served(), 1);
@@ -284,7 +262,7 @@ async fn a_gateway_is_settled_once_the_receivers_of_the_one_before_are_there() {
 async fn a_gateway_that_took_nothing_over_is_settled() {
     let bound = Gateway::bind(config()).await.unwrap();
     let reloader = bound.reloader();
-    let _gateway = crate::support::run(bound);
+    let _gateway = run(bound);
     soon(reloader.settled(1)).await;
     assert_eq!(reloader.served(), 0);
 }

@@ -52,6 +52,19 @@ pub(crate) async fn start(config: Config) -> Running {
     run(Gateway::bind(config).await.unwrap())
 }
 
+/// A gateway of `config` on the listeners of another.
+pub(crate) async fn following(old: &Bound, config: Config) -> Bound {
+    let config = Config {
+        listen: old.public_addr(),
+        tunnel_listen: old.tunnel_addr(),
+        admin_listen: old.admin_addr(),
+        ..config
+    };
+    Gateway::bind_with(config, old.listeners().unwrap())
+        .await
+        .unwrap()
+}
+
 pub(crate) fn run(bound: Bound) -> Running {
     let (shutdown, asked) = watch::channel(Shutdown::No);
     Running {

@@ -238,12 +238,16 @@ fn an_upload_behind_a_whole_answer_ends_with_its_app_or_its_caller() {
         let app = App::listen().await;
         let gateway = Gateway::before(&[&app.url()]).await;
         let refused = StreamError::Reset(ResetCode::NO_ERROR);
-        for ends in ["the app", "its side", "its word", "the caller"] {
+        let answered = async || {
             let mut call = gateway.call("POST", &[], Some(("a", End::No)));
             let mut peer = app.accept().await;
             peer.until("1\r\na\r\n").await;
             peer.send(&closing).await;
             assert_eq!(call.answer().await.unwrap().body, "ok");
+            (call, peer)
+        };
+        for ends in ["the app", "its side", "its word", "the caller"] {
+            let (mut call, mut peer) = answered().await;
             call.send("b", End::No).await.unwrap();
             peer.until("1\r\nb\r\n").await;
             match ends {
@@ -260,11 +264,7 @@ fn an_upload_behind_a_whole_answer_ends_with_its_app_or_its_caller() {
             assert_eq!(error, refused, "{ends}");
         }
         // One that takes all of it is closed where the app said so.
-        let mut call = gateway.call("POST", &[], Some(("a", End::No)));
-        let mut peer = app.accept().await;
-        peer.until("1\r\na\r\n").await;
-        peer.send(&closing).await;
-        assert_eq!(call.answer().await.unwrap().body, "ok");
+        let (mut call, mut peer) = answered().await;
         call.send("b", End::Yes).await.unwrap();
         peer.until("1\r\nb\r\n0\r\n\r\n").await;
         peer.gone().await;
