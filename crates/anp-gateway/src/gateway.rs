@@ -24,6 +24,7 @@ use crate::{
     documents::Documents,
     endpoints::{Endpoints, Kept, Store},
     error::GatewayError,
+    handover::Handover,
     inherited::Listeners,
     listener,
     metrics::{Metrics, WorkerMetrics},
@@ -211,7 +212,7 @@ impl Bound {
     }
 
     /// The gateway that gave the listeners still runs, and changes the registry until
-    /// [`Reloader::catch_up`]: who asks for what is not there waits for that, as for receivers.
+    /// [`Handover::catch_up`]: who asks for what is not there waits for that, as for receivers.
     #[must_use]
     pub fn catches_up(mut self) -> Self {
         self.catches_up = true;
@@ -221,6 +222,11 @@ impl Bound {
     /// What takes up the configuration anew, once the gateway runs.
     pub fn reloader(&self) -> Reloader {
         self.reloader.clone()
+    }
+
+    /// What is to be known where another gateway takes this one's place, once it runs.
+    pub fn handover(&self) -> Handover {
+        Handover::new(self.reloader.gateway())
     }
 
     /// Other handles on the listeners, to hand over to the process that will follow this one. What

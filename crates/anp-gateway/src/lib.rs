@@ -42,6 +42,7 @@ mod documents;
 mod endpoints;
 mod error;
 mod gateway;
+mod handover;
 mod health;
 mod hello;
 mod inherited;
@@ -78,6 +79,7 @@ pub use config::{
 pub use endpoints::StoreError;
 pub use error::GatewayError;
 pub use gateway::{Bound, Gateway};
+pub use handover::Handover;
 pub use inherited::Listeners;
 pub use owner::{Owner, OwnerError};
 pub use reload::{ReloadError, Reloaded, Reloader};

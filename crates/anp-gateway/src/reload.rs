@@ -3,21 +3,15 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock, Weak},
-    time::Duration,
 };
 
 use parking_lot::Mutex;
-use tokio::time::timeout;
 
 use crate::{
     config::{Config, ConfigError},
     settings::Settings,
-    stop::Step,
     workers::Shared,
 };
-
-/// How often a gateway that is to be replaced at once looks whether receivers have come.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Reads the configuration again; says what is wrong with it where it cannot.
 pub(crate) type Source = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
@@ -31,7 +25,7 @@ pub struct Reloader(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     source: OnceLock<Source>,
-    gateway: OnceLock<Weak<Shared>>,
+    gateway: Arc<OnceLock<Weak<Shared>>>,
     one_at_a_time: Mutex<()>,
 }
 
@@ -67,46 +61,9 @@ impl Reloader {
         let _ = self.0.gateway.set(Arc::downgrade(shared));
     }
 
-    /// Ready once the gateway drains, and so changes no endpoint any more; at once where none runs.
-    pub async fn draining(&self) {
-        if let Some(shared) = self.0.gateway.get().and_then(Weak::upgrade) {
-            shared.stop.reached(Step::Draining).await;
-        }
-    }
-
-    /// How many endpoints have a receiver; none where no gateway runs.
-    pub fn served(&self) -> usize {
-        let shared = self.0.gateway.get().and_then(Weak::upgrade);
-        shared.map_or(0, |shared| shared.tunnels.served())
-    }
-
-    /// Ready once receivers of so many `endpoints` are here and no request waits for any that are on
-    /// their way from a gateway that was replaced: they would go on to the next one, and leave it and
-    /// what comes on connections that were taken already. At once where none are expected.
-    pub async fn settled(&self, endpoints: usize) {
-        let Some(shared) = self.0.gateway.get().and_then(Weak::upgrade) else {
-            return;
-        };
-        let Some(left) = shared.tunnels.expects_for() else {
-            return;
-        };
-        let settled = async {
-            while shared.tunnels.served() < endpoints {
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
-            shared.tunnels.awaiting.none().await;
-            shared.places.expected.none().await;
-        };
-        // Nobody waits any longer than that.
-        let _ = timeout(left, settled).await;
-    }
-
-    /// Takes up the endpoints that another process wrote to the registry's file before this one
-    /// came in its place.
-    pub async fn catch_up(&self) {
-        if let Some(shared) = self.0.gateway.get().and_then(Weak::upgrade) {
-            shared.endpoints.catch_up().await;
-        }
+    /// The gateway, once it runs.
+    pub(crate) fn gateway(&self) -> &Arc<OnceLock<Weak<Shared>>> {
+        &self.0.gateway
     }
 
     /// Reads the configuration again and takes up what can change.

@@ -143,7 +143,7 @@ async fn what_the_gateway_before_added_at_last_is_waited_for() {
     let mut admin = Admin::connect(first.admin).await;
     admin.add(&settings).await;
     stop(first).await;
-    let reloader = next.reloader();
+    let handover = next.handover();
     let next = run(next);
 
     let mut receiver = Caller::connect(next.tunnel).await;
@@ -157,7 +157,7 @@ async fn what_the_gateway_before_added_at_last_is_waited_for() {
         early = &mut again => panic!("an answer before the registry was read again: {early:?}"),
         _ = next.metrics_say("anp_gateway_in_flight 1") => {}
     }
-    soon(reloader.catch_up()).await;
+    soon(handover.catch_up()).await;
     assert_eq!(soon(again).await.0, 409);
     let head = receiver.head().await;
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");

@@ -244,13 +244,13 @@ async fn a_gateway_is_settled_once_the_receivers_of_the_one_before_are_there() {
     let first = Gateway::bind(config()).await.unwrap();
     let next = following(&first, config()).await;
     drop(first);
-    let reloader = next.reloader();
+    let handover = next.handover();
     let gateway = run(next);
     let _one = gateway.receiver().await;
-    soon(reloader.settled(1)).await;
-    assert_eq!(reloader.served(), 1);
+    soon(handover.settled(1)).await;
+    assert_eq!(handover.served(), 1);
     // Of another endpoint's there is no sign.
-    let mut more = std::pin::pin!(reloader.settled(2));
+    let mut more = std::pin::pin!(handover.settled(2));
     tokio::select! {
         biased;
         () = &mut more => panic!("settled without a receiver of the second endpoint"),
@@ -261,8 +261,8 @@ async fn a_gateway_is_settled_once_the_receivers_of_the_one_before_are_there() {
 #[tokio::test]
 async fn a_gateway_that_took_nothing_over_is_settled() {
     let bound = Gateway::bind(config()).await.unwrap();
-    let reloader = bound.reloader();
+    let handover = bound.handover();
     let _gateway = run(bound);
-    soon(reloader.settled(1)).await;
-    assert_eq!(reloader.served(), 0);
+    soon(handover.settled(1)).await;
+    assert_eq!(handover.served(), 0);
 }

@@ -19,7 +19,7 @@ use std::{
     pin::pin,
 };
 
-use anp_gateway::{Bound, Listeners, Reloader};
+use anp_gateway::{Bound, Handover, Listeners};
 use tokio::sync::{oneshot, watch};
 
 use self::{
@@ -67,8 +67,8 @@ pub(super) async fn gateway(
     };
     say_address(&bound, config);
     descriptors::warn_short(config);
-    let reloader = bound.reloader();
-    let catching_up = reloader.clone();
+    let handover = bound.handover();
+    let catching_up = handover.clone();
     let file = control.as_ref().map(|control| control.file.clone());
     let (coming, come) = oneshot::channel();
     let told = stop.clone();
@@ -99,7 +99,7 @@ pub(super) async fn gateway(
         Some(control) => {
             let handing = tokio::spawn(async move {
                 tokio::select! {
-                    () = hand_over(control, come, tell, reloader) => {}
+                    () = hand_over(control, come, tell, handover) => {}
                     // A handle kept would keep the port open although nobody accepts.
                     () = stopping => {}
                 }
@@ -168,7 +168,7 @@ async fn hand_over(
     mut control: Control,
     come: oneshot::Receiver<usize>,
     tell: watch::Sender<Stop>,
-    reloader: Reloader,
+    handover: Handover,
 ) {
     // Without a word the gateway does not serve, and nobody finds its control socket.
     let endpoints = come.await.unwrap_or_default();
@@ -176,7 +176,7 @@ async fn hand_over(
         let Some(mut next) = control.accept().await else {
             return;
         };
-        let mut settled = pin!(reloader.settled(endpoints));
+        let mut settled = pin!(handover.settled(endpoints));
         tokio::select! {
             biased;
             () = &mut settled => {}
@@ -188,11 +188,11 @@ async fn hand_over(
         match hand_to(&mut next, &control.listeners).await {
             Ok(()) => {
                 tracing::info!("another gateway took over the listeners");
-                let served = reloader.served();
+                let served = handover.served();
                 // A stop that was asked for already is not taken back.
                 tell.send_modify(|stop| *stop = (*stop).max(Stop::Replaced));
                 // The next one reads the endpoints again then.
-                reloader.draining().await;
+                handover.draining().await;
                 say_draining(&mut next, served).await;
                 return;
             }
