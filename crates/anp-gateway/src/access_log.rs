@@ -4,7 +4,18 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::{error::Cause, proxy::Outcome, registry::TunnelId};
+use crate::{error::Cause, members::TunnelId};
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The caller left, or was too slow, before its answer was whole.
+    Cancelled,
+    /// The answer broke off behind the gateway.
+    Broken,
+    /// The answer is whole.
+    Complete,
+}
 
 /// What a line holds. The path is without the query.
 #[derive(Debug)]

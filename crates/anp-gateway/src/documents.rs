@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     config::{RESERVED, is_of},
-    route::host_of,
+    route::path::host_of,
 };
 
 /// Most documents.

@@ -4,7 +4,10 @@ use std::{io, net::SocketAddr};
 
 use anpx::{OpenError, ResetCode, StreamError};
 
-use crate::{callers::Denied, config::ConfigError, endpoints::StoreError, policy::Scope};
+use crate::{
+    auth::error::AuthError, callers::Denied, config::ConfigError, endpoints::StoreError,
+    policy::Scope,
+};
 
 /// Why a gateway did not start or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +39,7 @@ pub enum GatewayError {
     Crypto(#[source] rustls::Error),
     /// Receivers could not be verified.
     #[error("{0}")]
-    Auth(#[from] crate::auth::AuthError),
+    Auth(#[from] AuthError),
     /// The registry of endpoints cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -22,7 +22,7 @@ use crate::{
     callers::Desk,
     config::Config,
     documents::Documents,
-    endpoints::{Endpoints, Kept, Store},
+    endpoints::{self, Endpoints, Kept, Store},
     error::GatewayError,
     handover::Handover,
     inherited::Listeners,
@@ -38,15 +38,13 @@ use crate::{
     stop::{Shutdown, Stop},
     tls::{Keeper, acme},
     tunnels,
-    workers::{self, Shared, Worker},
+    worker::{Shared, Worker},
+    workers,
 };
 
 /// How long a gateway whose listeners served before lets requests wait for receivers to come over:
 /// the grace of the one that stops, with time to connect.
 const RECEIVERS_COME: Duration = Duration::from_secs(10);
-
-/// How long frames may wait for a receiver that takes none (ANPX 3.4).
-pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The public side of tunnels.
 #[derive(Debug)]
@@ -327,8 +325,7 @@ impl Bound {
             settings: ArcSwap::from_pointee(Settings::new(config)?),
         });
         if let Some(store) = store {
-            let gateway = Arc::downgrade(&shared);
-            let started = shared.endpoints.start(gateway, store, self.catches_up);
+            let started = endpoints::start(&shared, store, self.catches_up);
             started.map_err(GatewayError::Worker)?;
         }
         self.reloader.runs(&shared);

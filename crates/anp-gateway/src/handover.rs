@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use crate::{stop::Step, workers::Shared};
+use crate::{stop::Step, worker::Shared};
 
 /// How often a gateway that is to be replaced at once looks whether receivers have come.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -7,10 +7,7 @@ use http::{
 };
 
 use crate::{
-    config::Config,
-    proxy::request::path_of,
-    stop::Step,
-    workers::{Caller, Listener},
+    config::Config, listener::Listener, proxy::request::path_of, stop::Step, worker::Caller,
 };
 
 /// The answer to a request for the health path, on whatever host; `None` for any other. It says

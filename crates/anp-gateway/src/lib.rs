@@ -43,8 +43,8 @@ mod endpoints;
 mod error;
 mod gateway;
 mod handover;
+mod handshake;
 mod health;
-mod hello;
 mod inherited;
 mod listener;
 mod members;
@@ -69,9 +69,10 @@ mod stop;
 mod tls;
 mod trust;
 mod tunnels;
+mod worker;
 mod workers;
 
-pub use auth::AuthError;
+pub use auth::error::AuthError;
 pub use config::{
     Callers, Config, ConfigError, Cors, Endpoint, PublicUrl, PublicUrlError, Rate, RateLimit,
     SecurityHeaders, Switch,

@@ -20,6 +20,25 @@ const BACKLOG: i32 = 1024;
 /// How long a listener rests after an error that only time mends, such as too many open files.
 const REST: Duration = Duration::from_millis(100);
 
+/// Which of the gateway's listeners took a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// That of callers.
+    Public,
+    /// That of receivers.
+    Tunnel,
+}
+
+impl Listener {
+    /// The word in logs and metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Tunnel => "tunnel",
+        }
+    }
+}
+
 /// Opens one listener.
 ///
 /// # Errors

@@ -1,12 +1,53 @@
 //! The tunnels of one endpoint, as a snapshot that is cheap to change.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use crate::registry::{Member, TunnelId};
+use anp_tunnel::Tunnel;
+
+use crate::pick::Candidate;
 
 /// Most members of a block. A change copies one block and the list of them, so that ten thousand
 /// tunnels that come one after the other cost less than their square.
 const BLOCK: usize = 64;
+
+/// Names a tunnel in logs; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TunnelId(pub(crate) u64);
+
+impl fmt::Display for TunnelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t{}", self.0)
+    }
+}
+
+/// Which receiver a tunnel leads to: a request that one could not serve is tried at another first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ReceiverId(pub(crate) u64);
+
+/// A tunnel that serves an endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    /// Its name.
+    pub(crate) id: TunnelId,
+    /// Whose it is.
+    pub(crate) receiver: ReceiverId,
+    /// The worker that moves its bytes.
+    pub(crate) worker: usize,
+    /// The tunnel.
+    pub(crate) tunnel: Tunnel,
+}
+
+impl Candidate for Member {
+    fn pending(&self) -> usize {
+        self.tunnel.open_streams()
+    }
+    fn capacity(&self) -> usize {
+        self.tunnel.capacity()
+    }
+    fn worker(&self) -> usize {
+        self.worker
+    }
+}
 
 /// Tunnels in blocks, none of which is empty. Copies share them.
 #[derive(Clone, Debug, Default)]
@@ -66,12 +107,11 @@ impl Members {
 
 #[cfg(test)]
 mod tests {
-    use anp_tunnel::{Tunnel, TunnelConfig, Version};
+    use anp_tunnel::{TunnelConfig, Version};
     use anpx::session::Role;
     use bytes::Bytes;
 
     use super::*;
-    use crate::registry::ReceiverId;
 
     fn member(id: u64) -> Member {
         let (io, _) = tokio::io::duplex(1);

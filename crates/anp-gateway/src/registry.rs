@@ -8,56 +8,15 @@ use std::{
     },
 };
 
-use anp_tunnel::Tunnel;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::{
     alive::Alive,
-    members::Members,
+    members::{Member, Members, TunnelId},
     metrics::{CLASSES, class},
-    pick::Candidate,
     queue::Queue,
 };
-
-/// Names a tunnel in logs; never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct TunnelId(pub(crate) u64);
-
-impl fmt::Display for TunnelId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "t{}", self.0)
-    }
-}
-
-/// Which receiver a tunnel leads to: a request that one could not serve is tried at another first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ReceiverId(pub(crate) u64);
-
-/// A tunnel that serves an endpoint.
-#[derive(Clone, Debug)]
-pub(crate) struct Member {
-    /// Its name.
-    pub(crate) id: TunnelId,
-    /// Whose it is.
-    pub(crate) receiver: ReceiverId,
-    /// The worker that moves its bytes.
-    pub(crate) worker: usize,
-    /// The tunnel.
-    pub(crate) tunnel: Tunnel,
-}
-
-impl Candidate for Member {
-    fn pending(&self) -> usize {
-        self.tunnel.open_streams()
-    }
-    fn capacity(&self) -> usize {
-        self.tunnel.capacity()
-    }
-    fn worker(&self) -> usize {
-        self.worker
-    }
-}
 
 /// What an endpoint has while the gateway runs, whatever becomes of its settings: its tunnels, who
 /// waits for one, and what was counted.

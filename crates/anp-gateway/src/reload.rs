@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::{
     config::{Config, ConfigError},
     settings::Settings,
-    workers::Shared,
+    worker::Shared,
 };
 
 /// Reads the configuration again; says what is wrong with it where it cannot.

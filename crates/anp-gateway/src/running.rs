@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     error::GatewayError,
     stop::{Shutdown, Step},
-    workers::Shared,
+    worker::Shared,
 };
 
 /// How long a stop leaves connections without a request open: one that sends a request in this time

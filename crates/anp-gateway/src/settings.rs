@@ -1,6 +1,6 @@
 //! The configuration a gateway runs with, which a reload replaces as a whole.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anp_tunnel::TunnelConfig;
 use anpx::session::{
@@ -11,11 +11,13 @@ use anpx::session::{
 use crate::{
     config::{Config, ConfigError},
     conn::Limits,
-    gateway::WRITE_TIMEOUT,
     policy::Rates,
     secret::Secret,
     trust::Network,
 };
+
+/// How long frames may wait for a receiver that takes none (ANPX 3.4).
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A configuration, and what follows from it.
 #[derive(Debug)]
@@ -59,5 +61,11 @@ impl Settings {
             },
             config,
         })
+    }
+
+    /// The largest head of a request, in bytes.
+    pub(crate) fn max_header_size(&self) -> usize {
+        // Validated to fit.
+        usize::try_from(self.config.max_header_size.0).unwrap_or(64 << 10)
     }
 }

@@ -1,79 +1,32 @@
-//! Takes tunnels: the WebSocket handshake (RFC 6455 section 4.2), admission, and the hand-over to a
-//! worker (ANPX sections 1 and 3.10).
+//! The tunnel listener, and connections that become tunnels: handed over to a worker, and driven to
+//! their end.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anp_auth::{Did, Request, Subject};
-use anp_tunnel::{Tunnel, Version, handshake as ws};
+use anp_tunnel::{Tunnel, Version};
 use anpx::CloseCode;
 use bytes::{Bytes, BytesMut};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{
-        CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
-        SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
-    },
-};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::timeout,
 };
 
 use crate::{
-    admission::{Admission, NotAdmitted},
+    admission::Admission,
     alive::Life,
-    auth::{self, TurnedAway},
-    config::NoPlace,
     conn::{
         Deadline, Metered,
         http1::{self, Finished},
     },
-    hello::{Hello, public_urls},
-    listener,
-    owner::Owner,
-    places::NotPlaced,
-    proxy::request::path_of,
-    respond::RETRY_AFTER_SECS,
+    handshake::Becomes,
+    listener::{self, Listener},
     stop::Step,
     tls::{Detached, Transport},
-    workers::{Caller, Dealt, Listener, Shared, Worker, turn_away},
+    worker::{Caller, Dealt, Shared, Worker},
 };
-
-/// What a signed handshake may take beyond its head: the fetch of a document has its own limit, the
-/// disk has this.
-pub(crate) const VERIFY_TIMEOUT: Duration = Duration::from_secs(12);
-
-/// The URLs that a receiver is reached under, each in a header of its own.
-const PUBLIC_URL: HeaderName = HeaderName::from_static("anpx-public-url");
-
-/// RFC 9421 section 5.1.
-const ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signature");
 
 /// How long the peer of a refused tunnel may take to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What a connection becomes after 101.
-#[derive(Debug)]
-pub(crate) enum Becomes {
-    /// A tunnel.
-    Tunnel(Version, Admission),
-    /// Closed with a code, for a receiver that understands no other refusal (ANPX 3.10).
-    Closed(CloseCode, String),
-}
-
-/// True for requests that are handshakes of tunnels: all on the tunnel listener, and those for the
-/// path of the public listener that takes tunnels.
-pub(crate) fn is_for_us(caller: &Caller, target: &str) -> bool {
-    match caller.listener {
-        Listener::Tunnel => true,
-        Listener::Public => {
-            let settings = caller.worker.shared.settings.load();
-            let path = settings.config.tunnel_path.as_deref();
-            path.is_some_and(|path| path == path_of(target))
-        }
-    }
-}
 
 /// Serves the tunnel listener until everything ends, so that who comes during a stop is told.
 pub(crate) async fn serve(worker: Arc<Worker>, listener: TcpListener) {
@@ -82,7 +35,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, listener: TcpListener) {
         Some(life) => {
             tokio::spawn(serve_one(worker.clone(), socket, peer, life));
         }
-        None => turn_away(&worker.shared, Listener::Tunnel, &socket),
+        None => worker.shared.turn_away(Listener::Tunnel, &socket),
     };
     listener::accept(listener, "tunnel", &worker.shared.stop, Step::Now, take).await;
 }
@@ -117,137 +70,6 @@ async fn shake_hands<IO: Transport>(
     if let Finished::Becomes(socket, read, becomes) = finished {
         take_over(&worker.shared, socket, read, becomes, peer).await;
     }
-}
-
-/// Answers a handshake: with 101, and what the connection becomes, or with a refusal. A proof that
-/// is shown is verified here, which may take a fetch.
-pub(crate) async fn handshake(
-    caller: &Caller,
-    hello: Result<Hello, Refusal>,
-) -> (Response<Bytes>, Option<Becomes>) {
-    let accepted = match hello {
-        Ok(hello) => accept(caller, &hello).await,
-        Err(refusal) => Err(refusal),
-    };
-    match accepted {
-        Ok((response, becomes)) => (response, Some(becomes)),
-        Err(refusal) => (refusal.into_response(), None),
-    }
-}
-
-async fn accept(caller: &Caller, hello: &Hello) -> Result<(Response<Bytes>, Becomes), Refusal> {
-    let shared = &caller.worker.shared;
-    let choice = &hello.choice;
-    let mut response = Response::new(Bytes::new());
-    let becomes = match admit(caller, hello, response.headers_mut()).await {
-        Ok(admission) => Becomes::Tunnel(choice.version, admission),
-        Err(refusal) if choice.offered_v2 => return Err(refusal),
-        Err(refusal) => Becomes::Closed(refusal.code, refusal.text),
-    };
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = HeaderValue::try_from(ws::accept_key(&hello.key)) {
-        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    if let Some(version) = choice.answer {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(version));
-    }
-    if let (Becomes::Tunnel(_, admission), Some(url)) =
-        (&becomes, &shared.settings.load().config.public_url)
-    {
-        for url in public_urls(&shared.routes, &admission.owner, url) {
-            headers.append(PUBLIC_URL, url);
-        }
-    }
-    Ok((response, becomes))
-}
-
-/// Gives a place to who may have one. The token for the next handshake goes into `headers`.
-async fn admit(
-    caller: &Caller,
-    hello: &Hello,
-    headers: &mut HeaderMap,
-) -> Result<Admission, Refusal> {
-    let shared = &caller.worker.shared;
-    let peer = caller.origin.peer();
-    // Before anything is verified: the endpoint that it comes for, or its DID's document, may be among
-    // what a gateway that was replaced wrote at last.
-    shared.caught_up().await;
-    let tell = |why: &dyn fmt::Display| shared.refusals.tell(peer, why, "tunnel refused");
-    let asked = shared
-        .settings
-        .load()
-        .config
-        .auth
-        .as_ref()
-        .map(|auth| auth.required);
-    let (owner, proven, token) = match &shared.auth {
-        Some(auth) if asked == Some(true) || hello.shows_proof() => {
-            let request = Request {
-                method: "GET",
-                target: &hello.target,
-                host: &hello.host,
-                headers: &hello.headers,
-            };
-            let verified = timeout(VERIFY_TIMEOUT, auth.verify(request)).await;
-            let seat = match verified.unwrap_or(Err(TurnedAway::Busy)) {
-                Ok(seat) => seat,
-                Err(TurnedAway::Busy) => {
-                    tell(&"too many handshakes at once");
-                    return Err(Refusal::busy());
-                }
-                Err(TurnedAway::Refused(refusal)) => {
-                    tell(&refusal);
-                    return Err(Refusal::unproven(&refusal, auth.realm()));
-                }
-            };
-            (seat.owner, Some(seat.proven), seat.token)
-        }
-        _ => (Owner::Name(hello.name.clone()), None, None),
-    };
-    let placed = match proven.as_ref().map(|proven| &proven.subject) {
-        Some(Subject::Did(did)) => open(shared, did).await,
-        _ => Err(NoPlace::Off.into()),
-    };
-    let refused = |error| match (&placed, error) {
-        // It is a DID of the domain whose names count here: why not this one?
-        (Err(why), NotAdmitted::NotNamed) if !matches!(why, NotPlaced::Not(NoPlace::Off)) => {
-            tell(&format_args!("no endpoint for {owner}: {why}"));
-            let error = format!("{error}: {}", why.public_text());
-            Refusal::not_permitted(&error, &owner)
-        }
-        (_, error) => {
-            tell(&format_args!("{error}: receiver \"{owner}\""));
-            Refusal::not_admitted(error, &owner)
-        }
-    };
-    if !hello.asks_for_own(&shared.routes, &owner) {
-        return Err(refused(NotAdmitted::NotOwned));
-    }
-    let limit = shared.settings.load().config.max_tunnels;
-    let admitted = shared.tunnels.admit(owner.clone(), proven, limit);
-    let admission = admitted.map_err(refused)?;
-    let admission = admission.called(&hello.name, hello.instance.as_deref());
-    if let Some(issued) = token {
-        for (name, value) in auth::fields_of(&issued) {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
-            }
-        }
-    }
-    Ok(admission)
-}
-
-/// Gives a DID the endpoint of its name, off the event loop: a change to the registry of endpoints,
-/// which is written to the disk, may be in the way.
-async fn open(shared: &Arc<Shared>, did: &Did) -> Result<(), NotPlaced> {
-    shared.places.allow(did)?;
-    let (shared, did) = (shared.clone(), did.clone());
-    let opened = tokio::task::spawn_blocking(move || shared.places.open(&did));
-    // A mistake in this program is in the log, and gives the DID nothing.
-    opened.await.unwrap_or(Err(NoPlace::Off.into()))
 }
 
 /// Makes of a connection what its handshake said.
@@ -349,104 +171,6 @@ fn drive<IO: Transport>(
         );
         drop((admission, life));
     });
-}
-
-/// A handshake that is not accepted.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    status: StatusCode,
-    /// For a receiver that is told after the upgrade.
-    code: CloseCode,
-    text: String,
-    fields: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl Refusal {
-    pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self {
-            status,
-            code: CloseCode::PROTOCOL,
-            text: text.into(),
-            fields: Vec::new(),
-        }
-    }
-
-    fn busy() -> Self {
-        Self {
-            code: CloseCode::LIMIT,
-            ..Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too many handshakes at once",
-            )
-        }
-    }
-
-    /// What strangers are told; the log has been told more.
-    fn unproven(refusal: &anp_auth::Refusal, realm: &str) -> Self {
-        let (status, code) = match refusal.status() {
-            403 => (StatusCode::FORBIDDEN, CloseCode::NOT_PERMITTED),
-            503 => (StatusCode::SERVICE_UNAVAILABLE, CloseCode::LIMIT),
-            _ => (StatusCode::UNAUTHORIZED, CloseCode::AUTHENTICATION),
-        };
-        let fields = [
-            (WWW_AUTHENTICATE, refusal.www_authenticate(realm)),
-            (ACCEPT_SIGNATURE, refusal.accept_signature()),
-        ];
-        Self {
-            code,
-            fields: fields
-                .into_iter()
-                .filter_map(|(name, value)| Some((name, value?)))
-                .collect(),
-            ..Self::new(status, refusal.public_text())
-        }
-    }
-
-    fn not_permitted(error: &str, owner: &Owner) -> Self {
-        Self {
-            code: CloseCode::NOT_PERMITTED,
-            ..Self::new(
-                StatusCode::FORBIDDEN,
-                format!("{error}: receiver \"{owner}\""),
-            )
-        }
-    }
-
-    fn not_admitted(error: NotAdmitted, owner: &Owner) -> Self {
-        let (status, code) = match error {
-            NotAdmitted::NotNamed | NotAdmitted::NotOwned => {
-                (StatusCode::FORBIDDEN, CloseCode::NOT_PERMITTED)
-            }
-            NotAdmitted::TooMany => (StatusCode::SERVICE_UNAVAILABLE, CloseCode::LIMIT),
-            NotAdmitted::Stopping => (StatusCode::SERVICE_UNAVAILABLE, CloseCode::GOING_AWAY),
-        };
-        Self {
-            status,
-            code,
-            text: format!("{error}: receiver \"{owner}\""),
-            fields: Vec::new(),
-        }
-    }
-
-    fn into_response(self) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::from(self.text + "\n"));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        headers.extend(self.fields);
-        match self.status {
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
-            }
-            StatusCode::UPGRADE_REQUIRED => {
-                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-                headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            }
-            _ => {}
-        }
-        response
-    }
 }
 
 /// Sends a close frame (RFC 6455 section 5.5.1) and waits a little for the peer's, or its end.

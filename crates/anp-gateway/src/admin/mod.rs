@@ -41,7 +41,7 @@ use crate::{
     reload::Reloader,
     stop::{Step, Stop},
     tls::TlsMetrics,
-    workers::Shared,
+    worker::Shared,
 };
 use reply::{Problem, Reply};
 

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::{
     config::{Config, Endpoint},
-    endpoints::{Change, Store},
+    endpoints::{self, Change, Store},
     owner::Owner,
 };
 
@@ -45,10 +45,7 @@ async fn thousands_are_added_and_listed_by_pages() {
         ..Config::default()
     });
     let store = Store::new(path.clone());
-    shared
-        .endpoints
-        .start(Arc::downgrade(&shared), store, false)
-        .unwrap();
+    endpoints::start(&shared, store, false).unwrap();
     let mut changes = JoinSet::new();
     for i in 0..COUNT {
         let shared = shared.clone();

@@ -12,7 +12,7 @@ use super::{
     query::{bad, limit, values},
     reply::{Problem, Reply, json as answer},
 };
-use crate::{admission::Seen, registry::TunnelId};
+use crate::{admission::Seen, members::TunnelId};
 
 /// Names of endpoints that are shown of one tunnel; it may serve thousands.
 const SHOWN_ENDPOINTS: usize = 100;

@@ -12,8 +12,9 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use crate::{
+    members::{ReceiverId, TunnelId},
     owner::Owner,
-    registry::{Pool, ReceiverId, TunnelId},
+    registry::Pool,
 };
 
 /// A tunnel, connected or about to be.

@@ -23,8 +23,9 @@ pub(crate) use place::Admission;
 use crate::{
     alive::Alive,
     auth::Fate,
+    members::{Member, TunnelId},
     owner::Owner,
-    registry::{Member, Pool, Registry, TunnelId},
+    registry::{Pool, Registry},
     route::Routes,
 };
 

@@ -12,7 +12,7 @@ use super::{
     Tunnels,
     entry::{Connected, Pools},
 };
-use crate::{owner::Owner, registry::TunnelId};
+use crate::{members::TunnelId, owner::Owner};
 
 /// A place among the tunnels, given up when dropped.
 #[derive(Debug)]

@@ -1,25 +1,24 @@
 //! Who is at the other end of a handshake, and for how long that is to be believed.
 
+pub(crate) mod error;
 pub(crate) mod permissions;
 mod recheck;
 mod replay;
 
 use std::{
-    io,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anp_auth::{
-    Did, Issued, NoKey, NoRandomness, Policy, PresharedTokens, Proof, Proven, PublicName, Refusal,
-    Request, Scope, SignerError, Subject, TokenKeyError, Tokens, Verifier, VerifierParts,
-    replay::{FileReplayError, MemoryReplay, ReplayStore},
-    resolver::{HttpsResolver, TlsError},
+    Did, Issued, NoKey, Policy, PresharedTokens, Proof, Proven, PublicName, Refusal, Request,
+    Scope, Subject, Tokens, Verifier, VerifierParts,
+    replay::{MemoryReplay, ReplayStore},
+    resolver::HttpsResolver,
 };
 use tokio::sync::Semaphore;
 
-use self::{recheck::Rechecks, replay::LateReplay};
+use self::{error::AuthError, recheck::Rechecks, replay::LateReplay};
 use crate::{
     config::{Auth as Settings, Config},
     documents::{Documents, Hosting},
@@ -36,6 +35,9 @@ const AT_ONCE: usize = 256;
 /// opens another, and what is under way has this long to end.
 const NOTICE: i64 = 300;
 
+/// What verifying a proof may take: the fetch of a document has its own limit, the disk has this.
+pub(crate) const VERIFY_TIMEOUT: Duration = Duration::from_secs(12);
+
 /// How receivers are verified, and callers.
 #[derive(Debug)]
 pub(crate) struct Auth {
@@ -48,34 +50,6 @@ pub(crate) struct Auth {
     names: Vec<PublicName>,
     ports: [u16; 2],
     places: Semaphore,
-}
-
-/// Why receivers cannot be verified.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// The directory of a file cannot be made.
-    #[error("{}: {source}", .directory.display())]
-    Directory {
-        /// Which.
-        directory: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The key of tokens.
-    #[error("auth.token_key: {0}")]
-    TokenKey(#[from] TokenKeyError),
-    /// The used nonces.
-    #[error("auth.replay_store: {0}")]
-    Replay(#[from] FileReplayError),
-    /// The certificates for fetching documents.
-    #[error("auth.resolver.ca_file: {0}")]
-    Tls(#[from] TlsError),
-    /// A document that is not to be fetched.
-    #[error("auth.resolver.documents: {0}")]
-    Document(#[from] SignerError),
-    /// The system has no randomness.
-    #[error(transparent)]
-    Random(#[from] NoRandomness),
 }
 
 /// Who may take a tunnel.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{owner::Owner, stop::Step, workers::Shared};
+use crate::{owner::Owner, stop::Step, worker::Shared};
 
 /// Between two looks at everybody. A tunnel is to end within five times this.
 const INTERVAL: Duration = Duration::from_secs(1);

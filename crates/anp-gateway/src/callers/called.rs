@@ -4,9 +4,8 @@ use anp_auth::PublicName;
 use anpx::RequestHead;
 
 use crate::{
-    auth::Auth,
     config::{Config, Endpoint, PublicUrl},
-    route::{HostRule, Place},
+    route::place::{HostRule, Place},
 };
 
 /// The names of one endpoint beside those that every endpoint of the gateway has.
@@ -26,10 +25,10 @@ impl Called {
         }
     }
 
-    /// True for a `Host` as it was sent that is a name of ours: of `auth.public_names`, of
-    /// `public_url`, or the endpoint's own.
-    pub(super) fn is_name(&self, auth: &Auth, host: &str) -> bool {
-        auth.is_name(host) || self.is_public(host) || self.is_own(host, auth.ports())
+    /// True for a `Host` as it was sent that is a name of `public_url` or the endpoint's own, with one
+    /// of our `ports` or none.
+    pub(super) fn is_name(&self, host: &str, ports: [u16; 2]) -> bool {
+        self.is_public(host) || self.is_own(host, ports)
     }
 
     /// Schemes that the URL of `head` may have had: that by which the caller came, and at

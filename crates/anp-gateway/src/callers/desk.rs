@@ -12,9 +12,8 @@ use std::{
 use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle, time::timeout};
 
 use crate::{
-    auth::TurnedAway,
+    auth::{TurnedAway, VERIFY_TIMEOUT},
     proxy::{Downstream, Failure},
-    tunnels::VERIFY_TIMEOUT,
 };
 
 /// Signatures that are verified at once; one more is told to come again. What waits there is in the

@@ -11,7 +11,7 @@ use http::{
     header::{AUTHORIZATION, HOST},
 };
 
-use super::{Admitted, Callers};
+use super::rule::Callers;
 use crate::auth::{self, Auth};
 
 /// What of a request is looked at: of its own, since it is looked at elsewhere.
@@ -22,6 +22,12 @@ pub(super) struct Asked {
     headers: HeaderMap,
     schemes: Vec<&'static str>,
     has_body: bool,
+}
+
+/// Fields of the response, and what else a caller was let in by.
+pub(super) struct Admitted {
+    pub(super) did: Option<Did>,
+    pub(super) told: Vec<(&'static str, Bytes)>,
 }
 
 /// A DID that was proven.
@@ -75,7 +81,7 @@ impl Asked {
             headers: &self.headers,
         };
         let scope = Scope {
-            is_name: &|host| rule.called.is_name(auth, host),
+            is_name: &|host| auth.is_name(host) || rule.called.is_name(host, auth.ports()),
             allows: &|did| rule.allows(did),
             schemes: &self.schemes,
             audience: &rule.audience,

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::HeaderName};
 
 use super::{
-    Clients, Policy,
     bucket::{Bucket, Pace},
     cors::{Grant, is_cors},
+    effective::{Clients, Policy},
     meter::{Left, Meter, Scope},
     prefix,
 };
@@ -19,10 +19,10 @@ use tokio::time::Instant;
 
 use crate::{
     alive::Life,
-    callers::{CALLER_DID, Callers, client},
+    callers::{CALLER_DID, Callers},
     error::ProxyError,
-    proxy::{Comments, Download, Downstream, Failure},
-    workers::Worker,
+    proxy::{Comments, Download, Downstream, Failure, request::client},
+    worker::Worker,
 };
 
 /// What a policy has to say of one request, until its response is over.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     error::ProxyError,
-    route::{names_a_host, normalized},
+    route::path::{names_a_host, normalized},
 };
 
 /// `target` without `prefix`, with which it begins: the place of an endpoint, without a slash at

@@ -8,7 +8,7 @@ use std::{
 use anpx::{Fields, ResponseHead};
 use bytes::Bytes;
 
-use super::Failure;
+use super::failure::Failure;
 
 /// A piece of a request's body.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,25 +7,14 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    access_log::{self, Line},
+    access_log::{self, Line, Outcome},
     alive::Life,
     error::ProxyError,
+    members::TunnelId,
     policy::Governed,
-    registry::TunnelId,
     route::Served,
-    workers::Caller,
+    worker::Caller,
 };
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The caller left, or was too slow, before its answer was whole.
-    Cancelled,
-    /// The answer broke off behind the gateway.
-    Broken,
-    /// The answer is whole.
-    Complete,
-}
 
 /// One request, from its head until its response is over. Dropping it writes it down.
 #[derive(Debug)]

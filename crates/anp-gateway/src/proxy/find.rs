@@ -9,8 +9,8 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{Downstream, Failure};
-use crate::{documents::Published, error::ProxyError, route::Served, workers::Worker};
+use super::{downstream::Downstream, failure::Failure};
+use crate::{documents::Published, error::ProxyError, route::Served, worker::Worker};
 
 /// What a request asks for.
 pub(super) enum Found {

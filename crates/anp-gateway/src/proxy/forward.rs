@@ -3,61 +3,36 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::atomic::Ordering::Relaxed,
     task::{Context, Poll},
     time::Duration,
 };
 
 use anp_http1::fields::parse_length;
 use anp_tunnel::{Head, RecvStream, Version};
-use anpx::{Fields, OpenError, RequestHead, ResponseHead, StreamError, session::End};
+use anpx::{Fields, OpenError, RequestHead, ResponseHead, session::End};
 
 use super::{
     Download, Downstream,
     exchange::Exchange,
+    failure::Failure,
     find::{Found, expected, find},
     response::informational,
     upload::{Upload, UploadError},
 };
 use crate::{
     callers,
-    documents::Published,
     error::ProxyError,
+    members::{Member, ReceiverId, TunnelId},
     pick::pick,
     policy::Governed,
     queue::Patience,
-    registry::{Member, Pool, ReceiverId, TunnelId},
-    workers::Worker,
+    registry::Pool,
+    worker::Worker,
 };
 
 /// Most tunnels a request is tried on, each once (ANPX 3.8).
 const TRIES: usize = 3;
-
-/// Why a request got no answer from behind the gateway.
-#[derive(Clone, Debug)]
-pub(crate) enum Failure {
-    /// The caller left: there is nobody to answer.
-    Gone,
-    /// The caller is told.
-    Refused(ProxyError),
-    /// The caller asked about CORS, and is told.
-    Preflight,
-    /// The caller asked for a DID document that is hosted here, and gets it; `None` where the method
-    /// is not one that documents have.
-    Document(Option<Arc<Published>>),
-}
-
-impl From<ProxyError> for Failure {
-    fn from(error: ProxyError) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<StreamError> for Failure {
-    fn from(error: StreamError) -> Self {
-        Self::Refused(error.into())
-    }
-}
 
 /// A final head, and what follows it.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::request::is_authority;
+use super::authority::is_authority;
 
 /// The schemes a caller can have used.
 const SCHEMES: [&str; 2] = ["http", "https"];

@@ -2,10 +2,12 @@
 //!
 //! Nothing here knows which HTTP the caller speaks: that is behind [`Downstream`].
 
+mod authority;
 mod comments;
 mod download;
 mod downstream;
 mod exchange;
+mod failure;
 mod find;
 mod forward;
 mod forwarded;
@@ -18,7 +20,8 @@ mod upload;
 pub(crate) use comments::Comments;
 pub(crate) use download::Download;
 pub(crate) use downstream::{Downstream, Piece};
-pub(crate) use exchange::{Exchange, Outcome};
-pub(crate) use forward::{Answer, Failure, forward};
+pub(crate) use exchange::Exchange;
+pub(crate) use failure::Failure;
+pub(crate) use forward::{Answer, forward};
 pub(crate) use origin::Origin;
 pub(crate) use upload::{Upload, UploadError};

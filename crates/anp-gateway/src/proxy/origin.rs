@@ -9,7 +9,7 @@ use std::{
 use anpx::{FieldName, Fields, FieldsError};
 use bytes::Bytes;
 
-use super::{forwarded, request::check_authority};
+use super::{authority::check_authority, forwarded};
 use crate::{
     error::ProxyError,
     trust::{self, Network},

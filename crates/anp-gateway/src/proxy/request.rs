@@ -1,6 +1,9 @@
 //! A caller's request head as the tunnel carries it.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+};
 
 use anp_http1::fields::{Named, lower_case};
 use anpx::{FieldName, FieldsError, RequestHead, fields, limits::MAX_TARGET};
@@ -98,33 +101,12 @@ fn authority<'o, 'a: 'o>(
     }
 }
 
-/// The authority as text.
-///
-/// # Errors
-/// 400 where it is none.
-pub(super) fn check_authority(authority: &[u8]) -> Result<&str, ProxyError> {
-    std::str::from_utf8(authority)
-        .ok()
-        .filter(|authority| is_authority(authority))
-        .ok_or(ProxyError::BadRequest(
-            "the Host header is not a host and port",
-        ))
-}
-
-/// True for a name or address and an optional port. Narrower than RFC 3986: no user, no escapes, no
-/// commas or quotes that another reader might take for a list or an end.
-pub(super) fn is_authority(authority: &str) -> bool {
-    let (host, port) = match authority.rfind([':', ']']) {
-        Some(at) if authority.as_bytes()[at] == b':' => (&authority[..at], &authority[at + 1..]),
-        _ => (authority, ""),
-    };
-    let port = port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
-    let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~');
-    let host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => (1..=255).contains(&host.len()) && host.bytes().all(name),
-    };
-    host && port
+/// Whose request it is. The head was made here: its address is one.
+pub(crate) fn client(head: &RequestHead) -> IpAddr {
+    let text = head.client_addr.as_deref().unwrap_or_default();
+    let address = std::str::from_utf8(text).ok();
+    let address = address.and_then(|text| text.parse::<SocketAddr>().ok());
+    address.map_or(IpAddr::from([0; 4]), |address| address.ip())
 }
 
 /// The path of a request target as it was written, without its query; for what the gateway answers

@@ -5,7 +5,8 @@
 //! disagree the request is refused, so that no spelling of a path reaches an endpoint other than
 //! the one its plain spelling reaches. The bytes forwarded are those received.
 
-mod path;
+pub(crate) mod path;
+pub(crate) mod place;
 mod served;
 mod table;
 mod tree;
@@ -17,8 +18,7 @@ use parking_lot::Mutex;
 
 use crate::config::{Config, Endpoint};
 
-pub(crate) use path::{host_of, names_a_host, normalized};
-pub(crate) use served::{HostRule, Owners, Place, Served, Source};
+pub(crate) use served::{Owners, Served, Source};
 pub(crate) use table::{LeftOut, Table, Taken};
 
 /// The endpoints, which come and go while requests are routed: readers take a snapshot without a
@@ -125,7 +125,7 @@ fn configured(config: &Config) -> impl Iterator<Item = Served> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{place::Place, *};
     use crate::owner::Owner;
 
     fn endpoint(name: &str, host: Option<&str>, path: &str, receiver: &str) -> Endpoint {

@@ -6,7 +6,8 @@ use rpds::{HashTrieMapSync as Map, RedBlackTreeMapSync as Ordered};
 
 use super::{
     path::{host_of, normalized, without_parameters},
-    served::{HostRule, Owners, Place, Served, Source},
+    place::{HostRule, Place},
+    served::{Owners, Served, Source},
     tree::{Node, Tree},
 };
 use crate::{config::Endpoint, error::ProxyError, owner::Owner};

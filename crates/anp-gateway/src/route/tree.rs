@@ -5,7 +5,10 @@ use std::sync::Arc;
 use hashbrown::DefaultHashBuilder;
 use rpds::HashTrieMapSync;
 
-use super::served::{HostRule, Place, Served};
+use super::{
+    place::{HostRule, Place},
+    served::Served,
+};
 
 /// Seeded anew in every process, and cheaper than what a map has by itself: every request asks.
 type Map<K, V> = HashTrieMapSync<K, V, DefaultHashBuilder>;

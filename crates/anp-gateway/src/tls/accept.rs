@@ -20,8 +20,8 @@ use tokio::{
 use super::store::ACME_TLS;
 use crate::{
     conn::Deadline,
+    listener::Listener,
     stop::{Step, Stop},
-    workers::Listener,
 };
 
 /// What every TLS record of a handshake begins with (RFC 8446 section 5.1).

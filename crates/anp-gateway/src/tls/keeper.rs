@@ -30,8 +30,8 @@ use super::{
 use crate::{
     config::Config,
     error::GatewayError,
+    listener::Listener,
     stop::{Step, Stop},
-    workers::Listener,
 };
 
 /// Time between two looks at the files. A change is taken once it has stood for as long.

@@ -20,20 +20,21 @@ use super::{
     response::{Framing, Persistence, put_head, put_own_head},
 };
 use crate::{
+    access_log::Outcome,
     alive::Life,
     conn::{Deadline, Metered, http2::PREFACE},
     error::ProxyError,
+    handshake::{self, Becomes, Hello},
     health,
-    hello::Hello,
+    listener::Listener,
     proxy::{
-        Answer, Downstream as _, Exchange, Failure, Outcome, Upload, forward,
+        Answer, Downstream as _, Exchange, Failure, Upload, forward,
         request::{self, Asked},
         response::{Follows, judge},
     },
     respond,
     stop::{Step, Stop},
-    tunnels::{self, Becomes},
-    workers::{Caller, Listener, max_header_size},
+    worker::Caller,
 };
 
 /// What is left of a connection whose HTTP is over.
@@ -148,7 +149,7 @@ enum Taken {
     /// A request for an app. Boxed: it goes from hand to hand, and each would move all of it.
     Request(Box<Received>),
     /// A receiver's handshake; whether it is HEAD, and whether the connection stays after a refusal.
-    Handshake(Box<Result<Hello, tunnels::Refusal>>, bool, bool),
+    Handshake(Box<Result<Hello, handshake::Refusal>>, bool, bool),
     /// Answered by the gateway itself; whether it is HEAD, and whether the connection stays.
     Health(Response<Bytes>, bool, bool),
 }
@@ -170,7 +171,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         stopping: &mut Stopping<'_, F>,
         first: bool,
     ) -> Result<Option<usize>, ProxyError> {
-        let max = max_header_size(&caller.worker.shared.settings.load().config);
+        let max = caller.worker.shared.settings.load().max_header_size();
         let mut scan = Scan::default();
         let mut idle = self.conn.read.is_empty();
         if !first {
@@ -218,7 +219,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
             if let Some(response) = health::answer(caller, &settings.config, method, head.target) {
                 return Taken::Health(response, head.method == "HEAD", head.keep_alive);
             }
-            match tunnels::is_for_us(caller, head.target) {
+            match handshake::is_for_us(caller, head.target) {
                 true => {
                     let hello = Hello::read(head, &settings.config);
                     Taken::Handshake(Box::new(hello), head.method == "HEAD", head.keep_alive)
@@ -237,7 +238,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
                 self.flushed(close).await
             }
             Ok(Taken::Handshake(hello, is_head, keep_alive)) => {
-                match tunnels::handshake(caller, *hello).await {
+                match handshake::answer(caller, *hello).await {
                     (response, Some(becomes)) => {
                         self.put_own(&response, Follows::Raw, Persistence::Keep);
                         End::Becomes(becomes)

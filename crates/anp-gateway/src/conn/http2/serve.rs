@@ -18,18 +18,18 @@ use super::{
     response,
 };
 use crate::{
+    access_log::Outcome,
     alive::Life,
     conn::{Deadline, LINGER, Metered, Moved},
     error::ProxyError,
-    health,
+    handshake, health,
     proxy::{
-        Exchange, Failure, Outcome, Upload, forward,
+        Exchange, Failure, Upload, forward,
         response::{Follows, judge},
     },
     respond,
     stop::Step,
-    tunnels,
-    workers::{Caller, max_header_size},
+    worker::Caller,
 };
 
 /// Requests of one connection at once.
@@ -53,7 +53,7 @@ pub(crate) async fn serve<IO>(
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let settings = caller.worker.shared.settings.load_full();
-    let max_header_size = u32::try_from(max_header_size(&settings.config)).unwrap_or(u32::MAX);
+    let max_header_size = u32::try_from(settings.max_header_size()).unwrap_or(u32::MAX);
     let moved = io.moved().clone();
     io.rewind(read);
     let mut handshake = pin!(
@@ -186,7 +186,7 @@ async fn one(
     }
     let mut exchange = Exchange::begin(&caller, method, target.as_bytes());
 
-    let connect = match tunnels::is_for_us(&caller, target) {
+    let connect = match handshake::is_for_us(&caller, target) {
         // Tunnels come by HTTP/1.1, and the app has nothing there.
         true => Err(ProxyError::NoEndpoint),
         false => Connect::of(&parts, &settings.config.upgrades),

@@ -3,12 +3,15 @@
 use anp_tunnel::handshake::{self as ws, Choice};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::refusal::Refusal;
 use crate::{
     config::{Config, PublicUrl},
     conn::http1::Head,
     owner::{Owner, is_name},
-    route::{HostRule, Place, Routes},
-    tunnels::Refusal,
+    route::{
+        Routes,
+        place::{HostRule, Place},
+    },
 };
 
 /// The header in which a receiver names itself; `receiver` in the query does as well.

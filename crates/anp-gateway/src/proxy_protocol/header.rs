@@ -1,18 +1,12 @@
-//! The PROXY protocol, versions 1 and 2 (haproxy's `proxy-protocol.txt`): a load balancer that
-//! passes on connections without reading them says in front of each whose it is.
+//! The header itself.
 
 use std::{
-    future::poll_fn,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
-    time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
 use tokio::{io::AsyncReadExt, net::TcpStream};
-
-use crate::{conn::Deadline, stop::Step, trust, workers::Worker};
 
 /// The longest line of version 1, its end included (2.1).
 const MAX_V1: usize = 107;
@@ -62,68 +56,6 @@ pub(crate) enum HeaderError {
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-}
-
-/// The ends of a caller's connection to the public listener: those of its socket, caller first, or
-/// where `proxy_protocol` is on, what its header says. `None` where it shall be closed: its peer is
-/// not trusted, its header cannot be used or did not come before `deadline`.
-pub(crate) async fn ends(
-    worker: &Worker,
-    socket: &mut TcpStream,
-    own: (SocketAddr, SocketAddr),
-    deadline: &mut Deadline,
-) -> Option<(SocketAddr, SocketAddr)> {
-    let shared = &worker.shared;
-    let settings = shared.settings.load_full();
-    if !settings.config.proxy_protocol {
-        return Some(own);
-    }
-    let (peer, _) = own;
-    if !trust::holds(&settings.trusted, peer.ip()) {
-        worker.complaint.about(peer, &HeaderError::Untrusted);
-        return None;
-    }
-    let read = tokio::select! {
-        biased;
-        read = read(socket) => read,
-        () = poll_fn(|cx| deadline.poll(cx)) => return None,
-        () = shared.stop.reached(Step::CloseIdle) => return None,
-    };
-    match read {
-        Ok(Header::Own) => Some(own),
-        Ok(Header::Of {
-            source,
-            destination,
-        }) => Some((source, destination)),
-        // Whoever connects and leaves, such as a health check, has done nothing wrong.
-        Err(HeaderError::Ended { begun: false }) => None,
-        Err(error) => {
-            worker.complaint.about(peer, &error);
-            None
-        }
-    }
-}
-
-/// A line of the log about connections that were closed, at most one a minute: anyone can cause it.
-#[derive(Debug, Default)]
-pub(crate) struct Complaint(Mutex<Option<Instant>>);
-
-impl Complaint {
-    const PAUSE: Duration = Duration::from_secs(60);
-
-    fn about(&self, peer: SocketAddr, error: &HeaderError) {
-        tracing::debug!(%peer, %error, "connection closed");
-        let now = Instant::now();
-        let mut last = self.0.lock();
-        if last.is_none_or(|last| now.duration_since(last) >= Self::PAUSE) {
-            *last = Some(now);
-            tracing::warn!(
-                %peer, %error,
-                "connection closed because of gateway.proxy_protocol; others in the next minute are \
-                 told at debug level alone"
-            );
-        }
-    }
 }
 
 /// Takes the header off `socket` and not a byte beyond it: what follows is another protocol's.

@@ -1,0 +1,7 @@
+//! Counters, kept by each worker for itself and added up when they are asked for.
+
+mod counters;
+mod page;
+
+pub(crate) use counters::{CLASSES, WorkerMetrics, class};
+pub(crate) use page::Metrics;
