@@ -6,7 +6,6 @@ use anp_tunnel::units::{Size, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    owner::Owner,
     secret::Secret,
     tls::settings::{AcmeConfig, TlsConfig, TunnelTlsConfig},
     trust::Network,
@@ -17,17 +16,23 @@ mod auth;
 mod callers;
 mod did_endpoints;
 mod endpoint;
+pub(crate) mod error;
 mod files;
 mod policy;
 mod public_url;
+mod switch;
+mod tls;
 mod validate;
 
 pub use auth::{Auth, AuthResolver, PresharedToken};
 pub use callers::{BasicUser, CallerDids, Callers};
 pub use did_endpoints::{DidEndpoints, PlaceMode};
 pub(crate) use did_endpoints::{NoPlace, RESERVED, is_of};
-pub use policy::{Cors, Rate, RateLimit, SecurityHeaders, Switch};
+pub use endpoint::Endpoint;
+pub use error::ConfigError;
+pub use policy::{Cors, Rate, RateLimit, SecurityHeaders};
 pub use public_url::{PublicUrl, PublicUrlError};
+pub use switch::Switch;
 
 /// Settings of a gateway. `Default` gives the documented defaults; [`Config::validate`] checks what
 /// types cannot.
@@ -187,100 +192,6 @@ pub struct Config {
     pub tenant_max_requests: Option<usize>,
 }
 
-/// A host and path prefix, and who serves it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Endpoint {
-    /// Names the endpoint in logs and metrics: 1 to 64 of `[0-9A-Za-z._-]`.
-    pub name: String,
-    /// A host name, or `*.` and a host name for every name below it. Default: every host that no
-    /// other endpoint names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// A path prefix of whole segments. The longest that matches wins. Default `/`.
-    #[serde(default = "root")]
-    pub path: String,
-    /// Who serves it and proves it: a DID, or the name of a token. Default none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<Owner>,
-    /// Names of the receivers that serve it, as they give themselves; a name proves nothing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub receivers: Vec<String>,
-    /// Largest body of a request, in bytes. Default: that of the gateway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_body_size: Option<Size>,
-    /// Requests at once, those that wait for a place included; one more is answered 503. Default
-    /// none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_requests: Option<usize>,
-    /// Who may call it. Default: that of the gateway; `false` lets everybody.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub callers: Option<Switch<Callers>>,
-    /// Default: that of the gateway; `false` leaves CORS to the app.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cors: Option<Switch<Cors>>,
-    /// Default: that of the gateway; `false` adds none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub security_headers: Option<Switch<SecurityHeaders>>,
-    /// What one client address may use of this endpoint. Default: that of the gateway, and counted
-    /// with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_rate: Option<Switch<RateLimit>>,
-    /// What the endpoint may be used. Default: that of the gateway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub endpoint_rate: Option<Switch<RateLimit>>,
-    /// How long the app may take for the head of its response. Default: that of the gateway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response_timeout: Option<Span>,
-    /// How long a body may stand still in either direction. Default: that of the gateway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idle_timeout: Option<Span>,
-    /// A comment is added to an event stream after each such silence. Default: that of the gateway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sse_keepalive: Option<Switch<Span>>,
-    /// The app gets targets without `path`, which `X-Forwarded-Prefix` names. Default false.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub strip_prefix: bool,
-}
-
-impl Default for Endpoint {
-    /// No name, nobody who serves it: every host and path, without limits.
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            host: None,
-            path: root(),
-            owner: None,
-            receivers: Vec::new(),
-            max_body_size: None,
-            max_requests: None,
-            callers: None,
-            cors: None,
-            security_headers: None,
-            client_rate: None,
-            endpoint_rate: None,
-            response_timeout: None,
-            idle_timeout: None,
-            sse_keepalive: None,
-            strip_prefix: false,
-        }
-    }
-}
-
-/// A setting that cannot be. `Display` names the key and says what was expected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {expected}")]
-pub struct ConfigError {
-    /// The key within the table, such as `endpoints[0].path`.
-    pub key: String,
-    /// What is wrong and what was expected.
-    pub expected: String,
-}
-
-fn root() -> String {
-    "/".to_owned()
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -418,16 +329,6 @@ fixed!(
     listen tunnel_listen admin_listen allow_plain_admin endpoint_store workers control_socket tls acme
     tunnel_tls plain_tunnels allow_world_readable_keys
 );
-
-pub(crate) fn fail<T>(
-    key: impl Into<String>,
-    expected: impl Into<String>,
-) -> Result<T, ConfigError> {
-    Err(ConfigError {
-        key: key.into(),
-        expected: expected.into(),
-    })
-}
 
 #[cfg(test)]
 mod tests;

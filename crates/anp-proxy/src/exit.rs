@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+/// The exit code of a command that did its work.
+pub(crate) const SUCCESS: u8 = 0;
+/// The exit code of a command that found what it looks for to be wrong.
+pub(crate) const FAILURE: u8 = 1;
+
 /// Why the program ends without having done its work.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -43,17 +48,5 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
-    }
-}
-
-impl From<crate::config::Problem> for Failure {
-    fn from(problem: crate::config::Problem) -> Self {
-        Self::usage(problem.to_string())
-    }
-}
-
-impl From<crate::config::Problems> for Failure {
-    fn from(problems: crate::config::Problems) -> Self {
-        Self::usage(problems.to_string())
     }
 }

@@ -38,7 +38,7 @@ use std::{
 use clap::Parser as _;
 
 use cli::{Cli, Command, ConfigCommand, TokenCommand};
-use exit::Failure;
+use exit::{FAILURE, Failure, SUCCESS};
 
 #[cfg(feature = "app")]
 pub use app::AppCommand;
@@ -76,11 +76,6 @@ pub fn main_with<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -
         Outcome::Ended(failure.code())
     })
 }
-
-/// The exit code of a command that did its work.
-const SUCCESS: u8 = 0;
-/// The exit code of a command that found what it looks for to be wrong.
-const FAILURE: u8 = 1;
 
 fn execute(cli: &Cli) -> Result<Outcome, Failure> {
     let loaded = || {

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, prelude::*};
 
-use crate::{config::nearest, exit::Failure};
+use crate::{config::problem::nearest, exit::Failure};
 
 /// The levels, from the one that shows least; `off` shows nothing.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

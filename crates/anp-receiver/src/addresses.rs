@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{address::GatewayUrl, config::Config, connect::hold_little};
+use crate::{address::GatewayUrl, config::Config, little::hold_little};
 
 /// How long one of several addresses may take to connect before the next is tried.
 const PATIENCE: Duration = Duration::from_secs(3);

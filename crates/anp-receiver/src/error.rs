@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::{
-    config::ConfigError, connect::ConnectError, proof::IdentityError, proxy::ProxyError,
+    config::ConfigError, connect::error::ConnectError, proof::IdentityError, proxy::ProxyError,
     reconnect::Stop, tls::TlsError,
 };
 

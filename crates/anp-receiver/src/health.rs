@@ -7,7 +7,11 @@ use tokio::{io::AsyncWriteExt as _, sync::Notify, sync::watch, time::timeout};
 use tracing::{info, warn};
 
 use crate::{
-    address::AppUrl, app::Socket, config::Config, connect::read_head, dispatch::Tasks, tls::Tls,
+    address::AppUrl,
+    app::{Socket, Tasks},
+    config::Config,
+    connect::read_head,
+    tls::Tls,
 };
 
 /// How soon an app that has just gone down is asked again: it may only be restarting, and requests wait

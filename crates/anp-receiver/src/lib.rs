@@ -67,6 +67,7 @@ mod event;
 mod files;
 mod gateway;
 mod health;
+mod little;
 mod printable;
 mod proof;
 mod proxy;

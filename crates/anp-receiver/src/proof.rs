@@ -10,7 +10,7 @@ use std::{
 use anp_auth::{AuthForm, KeyFileError, Signer, SignerError, Target, read_secret};
 use tokio::time::Instant;
 
-use crate::{address::GatewayUrl, config::Config, connect::Answer, secret::Secret};
+use crate::{address::GatewayUrl, config::Config, connect::answer::Answer, secret::Secret};
 
 /// A token is not used in its last seconds: a clock may differ, and a handshake takes time.
 const MARGIN: Duration = Duration::from_secs(30);

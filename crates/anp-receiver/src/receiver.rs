@@ -19,7 +19,8 @@ use tracing::{info, warn};
 use crate::{
     app::{
         Source, TakeStreams,
-        service::{self, Body, BoxError},
+        error::BoxError,
+        service::{self, Body},
     },
     config::{Config, MAX_TUNNELS},
     error::Error,

@@ -9,9 +9,8 @@ use tokio::{
 };
 
 use crate::{
-    app::{App, Apps, PoolConfig, Source},
+    app::{App, Apps, PoolConfig, Source, Tasks},
     coding::Codings,
-    dispatch::Tasks,
     error::Error,
     gateway::Gateway,
     health::Check,

@@ -16,11 +16,11 @@ use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::{
-    Closed, TunnelConfig,
+    config::TunnelConfig,
     keepalive::Verdict,
     shared::Shared,
-    timer::Timer,
-    tunnel::now,
+    status::Closed,
+    timer::{Timer, now},
     websocket::Message,
     wire::{Ending, Wire},
 };

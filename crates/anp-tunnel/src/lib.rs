@@ -19,10 +19,12 @@
 //! a request means, is for `anp-gateway` and `anp-receiver`.
 #![forbid(unsafe_code)]
 
+mod config;
 mod driver;
 pub mod handshake;
 mod keepalive;
 mod shared;
+mod status;
 mod stream;
 mod timer;
 mod tunnel;
@@ -30,6 +32,8 @@ pub mod units;
 mod websocket;
 mod wire;
 
+pub use config::{TunnelConfig, Version};
 pub use driver::{Driver, TRANSPORT_BUFFER};
+pub use status::{Closed, Observer, Status};
 pub use stream::{Head, Part, RecvStream, SendStream};
-pub use tunnel::{Closed, Incoming, Observer, Status, Tunnel, TunnelConfig, Version};
+pub use tunnel::{Incoming, Tunnel};

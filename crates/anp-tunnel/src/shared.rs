@@ -17,7 +17,10 @@ use anpx::{
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::tunnel::{Observer, Status, Version};
+use crate::{
+    config::Version,
+    status::{Observer, Status},
+};
 
 /// Shared by a driver and its handles. One lock: a stream's calls are short, and on a worker of
 /// one thread it is never contended.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::{
     shared::{Shared, State},
-    tunnel::now,
+    timer::now,
 };
 
 /// A response head as a gateway reads it.

@@ -1,4 +1,4 @@
-//! The one timer of a driver.
+//! The clock, and the one timer of a driver.
 
 use std::{
     future::Future,
@@ -48,4 +48,9 @@ impl Timer {
             cx.waker().wake_by_ref();
         }
     }
+}
+
+/// The time, as tokio's clock tells it: tests pause that one.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

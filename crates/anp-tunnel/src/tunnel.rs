@@ -4,126 +4,24 @@ use std::{
     borrow::Cow,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anpx::{
     CloseCode, OpenError, RequestHead,
-    limits::{FRAME_OVERHEAD, MAX_V1_FRAME},
-    session::{
-        End, Role, Session,
-        config::{V1Config, V2Config},
-        v1, v2,
-    },
+    session::{End, Session},
 };
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{Driver, RecvStream, SendStream, shared::Shared, stream};
-
-/// The wire version of a tunnel, as the handshake left it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// Version 1.
-    V1,
-    /// Version 2.
-    V2,
-    /// Receiver that offered `anpx.v2` and got no answer: the first binary message decides (ANPX section 1).
-    Undecided,
-}
-
-/// What a tunnel is made with. Its two session settings must be for the same role.
-#[derive(Clone, Debug)]
-pub struct TunnelConfig {
-    /// Session settings of version 1.
-    pub v1: V1Config,
-    /// Session settings of version 2.
-    pub v2: V2Config,
-    /// A side that read nothing this long sends a ping; twice this long without a byte ends the tunnel.
-    pub ping_interval: Duration,
-    /// How long frames may wait with nothing written before the tunnel ends.
-    pub write_timeout: Duration,
-}
-
-impl TunnelConfig {
-    /// The defaults for `role`: pings every 10 s, 30 s to write.
-    pub fn new(role: Role) -> Self {
-        Self {
-            v1: V1Config::new(role),
-            v2: V2Config::new(role),
-            ping_interval: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(30),
-        }
-    }
-
-    /// The session of `version`, `None` while it is undecided.
-    pub(crate) fn session(&self, version: Version, now: Instant) -> Option<Session> {
-        match version {
-            Version::V1 => Some(Session::V1(v1::Session::new(self.v1.clone(), now))),
-            Version::V2 => Some(Session::V2(v2::Session::new(self.v2.clone(), now))),
-            Version::Undecided => None,
-        }
-    }
-
-    /// Most bytes of a message on `version` (ANPX section 4).
-    pub(crate) fn message_limit(&self, version: Version) -> usize {
-        match version {
-            Version::V2 => {
-                let body = usize::try_from(self.v2.max_frame_body).unwrap_or(usize::MAX);
-                body.saturating_add(FRAME_OVERHEAD)
-            }
-            Version::V1 | Version::Undecided => MAX_V1_FRAME,
-        }
-    }
-}
-
-/// Where a tunnel stands. It only moves forward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Status {
-    /// The peer has not yet shown that it speaks the protocol.
-    Opening,
-    /// Streams may be opened or accepted.
-    Ready,
-    /// One side began a drain: no new streams.
-    Draining,
-    /// The connection is gone.
-    Closed,
-}
-
-impl Status {
-    pub(crate) fn from_u8(value: u8) -> Self {
-        match value {
-            0 => Self::Opening,
-            1 => Self::Ready,
-            2 => Self::Draining,
-            _ => Self::Closed,
-        }
-    }
-}
-
-/// Told of changes as they happen, on the thread that caused them: must be quick.
-pub trait Observer: Send + Sync {
-    /// The status changed.
-    fn status(&self, status: Status);
-    /// There are places for streams where there were none, or the peer's `accepting` changed.
-    fn capacity(&self);
-}
-
-/// Why a driver ended.
-#[derive(Clone, Debug)]
-pub struct Closed {
-    /// The close code: ours where `by_peer` is false, else the peer's. `None`: the connection broke, or
-    /// was silent or full for too long.
-    pub code: Option<CloseCode>,
-    /// The reason sent or read, or the I/O error, fit for a log.
-    pub reason: String,
-    /// True where the peer closed or the connection broke; false where this side would not have it any
-    /// longer.
-    pub by_peer: bool,
-    /// True where the tunnel had been [`Status::Ready`].
-    pub was_ready: bool,
-}
+use crate::{
+    config::{TunnelConfig, Version},
+    driver::Driver,
+    shared::Shared,
+    status::{Observer, Status},
+    stream::{self, RecvStream, SendStream},
+    timer::now,
+};
 
 /// A request as a receiver gets it.
 #[derive(Debug)]
@@ -268,9 +166,4 @@ impl Tunnel {
             state.close_request.get_or_insert((code, reason));
         });
     }
-}
-
-/// The time, as tokio's clock tells it: tests pause that one.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

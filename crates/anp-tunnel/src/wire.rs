@@ -13,7 +13,7 @@ use anpx::{
 use bytes::Bytes;
 
 use crate::{
-    TunnelConfig, Version,
+    config::{TunnelConfig, Version},
     keepalive::Keepalive,
     shared::State,
     websocket::{Message, Reader, Side, WebSocketError, Writer},

@@ -23,7 +23,10 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    AllowAddress, Names, Place, ResolveError, address::is_public, cache::Found,
+    Names, Place, ResolveError,
+    address::is_public,
+    cache::Found,
+    config::{AllowAddress, ResolverConfig},
     freshness::fresh_for,
 };
 use crate::{
@@ -87,7 +90,7 @@ pub(super) struct Fetch {
 impl Fetch {
     pub(super) fn new(
         names: Arc<dyn Names>,
-        config: &super::ResolverConfig,
+        config: &ResolverConfig,
         tls: Arc<ClientConfig>,
     ) -> Self {
         Self {

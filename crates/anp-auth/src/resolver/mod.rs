@@ -3,6 +3,7 @@
 mod address;
 mod budget;
 mod cache;
+mod config;
 mod fetch;
 mod freshness;
 mod https;
@@ -15,8 +16,9 @@ use thiserror::Error;
 
 pub use self::{
     address::{Place, PlaceError, is_public},
+    config::{AllowAddress, ResolverConfig},
     fetch::Step,
-    https::{AllowAddress, HttpsResolver, ResolverConfig},
+    https::HttpsResolver,
     names::{Names, SystemNames},
     tls::TlsError,
 };

@@ -1,6 +1,10 @@
 //! Who may ask the admin listener.
 
-use super::{Config, ConfigError, endpoint::check_host, fail};
+use super::{
+    Config,
+    endpoint::check_host,
+    error::{ConfigError, fail},
+};
 use crate::secret::Secret;
 
 impl Config {

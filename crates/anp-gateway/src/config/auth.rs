@@ -15,9 +15,8 @@ use anp_tunnel::units::Span;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConfigError, DidEndpoints,
-    did_endpoints::{check_domain, is_of},
-    fail,
+    did_endpoints::{DidEndpoints, check_domain, is_of},
+    error::{ConfigError, fail},
 };
 use crate::trust::Network;
 

@@ -5,7 +5,10 @@ use std::{collections::HashSet, fmt, str::FromStr};
 use anp_auth::{PresharedTokens, Rule, RuleError, TokenHash};
 use serde::{Deserialize, Serialize};
 
-use super::{Config, ConfigError, Endpoint, Switch, fail, policy::Known};
+use super::{
+    error::{ConfigError, fail},
+    switch::Known,
+};
 use crate::trust::Network;
 
 /// Who may call: whoever has one of `networks`' addresses, where there are any, and besides proves
@@ -64,24 +67,6 @@ impl Callers {
         let mut seen = HashSet::new();
         if let Some(twice) = self.dids.iter().find(|did| !seen.insert(*did)) {
             return fail("callers.dids", format!("\"{twice}\" is there twice"));
-        }
-        Ok(())
-    }
-}
-
-impl Config {
-    /// Checks whether callers can be asked for what `endpoint` wants of them.
-    ///
-    /// # Errors
-    /// They cannot.
-    pub(crate) fn check_callers(&self, endpoint: &Endpoint) -> Result<(), ConfigError> {
-        let asks = Switch::effective(&endpoint.callers, &self.callers);
-        if self.auth.is_none() && asks.is_some_and(|callers| !callers.dids.is_empty()) {
-            return fail(
-                "callers.dids",
-                "nothing says how identities are proven: set up [gateway.auth], which a \
-                 restart takes up, with required = false where receivers shall need no proof",
-            );
         }
         Ok(())
     }

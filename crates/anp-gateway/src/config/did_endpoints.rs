@@ -6,7 +6,12 @@ use anp_auth::{Did, PublicName};
 use anp_tunnel::units::Span;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, ConfigError, Endpoint, PublicUrl, endpoint::check_host, fail};
+use super::{
+    Config,
+    endpoint::{Endpoint, check_host},
+    error::{ConfigError, fail},
+    public_url::PublicUrl,
+};
 use crate::owner::Owner;
 
 /// Longest label of a host name (RFC 1035 section 2.3.4).

@@ -1,14 +1,104 @@
-//! What an endpoint may be.
+//! `[[gateway.endpoints]]`: what an endpoint is, and what it may be.
 
 use std::time::Duration;
 
-use anp_tunnel::units::Span;
+use anp_tunnel::units::{Size, Span};
+use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Endpoint, Switch, fail, policy};
+use super::{
+    callers::Callers,
+    error::{ConfigError, fail},
+    policy::{self, Cors, RateLimit, SecurityHeaders},
+    switch::Switch,
+};
 use crate::owner::{Owner, is_name};
 
 /// Longest path of an endpoint, in bytes.
 const MAX_PATH: usize = 1024;
+
+/// A host and path prefix, and who serves it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// Names the endpoint in logs and metrics: 1 to 64 of `[0-9A-Za-z._-]`.
+    pub name: String,
+    /// A host name, or `*.` and a host name for every name below it. Default: every host that no
+    /// other endpoint names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// A path prefix of whole segments. The longest that matches wins. Default `/`.
+    #[serde(default = "root")]
+    pub path: String,
+    /// Who serves it and proves it: a DID, or the name of a token. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// Names of the receivers that serve it, as they give themselves; a name proves nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub receivers: Vec<String>,
+    /// Largest body of a request, in bytes. Default: that of the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_body_size: Option<Size>,
+    /// Requests at once, those that wait for a place included; one more is answered 503. Default
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_requests: Option<usize>,
+    /// Who may call it. Default: that of the gateway; `false` lets everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callers: Option<Switch<Callers>>,
+    /// Default: that of the gateway; `false` leaves CORS to the app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Switch<Cors>>,
+    /// Default: that of the gateway; `false` adds none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_headers: Option<Switch<SecurityHeaders>>,
+    /// What one client address may use of this endpoint. Default: that of the gateway, and counted
+    /// with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_rate: Option<Switch<RateLimit>>,
+    /// What the endpoint may be used. Default: that of the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_rate: Option<Switch<RateLimit>>,
+    /// How long the app may take for the head of its response. Default: that of the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_timeout: Option<Span>,
+    /// How long a body may stand still in either direction. Default: that of the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Span>,
+    /// A comment is added to an event stream after each such silence. Default: that of the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sse_keepalive: Option<Switch<Span>>,
+    /// The app gets targets without `path`, which `X-Forwarded-Prefix` names. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strip_prefix: bool,
+}
+
+impl Default for Endpoint {
+    /// No name, nobody who serves it: every host and path, without limits.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            host: None,
+            path: root(),
+            owner: None,
+            receivers: Vec::new(),
+            max_body_size: None,
+            max_requests: None,
+            callers: None,
+            cors: None,
+            security_headers: None,
+            client_rate: None,
+            endpoint_rate: None,
+            response_timeout: None,
+            idle_timeout: None,
+            sse_keepalive: None,
+            strip_prefix: false,
+        }
+    }
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
 
 impl Endpoint {
     /// Checks every value by itself.
@@ -52,7 +142,7 @@ impl Endpoint {
     }
 
     fn check_policies(&self) -> Result<(), ConfigError> {
-        policy::check(&self.cors, &self.security_headers, &self.callers)?;
+        check_policies(&self.cors, &self.security_headers, &self.callers)?;
         policy::check_rates(&[
             ("client_rate", &self.client_rate),
             ("endpoint_rate", &self.endpoint_rate),
@@ -82,6 +172,24 @@ impl Endpoint {
         let host = self.host.as_ref().map(|h| h.to_ascii_lowercase());
         (host, if path.is_empty() { "/" } else { path })
     }
+}
+
+/// Checks the settings of the gateway, or of an endpoint.
+pub(super) fn check_policies(
+    cors: &Option<Switch<Cors>>,
+    security: &Option<Switch<SecurityHeaders>>,
+    callers: &Option<Switch<Callers>>,
+) -> Result<(), ConfigError> {
+    if let Some(Switch::On(callers)) = callers {
+        callers.check()?;
+    }
+    if let Some(Switch::On(security)) = security {
+        security.check("security_headers")?;
+    }
+    if let Some(Switch::On(cors)) = cors {
+        cors.check("cors")?;
+    }
+    Ok(())
 }
 
 /// Refuses a number of requests that cannot be.

@@ -13,7 +13,7 @@ use anp_auth::{
 use anp_tls::{FileError, read};
 use rustls::RootCertStore;
 
-use super::{Auth, Config, ConfigError};
+use super::{Config, auth::Auth, error::ConfigError};
 use crate::tls::settings::KeyPair;
 
 impl Config {

@@ -1,43 +1,16 @@
 //! What a gateway does to requests and responses beside carrying them: off unless set, for every
 //! endpoint or for one.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use anp_tunnel::units::{Size, Span};
 use anpx::Fields;
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, IntoDeserializer as _, value::MapAccessDeserializer},
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{
+    error::{ConfigError, fail},
+    switch::{Known, Switch},
 };
-
-use super::{Callers, ConfigError, fail};
-
-/// A setting that an endpoint can turn off where the gateway turns it on: `false`, or its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Switch<T> {
-    /// `false`.
-    Off,
-    /// Its value.
-    On(T),
-}
-
-impl<T> Switch<T> {
-    /// The value in effect: that of an endpoint before that of its gateway.
-    pub(crate) fn effective<'a>(own: &'a Option<Self>, all: &'a Option<Self>) -> Option<&'a T> {
-        match own.as_ref().or(all.as_ref()) {
-            Some(Self::On(value)) => Some(value),
-            Some(Self::Off) | None => None,
-        }
-    }
-
-    /// The value, where there is one.
-    pub fn on(&self) -> Option<&T> {
-        match self {
-            Self::On(value) => Some(value),
-            Self::Off => None,
-        }
-    }
-}
 
 /// CORS (fetch.spec.whatwg.org): what scripts of other origins may do with an app.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -138,7 +111,7 @@ pub struct SecurityHeaders {
 }
 
 impl SecurityHeaders {
-    fn check(&self, key: &str) -> Result<(), ConfigError> {
+    pub(super) fn check(&self, key: &str) -> Result<(), ConfigError> {
         for (name, value) in &self.set {
             let lower = name.to_ascii_lowercase();
             let ours = lower.starts_with("access-control-")
@@ -173,7 +146,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    fn check(&self, key: &str) -> Result<(), ConfigError> {
+    pub(super) fn check(&self, key: &str) -> Result<(), ConfigError> {
         if self.requests.is_none() && self.bytes.is_none() {
             return fail(
                 key,
@@ -278,24 +251,6 @@ pub(super) fn check_rates(
     Ok(())
 }
 
-/// Checks the settings of the gateway, or of an endpoint.
-pub(super) fn check(
-    cors: &Option<Switch<Cors>>,
-    security: &Option<Switch<SecurityHeaders>>,
-    callers: &Option<Switch<Callers>>,
-) -> Result<(), ConfigError> {
-    if let Some(Switch::On(callers)) = callers {
-        callers.check()?;
-    }
-    if let Some(Switch::On(security)) = security {
-        security.check("security_headers")?;
-    }
-    if let Some(Switch::On(cors)) = cors {
-        cors.check("cors")?;
-    }
-    Ok(())
-}
-
 /// An origin as browsers serialise it.
 fn is_origin(origin: &str) -> bool {
     let Some((scheme, rest)) = origin.split_once("://") else {
@@ -327,23 +282,9 @@ pub(super) fn is_token(text: &str) -> bool {
     (1..=256).contains(&text.len()) && text.bytes().all(token)
 }
 
-/// A value that may be `true` in a configuration.
-pub(super) trait Known: Sized {
-    /// What `true` stands for, where it stands for anything.
-    fn by_true() -> Option<Self> {
-        None
-    }
-    /// What is expected, in words.
-    const EXPECTED: &'static str;
-}
-
 impl Known for Cors {
     const EXPECTED: &'static str =
         "false, or a table such as {origins = [\"https://app.example\"]}";
-}
-
-impl Known for Span {
-    const EXPECTED: &'static str = "false, or a duration with its unit, such as \"15s\"";
 }
 
 impl Known for RateLimit {
@@ -356,51 +297,5 @@ impl Known for SecurityHeaders {
 
     fn by_true() -> Option<Self> {
         Some(Self::default())
-    }
-}
-
-impl<'de, T: Known + Deserialize<'de>> Deserialize<'de> for Switch<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SwitchVisitor(PhantomData))
-    }
-}
-
-struct SwitchVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Known + Deserialize<'de>> de::Visitor<'de> for SwitchVisitor<T> {
-    type Value = Switch<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(T::EXPECTED)
-    }
-
-    fn visit_bool<E: de::Error>(self, on: bool) -> Result<Switch<T>, E> {
-        match (on, T::by_true()) {
-            (false, _) => Ok(Switch::Off),
-            (true, Some(value)) => Ok(Switch::On(value)),
-            (true, None) => Err(E::invalid_value(de::Unexpected::Bool(true), &self)),
-        }
-    }
-
-    // What the environment and the command line give.
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Switch<T>, E> {
-        match text.trim() {
-            "false" => self.visit_bool(false),
-            "true" => self.visit_bool(true),
-            _ => T::deserialize(text.into_deserializer()).map(Switch::On),
-        }
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Switch<T>, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Switch::On)
-    }
-}
-
-impl<T: Serialize> Serialize for Switch<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Off => serializer.serialize_bool(false),
-            Self::On(value) => value.serialize(serializer),
-        }
     }
 }

@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Config, ConfigError, Endpoint, Switch,
-    endpoint::{check_max, check_path, check_span},
-    fail, policy,
+    Config,
+    endpoint::{Endpoint, check_max, check_path, check_policies, check_span},
+    error::{ConfigError, fail},
+    policy,
+    switch::Switch,
 };
 use crate::owner::Owner;
 
@@ -153,7 +155,7 @@ impl Config {
     }
 
     fn check_policies(&self) -> Result<(), ConfigError> {
-        policy::check(&self.cors, &self.security_headers, &self.callers)?;
+        check_policies(&self.cors, &self.security_headers, &self.callers)?;
         policy::check_rates(&[
             ("client_rate", &self.client_rate),
             ("endpoint_rate", &self.endpoint_rate),
@@ -312,6 +314,22 @@ impl Config {
                     "open = true already serves every host and path; remove one of the two",
                 );
             }
+        }
+        Ok(())
+    }
+
+    /// Checks whether callers can be asked for what `endpoint` wants of them.
+    ///
+    /// # Errors
+    /// They cannot.
+    pub(crate) fn check_callers(&self, endpoint: &Endpoint) -> Result<(), ConfigError> {
+        let asks = Switch::effective(&endpoint.callers, &self.callers);
+        if self.auth.is_none() && asks.is_some_and(|callers| !callers.dids.is_empty()) {
+            return fail(
+                "callers.dids",
+                "nothing says how identities are proven: set up [gateway.auth], which a \
+                 restart takes up, with required = false where receivers shall need no proof",
+            );
         }
         Ok(())
     }

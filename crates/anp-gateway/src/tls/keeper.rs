@@ -23,7 +23,7 @@ use rustls::{
 
 use super::{
     accept::Tls,
-    acme,
+    acme::cache,
     settings::KeyPair,
     store::{ACME_TLS, Certificate, Store},
 };
@@ -99,8 +99,8 @@ impl Keeper {
                 key: "acme.cache",
                 source,
             };
-            acme::prepare(&acme.cache).map_err(failed)?;
-            let path = acme::certificate_path(&acme.cache);
+            cache::prepare(&acme.cache).map_err(failed)?;
+            let path = cache::certificate_path(&acme.cache);
             shown.push(Source {
                 pair: KeyPair {
                     cert: path.clone(),

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::Target;
+use super::args::Target;
 use crate::{config::Loaded, exit::Failure};
 
 /// Where the examples of the documentation have it.

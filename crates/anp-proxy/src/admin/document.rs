@@ -6,10 +6,9 @@ use anp_auth::{Did, Document};
 use serde_json::Value;
 
 use super::{
-    all,
     args::Target,
     client::Client,
-    items, path_of, say,
+    list::{all, items, path_of, say},
     table::{number, table, text},
 };
 use crate::{config::Loaded, exit::Failure};

@@ -3,10 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    all,
     args::{EndpointArgs, EndpointCommand, SettingsArgs},
     client::Client,
-    items, path_of, say,
+    list::{all, items, path_of, say},
     table::{number, pairs, sum, table, text},
 };
 use crate::{config::Loaded, exit::Failure};

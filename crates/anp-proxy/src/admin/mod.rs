@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod document;
 mod endpoint;
+mod list;
 mod table;
 
 use serde_json::{Value, json};
@@ -12,13 +13,11 @@ pub(crate) use args::{AdminArgs, EndpointArgs, Target};
 pub(crate) use document::{hosted, list_documents, publish, publish_quietly, withdraw};
 pub(crate) use endpoint::endpoint;
 
-use crate::{config::Loaded, exit::Failure, stdout};
+use crate::{config::Loaded, exit::Failure};
 use args::{AdminCommand, CloseArgs};
 use client::Client;
+use list::{all, escaped, items, path_of, say};
 use table::{bytes, number, pairs, span, sum, table, text};
-
-/// Items of one question for a list.
-const PAGE: usize = 1000;
 
 /// Runs `admin`.
 ///
@@ -59,47 +58,6 @@ pub(crate) fn admin(args: &AdminArgs, loaded: &Loaded) -> Result<u8, Failure> {
     })
 }
 
-/// Prints an answer as it came, or what `people` make of it.
-///
-/// # Errors
-/// It cannot be printed.
-fn say(json: bool, value: &Value, people: impl FnOnce() -> String) -> Result<(), Failure> {
-    match json {
-        true => stdout::say(&format!("{value:#}")),
-        false => stdout::say(&people()),
-    }
-}
-
-/// All pages of a list.
-async fn all(client: &Client, list: &str) -> Result<Value, Failure> {
-    let mut items = Vec::new();
-    let mut after = String::new();
-    loop {
-        let target = format!("/{list}?limit={PAGE}{after}");
-        let mut page = client.ask("GET", &target, None).await?;
-        if let Some(Value::Array(more)) = page.get_mut(list).map(Value::take) {
-            items.extend(more);
-        }
-        match page.get("next").and_then(Value::as_str) {
-            Some(next) => after = format!("&after={}", escaped(next)),
-            _ => return Ok(json!({ list: items })),
-        }
-    }
-}
-
-/// The path of `name`, which stands in it as it is.
-fn path_of(list: &str, name: &str) -> Result<String, Failure> {
-    // A DID, too, stands there as it is.
-    let plain =
-        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':' | b'%' | b'~');
-    match !name.is_empty() && name.bytes().all(plain) {
-        true => Ok(format!("/{list}/{name}")),
-        false => Err(Failure::usage(format!(
-            "{name:?} is no name: expected 1 to 64 of 0-9 A-Z a-z . _ -, or a DID"
-        ))),
-    }
-}
-
 fn closing(args: &CloseArgs) -> Result<String, Failure> {
     let mut target = path_of("tunnels", &args.id)?;
     target += if args.now {
@@ -111,18 +69,6 @@ fn closing(args: &CloseArgs) -> Result<String, Failure> {
         target += &format!("&reason={}", escaped(reason));
     }
     Ok(target)
-}
-
-/// Text as it can stand in a query.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        match byte.is_ascii_alphanumeric() {
-            true => escaped.push(char::from(byte)),
-            false => escaped += &format!("%{byte:02X}"),
-        }
-    }
-    escaped
 }
 
 fn stats_of(stats: &Value) -> String {
@@ -216,13 +162,4 @@ fn reloaded(done: &Value) -> String {
         none if none == "-" => changed,
         keys => format!("{changed}\nonly with a restart or --replace: {keys}"),
     }
-}
-
-/// The items of a list.
-fn items<'v>(value: &'v Value, list: &str) -> impl Iterator<Item = &'v Value> {
-    value
-        .get(list)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
 }

@@ -4,17 +4,9 @@ use serde::de::DeserializeOwned;
 
 use super::{
     de,
+    mistake::Names,
     tree::{Entry, Node, Origin, Value},
 };
-
-/// How the names that a program offers differ from the keys of the table they stand for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Names {
-    /// Keys that it does not offer.
-    pub without: &'static [&'static str],
-    /// Names of its own.
-    pub besides: &'static [&'static str],
-}
 
 /// The table `[gateway]` or `[receiver]` from `text`, a JSON object. A member that is null keeps its
 /// default.

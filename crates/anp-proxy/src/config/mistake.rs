@@ -9,6 +9,16 @@ use super::{
     tree::{Origin, Step},
 };
 
+/// How the names that a program offers differ from the keys of the table they stand for.
+#[cfg(any(feature = "app", test))]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Names {
+    /// Keys that it does not offer.
+    pub without: &'static [&'static str],
+    /// Names of its own.
+    pub besides: &'static [&'static str],
+}
+
 /// Why a value did not fit, where it stands, and the keys that lead to it.
 #[derive(Debug)]
 pub(crate) struct Mistake {
@@ -91,7 +101,7 @@ impl Mistake {
 #[cfg(any(feature = "app", test))]
 impl Mistake {
     /// The line for who gives settings by `names`.
-    pub(crate) fn into_setting(self, names: super::json::Names) -> String {
+    pub(crate) fn into_setting(self, names: Names) -> String {
         let Kind::UnknownKey { key, known } = &self.kind else {
             return self.into_problem().message;
         };

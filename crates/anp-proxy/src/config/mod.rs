@@ -9,7 +9,7 @@ mod file;
 mod json;
 mod layers;
 mod mistake;
-mod problem;
+pub(crate) mod problem;
 mod show;
 mod tree;
 
@@ -20,8 +20,10 @@ use anp_receiver::Config as ReceiverConfig;
 use serde::{Deserialize, Serialize};
 
 #[cfg(any(feature = "app", test))]
-pub use json::{Names, settings};
-pub(crate) use problem::{Problem, Problems, nearest};
+pub use json::settings;
+#[cfg(any(feature = "app", test))]
+pub use mistake::Names;
+pub(crate) use problem::{Problem, Problems};
 pub(crate) use tree::{Node, Origin, Value};
 
 use crate::logging::LogConfig;

@@ -9,8 +9,13 @@ use anp_auth::{
 
 use anp_gateway::config::Auth;
 
-use super::{Subject, args::CheckArgs, show};
-use crate::{FAILURE, SUCCESS, admin, config::Loaded, exit::Failure, stdout};
+use super::{args::CheckArgs, show, subject::Subject};
+use crate::{
+    admin,
+    config::Loaded,
+    exit::{FAILURE, Failure, SUCCESS},
+    stdout,
+};
 
 /// Fetches a document and says what happened. Where there is a configuration of a gateway that knows
 /// identities, it is done as that gateway does it.

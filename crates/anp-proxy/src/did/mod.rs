@@ -5,14 +5,15 @@ mod check;
 mod header;
 mod new;
 mod show;
-
-use std::path::Path;
-
-use anp_auth::{Did, Document, load_document};
+mod subject;
 
 pub(crate) use args::DidCommand;
 
-use crate::{SUCCESS, admin, config::Loaded, exit::Failure};
+use crate::{
+    admin,
+    config::Loaded,
+    exit::{Failure, SUCCESS},
+};
 
 /// Runs one of the commands. Those that speak to a gateway, or as one, look into the configuration.
 ///
@@ -31,33 +32,5 @@ pub(crate) fn run(
         DidCommand::List(args) => admin::list_documents(&args.target, &loaded()?),
         DidCommand::Withdraw(args) => admin::withdraw(&args.target, &args.did, &loaded()?),
         DidCommand::Header(args) => header::run(args).map(|()| SUCCESS),
-    }
-}
-
-/// What a command is about: a DID, or the document of one.
-enum Subject {
-    Did(Did),
-    Document(Document),
-}
-
-impl Subject {
-    /// Takes text that begins with `did:` for a DID, any other for a file.
-    fn read(text: &str) -> Result<Self, Failure> {
-        if text.starts_with("did:") {
-            let did = text.parse();
-            let did = did.map_err(|error| Failure::usage(format!("{text}: {error}")))?;
-            return Ok(Self::Did(did));
-        }
-        let document = load_document(Path::new(text));
-        Ok(Self::Document(
-            document.map_err(|error| Failure::usage(error.to_string()))?,
-        ))
-    }
-
-    fn did(&self) -> &Did {
-        match self {
-            Self::Did(did) => did,
-            Self::Document(document) => document.did(),
-        }
     }
 }

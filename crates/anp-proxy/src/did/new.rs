@@ -6,10 +6,9 @@ use anp_auth::{NewIdentity, create, write_secret};
 
 use super::args::NewArgs;
 use crate::{
-    SUCCESS,
     admin::{self, Target},
     config::Loaded,
-    exit::Failure,
+    exit::{Failure, SUCCESS},
     stdout,
 };
 

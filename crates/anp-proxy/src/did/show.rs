@@ -2,7 +2,7 @@
 
 use anp_auth::{Did, Document, KeyBinding};
 
-use super::{Subject, args::ShowArgs};
+use super::{args::ShowArgs, subject::Subject};
 use crate::{exit::Failure, stdout};
 
 /// Prints what is in a DID or a document.

@@ -8,37 +8,11 @@ use anpx::{
 };
 use bytes::Bytes;
 
-use super::{report::Report, rules, values};
-
-/// A TLV with the offset of its tag in the frame.
-pub(super) struct Field {
-    /// Offset of the tag.
-    pub(super) at: usize,
-    /// The tag.
-    pub(super) tag: u8,
-    /// The value.
-    pub(super) value: Bytes,
-}
-
-impl Field {
-    /// The tag's name, or its number.
-    pub(super) fn name(&self) -> String {
-        tlv::name(self.tag).map_or_else(|| format!("tag {:#04x}", self.tag), str::to_owned)
-    }
-}
-
-/// What later checks need of a header.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
-    /// Byte 4.
-    pub(super) version: u8,
-    /// Byte 5.
-    pub(super) kind: u8,
-    /// Byte 6.
-    pub(super) flags: u8,
-    /// Bytes 20..24.
-    pub(super) stream: u32,
-}
+use super::{
+    parts::{Field, Head},
+    report::Report,
+    rules, values,
+};
 
 /// Reports on `frame`, the `number`-th of the input, which stands at byte `start` of it and begins
 /// with the magic.

@@ -2,6 +2,7 @@
 
 mod frame;
 mod hex;
+mod parts;
 mod report;
 mod rules;
 mod split;

@@ -6,7 +6,7 @@ use anpx::{
 };
 
 use super::{
-    frame::{Field, Head},
+    parts::{Field, Head},
     report::Report,
     values::number,
 };

@@ -3,7 +3,7 @@
 use anpx::{Fields, ResetCode, tlv};
 
 use super::{
-    frame::{Field, Head},
+    parts::{Field, Head},
     report::Report,
 };
 

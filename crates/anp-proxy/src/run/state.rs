@@ -2,6 +2,8 @@
 
 use std::{env, path::PathBuf};
 
+use anp_gateway::Config;
+
 /// Where state is kept: the service manager's choice, the system's for root, else the user's.
 pub(super) fn directory() -> Option<PathBuf> {
     let variable = |name| {
@@ -19,4 +21,21 @@ pub(super) fn directory() -> Option<PathBuf> {
     let state = variable("XDG_STATE_HOME")
         .or_else(|| variable("HOME").map(|home| home.join(".local/state")))?;
     Some(state.join("anp-proxy"))
+}
+
+/// Where the registry of endpoints is kept unless configured: in the state directory, where the
+/// admin listener may add some, or some were added before.
+pub(super) fn keep_endpoints(config: &mut Config) {
+    if config.endpoint_store.is_none() && config.listen.port() != 0 {
+        let name = format!("endpoints-{}.redb", config.listen.port());
+        let file = directory().map(|directory| directory.join(name));
+        config.endpoint_store = file.filter(|file| config.admin_listen.is_some() || file.exists());
+    }
+}
+
+/// Puts the files that the configuration does not name into the state directory.
+pub(super) fn keep_state(config: &mut Config) {
+    if let (Some(auth), Some(directory)) = (&mut config.auth, directory()) {
+        auth.keep_state_in(&directory);
+    }
 }

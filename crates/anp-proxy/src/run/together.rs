@@ -10,8 +10,10 @@ use anp_receiver::{AppUrl, Event, GatewayUrl, Receiver};
 use tokio::sync::watch;
 
 use super::{
-    apps, bind, descriptors, failures, follow, list, run_gateway, run_receiver, serve, start_log,
-    url,
+    apps, descriptors, failures,
+    gateway::{bind, run_gateway, url},
+    receiver::run_receiver,
+    serving::{follow, list, serve, start_log},
 };
 use crate::{
     config::Loaded,

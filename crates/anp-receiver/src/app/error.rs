@@ -1,11 +1,9 @@
 //! What goes wrong between a receiver and its app.
 
-use std::{io, time::Duration};
+use std::{error::Error as StdError, io, time::Duration};
 
 use anp_http1::BodyError;
 use anpx::{FieldsError, ResetCode, StreamError};
-
-use super::service::Fault;
 
 /// Why an exchange with an app did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -89,3 +87,17 @@ impl From<BodyError> for AppError {
         }
     }
 }
+
+/// Why a service gave no response, or no whole one.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// It returned an error.
+    #[error("{0}")]
+    Error(BoxError),
+    /// It panicked.
+    #[error("it panicked: {0}")]
+    Panic(String),
+}
+
+/// Any error, as tower's middleware has it.
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;

@@ -1,26 +1,24 @@
 //! The ways to call an app: HTTP/1.1 over TCP or a Unix socket, HTTP/2 over TCP, a service in this
 //! process, or whoever takes the streams as they are.
 
-mod error;
+mod conclude;
+pub(crate) mod error;
 pub(crate) mod h2;
 pub(crate) mod http1;
 mod interim;
+mod pipe;
 mod pool;
 pub(crate) mod service;
 mod socket;
+pub(crate) mod tasks;
 
 use std::{fmt, rc::Rc, sync::Arc};
 
-use anp_tunnel::{Incoming, SendStream};
-use anpx::RequestHead;
-use tracing::{debug, warn};
+use anp_tunnel::Incoming;
 
-pub(crate) use error::AppError;
-pub(crate) use interim::Interim;
 pub(crate) use pool::{Apps, PoolConfig};
 pub(crate) use socket::Socket;
-
-use crate::dispatch::Tasks;
+pub(crate) use tasks::Tasks;
 
 /// The app as one worker calls it.
 pub(crate) enum App {
@@ -58,24 +56,5 @@ impl fmt::Debug for Source {
             Self::Service(_) => "Service",
             Self::Streams(_) => "Streams",
         })
-    }
-}
-
-/// Sees to the end of an exchange: one that failed is reset with the code that says why.
-pub(crate) fn conclude(
-    result: Result<(), AppError>,
-    head: &RequestHead,
-    response: &mut SendStream,
-) {
-    let Err(error) = result else {
-        return;
-    };
-    let request = head.request_id.escape_ascii();
-    match error.reset_code() {
-        Some(code) => {
-            warn!(request_id = %request, %error, "request failed");
-            response.reset(code);
-        }
-        None => debug!(request_id = %request, %error, "request abandoned"),
     }
 }

@@ -10,7 +10,7 @@ use anp_http1::Connection;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
-use super::{AppError, Socket, h2::Connections};
+use super::{error::AppError, h2::Connections, socket::Socket};
 use crate::{address::AppUrl, coding::Codings, tls::Tls};
 
 /// How connections are made and kept.

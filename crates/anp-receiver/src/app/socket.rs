@@ -12,10 +12,10 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::service::Pipe;
+use super::pipe::Pipe;
 use crate::{
     address::{AppPlace, AppUrl},
-    connect::hold_little,
+    little::hold_little,
     tls::Tls,
 };
 

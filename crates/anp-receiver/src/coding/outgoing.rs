@@ -16,7 +16,7 @@ use super::{
     negotiate::ContentCoding,
     policy::{self, Plan, SMALL},
 };
-use crate::app::AppError;
+use crate::app::error::AppError;
 
 /// Responses coded at once by one worker. An encoder holds up to 0.8 MiB; whoever comes when all
 /// are taken gets the plain body.

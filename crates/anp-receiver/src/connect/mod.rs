@@ -1,7 +1,7 @@
 //! Opens a connection to a gateway: past a proxy, over TLS, with a proof of who comes.
 
-mod answer;
-mod error;
+pub(crate) mod answer;
+pub(crate) mod error;
 mod opening;
 
 use std::{io, time::Duration};
@@ -11,7 +11,7 @@ use anp_tunnel::Version;
 use bytes::{Bytes, BytesMut};
 use tokio::net::TcpStream;
 
-pub(crate) use answer::{Answer, read_head};
+pub(crate) use answer::read_head;
 pub use error::ConnectError;
 use opening::{open_way, shake_hands};
 
@@ -19,6 +19,7 @@ use crate::{
     address::GatewayUrl,
     addresses::Held,
     gateway::Gateway,
+    little::hold_little,
     proof::{Identity, Proof},
     proxy::{Proxies, Proxy},
     tls::{self, Tls},
@@ -191,17 +192,6 @@ async fn dial(proxy: &Proxy) -> Result<TcpStream, ConnectError> {
 
 fn unreachable(address: String, source: io::Error) -> ConnectError {
     ConnectError::Unreachable { address, source }
-}
-
-/// Lets little wait unsent in the system: on a tunnel it could not be overtaken by a frame of a
-/// higher class (ANPX 3.5), and toward an app that does not read it would pass for bytes that were
-/// taken, and windows grow.
-pub(crate) fn hold_little(io: &TcpStream) -> io::Result<()> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket2::SockRef::from(io).set_tcp_notsent_lowat(128 << 10)?;
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let _ = io;
-    Ok(())
 }
 
 #[cfg(test)]

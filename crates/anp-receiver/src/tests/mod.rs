@@ -25,9 +25,9 @@ use tokio::{
 };
 
 use crate::{
-    app::{App as Called, Apps, PoolConfig},
+    app::{App as Called, Apps, PoolConfig, Tasks},
     coding::Codings,
-    dispatch::{Tasks, dispatch},
+    dispatch::dispatch,
 };
 
 /// Runs a test on a runtime such as a worker has.

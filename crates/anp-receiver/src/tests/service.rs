@@ -23,10 +23,7 @@ use tower_service::Service;
 use super::{Gateway, on_worker};
 use crate::{
     Body, Caller,
-    app::{
-        App,
-        service::{BoxError, maker},
-    },
+    app::{App, error::BoxError, service::maker},
     coding::Codings,
 };
 

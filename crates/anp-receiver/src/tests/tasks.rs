@@ -6,9 +6,8 @@ use anp_tunnel::Version;
 
 use super::{App, Gateway, apps_at, on_worker};
 use crate::{
-    app::App as Called,
+    app::{App as Called, Tasks, tasks::MAX_WAITING},
     coding::Codings,
-    dispatch::{MAX_WAITING, Tasks},
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

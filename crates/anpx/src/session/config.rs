@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::Role;
-use crate::limits::Budget;
+use crate::{limits::Budget, role::Role};
 
 /// Settings of a version-2 session. Defaults are ANPX 3.3's.
 #[derive(Clone, Debug)]

@@ -8,10 +8,10 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::message::MetaError;
+use super::error::MetaError;
 use crate::{
     fields::{Fields, FieldsError, HOP_BY_HOP},
-    session::Role,
+    role::Role,
 };
 
 /// Most entries of a map that are looked at.

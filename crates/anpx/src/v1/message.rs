@@ -7,56 +7,23 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+pub use super::{error::MetaError, target::Losses};
+
 use super::{
     fields::{self, Entries},
     target,
 };
 use crate::{
     classes,
-    fields::{Fields, FieldsBuilder, FieldsError},
+    fields::{Fields, FieldsBuilder},
     head::{RequestHead, ResponseHead},
     limits::{MAX_HEAD_REST, MAX_TARGET},
-    session::Role,
+    role::Role,
 };
 
 /// Most bytes of a meta that are parsed: a header block at its limit where each byte is written as
 /// a JSON escape of six characters would need more, but no head of such bytes is seen.
 pub const MAX_META: usize = 256 << 10;
-
-/// What was lost between a head and its meta because version 1 cannot say it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Query pairs written over by a later one with the same key.
-    pub query_keys: u64,
-}
-
-/// Why a meta is not a head. `Display` says which part.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MetaError {
-    /// Not the JSON object of ANPX 2.1; the text says what and where.
-    #[error("meta is not the JSON object expected: {0}")]
-    Json(String),
-    /// Not a method token (RFC 9110 section 9.1).
-    #[error("method is not a token")]
-    Method,
-    /// `host` holds white space, a control character or a byte beyond ASCII.
-    #[error("host holds a forbidden character")]
-    Host,
-    /// A name that is no token or a value with a control character (RFC 9110 section 5).
-    #[error("field {name:?}: {error}")]
-    Field {
-        /// The name as it was read, in lower case.
-        name: String,
-        /// The rule it breaks.
-        error: FieldsError,
-    },
-    /// Not a final status, 200 to 599.
-    #[error("status is {0}, expected 200 to 599")]
-    Status(i64),
-    /// Beyond a limit of ANPX section 4.
-    #[error("the head exceeds a limit")]
-    TooLarge,
-}
 
 #[derive(Deserialize)]
 struct RequestMeta {

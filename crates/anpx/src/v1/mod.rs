@@ -3,6 +3,7 @@
 pub mod chunk;
 pub mod codec;
 pub mod control;
+mod error;
 mod fields;
 pub mod message;
 mod target;

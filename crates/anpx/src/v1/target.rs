@@ -5,7 +5,12 @@
 
 use serde_json::{Map, Value};
 
-use super::message::Losses;
+/// What was lost between a head and its meta because version 1 cannot say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Query pairs written over by a later one with the same key.
+    pub query_keys: u64,
+}
 
 /// Splits `target` into the decoded path and the decoded query pairs.
 pub(super) fn split(target: &[u8], losses: &mut Losses) -> (String, Map<String, Value>) {

@@ -2,112 +2,20 @@
 
 use bytes::Bytes;
 
-use super::{Frame, Kind, Payload, Settings, tags::Tags};
+use super::{
+    frame::{Frame, Kind, Payload, Settings, StreamFault},
+    malformed::MalformedFrame,
+    tags::Tags,
+};
 use crate::{
     Fields, FieldsError, RequestHead, ResetCode, ResponseHead, classes,
-    header::{FLAG_END_STREAM, FLAG_INFORMATIONAL, FLAG_UPGRADE, Header, HeaderError},
+    header::{FLAG_END_STREAM, FLAG_INFORMATIONAL, FLAG_UPGRADE, Header},
     limits::{MAX_HEAD_REST, MAX_INFORMATIONAL_HEAD, MAX_TARGET},
     tlv,
 };
 
 /// Most bytes of a frame with an informational head: the head, and 1 KiB for all besides.
 const MAX_INFORMATIONAL_FRAME: usize = MAX_INFORMATIONAL_HEAD + (1 << 10);
-
-/// A frame that breaks a rule of the whole session: it ends with close code 4000 (ANPX 3.6).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MalformedFrame {
-    /// The header or a CRC is wrong.
-    #[error(transparent)]
-    Header(#[from] HeaderError),
-    /// A frame of the other version.
-    #[error("a frame of version {0} on a version-2 session")]
-    Version(u8),
-    /// A TLV reaches past the end.
-    #[error(transparent)]
-    Tlv(#[from] tlv::Truncated),
-    /// A tag twice.
-    #[error("tag {tag:#04x} at byte {at} is repeated")]
-    RepeatedTag {
-        /// The tag.
-        tag: u8,
-        /// Offset of its second appearance from the start of the frame.
-        at: usize,
-    },
-    /// A fixed-size tag of another length.
-    #[error("tag {tag:#04x} at byte {at} has {found} bytes, not {expected}")]
-    TagSize {
-        /// The tag.
-        tag: u8,
-        /// Its offset from the start of the frame.
-        at: usize,
-        /// The length it has.
-        found: usize,
-        /// The length it must have.
-        expected: usize,
-    },
-    /// Stream id 0 on a frame of a stream, or another on a frame of the session.
-    #[error("{} with stream id {stream}", kind.name())]
-    StreamId {
-        /// The frame's kind.
-        kind: Kind,
-        /// The stream id it has.
-        stream: u32,
-    },
-    /// A header block whose lengths reach past its end.
-    #[error("tag headers: {}", FieldsError::Truncated)]
-    Fields,
-    /// GOAWAY without a code.
-    #[error("GOAWAY without tag code")]
-    GoAwayCode,
-    /// A setting outside its range, or `accepting` neither 0 nor 1.
-    #[error("a setting is outside its range")]
-    SettingRange,
-}
-
-/// A fault that ends only the frame's stream: RESET PROTOCOL (ANPX 3.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StreamFault {
-    /// A required tag is absent.
-    #[error("tag {0:#04x} is missing")]
-    Missing(u8),
-    /// Not a token (RFC 9110 section 9.1).
-    #[error("bad method")]
-    Method,
-    /// Neither origin-form nor `*`, or with a byte no target may hold.
-    #[error("bad target")]
-    Target,
-    /// Neither `http` nor `https`.
-    #[error("bad scheme")]
-    Scheme,
-    /// With a byte no authority may hold.
-    #[error("bad authority")]
-    Authority,
-    /// Not 1 to 64 of `[0-9A-Za-z._-]`.
-    #[error("bad request_id")]
-    RequestId,
-    /// Not an address and port.
-    #[error("bad client_addr")]
-    ClientAddr,
-    /// UPGRADE without a protocol token or the reverse, with END_STREAM or a body, or for websocket
-    /// with another method than GET.
-    #[error("bad upgrade")]
-    Upgrade,
-    /// Outside the range for this kind of head.
-    #[error("bad status")]
-    Status,
-    /// INFORMATIONAL with a body, with END_STREAM or too large.
-    #[error("bad informational head")]
-    Informational,
-    /// TRAILERS without END_STREAM.
-    #[error("trailers without END_STREAM")]
-    TrailersEnd,
-    /// A field breaks a rule.
-    #[error(transparent)]
-    Fields(#[from] FieldsError),
-    /// A head exceeds a limit of ANPX section 4.
-    #[error("head exceeds its limit")]
-    TooLarge,
-}
 
 impl Frame {
     /// Decodes one message, which must be exactly one frame. Bodies and fields share its memory.

@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 
-use super::StreamFault;
-use crate::{Fields, RequestHead, ResetCode, ResponseHead};
+use crate::{Fields, FieldsError, RequestHead, ResetCode, ResponseHead};
 
 /// The type byte of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,4 +134,49 @@ impl Settings {
             && within(self.initial_window, &Self::INITIAL_WINDOW.1)
             && within(self.max_streams, &Self::MAX_STREAMS.1)
     }
+}
+
+/// A fault that ends only the frame's stream: RESET PROTOCOL (ANPX 3.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StreamFault {
+    /// A required tag is absent.
+    #[error("tag {0:#04x} is missing")]
+    Missing(u8),
+    /// Not a token (RFC 9110 section 9.1).
+    #[error("bad method")]
+    Method,
+    /// Neither origin-form nor `*`, or with a byte no target may hold.
+    #[error("bad target")]
+    Target,
+    /// Neither `http` nor `https`.
+    #[error("bad scheme")]
+    Scheme,
+    /// With a byte no authority may hold.
+    #[error("bad authority")]
+    Authority,
+    /// Not 1 to 64 of `[0-9A-Za-z._-]`.
+    #[error("bad request_id")]
+    RequestId,
+    /// Not an address and port.
+    #[error("bad client_addr")]
+    ClientAddr,
+    /// UPGRADE without a protocol token or the reverse, with END_STREAM or a body, or for websocket
+    /// with another method than GET.
+    #[error("bad upgrade")]
+    Upgrade,
+    /// Outside the range for this kind of head.
+    #[error("bad status")]
+    Status,
+    /// INFORMATIONAL with a body, with END_STREAM or too large.
+    #[error("bad informational head")]
+    Informational,
+    /// TRAILERS without END_STREAM.
+    #[error("trailers without END_STREAM")]
+    TrailersEnd,
+    /// A field breaks a rule.
+    #[error(transparent)]
+    Fields(#[from] FieldsError),
+    /// A head exceeds a limit of ANPX section 4.
+    #[error("head exceeds its limit")]
+    TooLarge,
 }

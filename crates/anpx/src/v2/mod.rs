@@ -5,8 +5,9 @@
 mod decode;
 pub mod encode;
 mod frame;
+mod malformed;
 mod tags;
 
 pub(crate) use decode::check_request;
-pub use decode::{MalformedFrame, StreamFault};
-pub use frame::{Frame, Kind, Payload, Settings};
+pub use frame::{Frame, Kind, Payload, Settings, StreamFault};
+pub use malformed::MalformedFrame;

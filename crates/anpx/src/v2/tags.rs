@@ -1,6 +1,6 @@
 //! The TLVs of one version-2 frame, collected with their rules: no tag twice, fixed sizes exact.
 
-use super::decode::MalformedFrame;
+use super::malformed::MalformedFrame;
 use crate::{header::Header, tlv};
 
 /// The values of the tags that version 2 defines, absent ones `None`.

@@ -265,7 +265,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     use super::*;
-    use crate::{config::Config, conn::http1::serve::End, metrics::WorkerMetrics};
+    use crate::{config::Config, conn::http1::pump::End, metrics::WorkerMetrics};
 
     const SECOND: Duration = Duration::from_secs(1);
 

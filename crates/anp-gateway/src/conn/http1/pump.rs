@@ -19,13 +19,30 @@ use tokio::{
 use super::{
     caller::{DISCARDS, Http1, put_off_lingering},
     response::Framing,
-    serve::End,
 };
 use crate::{
     conn::{LINGER_MOST, LINGER_PAUSE},
+    handshake::Becomes,
     proxy::{Download, Downstream, Exchange, Failure, Piece, Upload, UploadError},
     stop::{Step, Stop},
 };
+
+/// How a request leaves its connection.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Another request may follow.
+    Next,
+    /// Nobody is there, or there is nothing to say: closed as it is.
+    Quiet,
+    /// Closed once the caller had the time to read the answer.
+    Linger,
+    /// Closed so that the caller sees a broken message.
+    Reset,
+    /// It speaks HTTP/2.
+    Http2,
+    /// Something else goes on.
+    Becomes(Becomes),
+}
 
 /// How an exchange went on after its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

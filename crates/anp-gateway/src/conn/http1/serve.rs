@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     caller::Http1,
     head::{self, Head, Scan},
-    pump::Over,
+    pump::{End, Over},
     response::{Framing, Persistence, put_head, put_own_head},
 };
 use crate::{
@@ -106,23 +106,6 @@ where
             Finished::Becomes(io.into_inner(), read.freeze(), becomes)
         }
     }
-}
-
-/// How a request leaves its connection.
-#[derive(Debug)]
-pub(super) enum End {
-    /// Another request may follow.
-    Next,
-    /// Nobody is there, or there is nothing to say: closed as it is.
-    Quiet,
-    /// Closed once the caller had the time to read the answer.
-    Linger,
-    /// Closed so that the caller sees a broken message.
-    Reset,
-    /// It speaks HTTP/2.
-    Http2,
-    /// Something else goes on.
-    Becomes(Becomes),
 }
 
 /// A stop, as idle connections see it.

@@ -54,11 +54,11 @@ fn account_path(cache: &Path) -> PathBuf {
     cache.join("account.json")
 }
 
-/// Makes the directory.
+/// Makes the directory of the cache, for this user alone.
 ///
 /// # Errors
 /// The system's.
-pub(super) fn prepare(cache: &Path) -> Result<(), FileError> {
+pub(in crate::tls) fn prepare(cache: &Path) -> Result<(), FileError> {
     let made = private::directory(cache);
     made.map_err(|error| FileError::new(cache, format!("cannot be made: {error}")))
 }

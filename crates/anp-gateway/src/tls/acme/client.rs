@@ -13,7 +13,7 @@ use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{net::TcpStream, time::timeout};
 
-use super::AcmeError;
+use super::error::AcmeError;
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);

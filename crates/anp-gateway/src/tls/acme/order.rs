@@ -10,7 +10,7 @@ use instant_acme::{
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use rustls::{pki_types::PrivateKeyDer, sign::CertifiedKey};
 
-use super::{AcmeError, cache, client::Client};
+use super::{cache, client::Client, error::AcmeError};
 use crate::tls::{settings::AcmeConfig, store::Store};
 
 /// A new certificate for the domains of `settings` with its key, as PEM. Proofs are shown by `store`.

@@ -26,7 +26,11 @@ use self::{
     control::{Control, cannot_be_replaced},
     protocol::{Running, hand_to, say_draining},
 };
-use super::{bind_with, descriptors, reloading, run_gateway, say_address, state};
+use super::{
+    descriptors,
+    gateway::{bind_with, reloading, run_gateway, say_address},
+    state,
+};
 use crate::{
     config::Loaded,
     exit::Failure,

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     address::AppUrl,
-    app::{AppError, Socket},
+    app::{error::AppError, socket::Socket},
     tls::Tls,
 };
 

@@ -15,7 +15,7 @@ use h2::{Reason, client::ResponseFuture};
 use super::{Connections, connections::Lease, heads, liveness::Waiting};
 use crate::{
     address::AppUrl,
-    app::{AppError, Interim, PoolConfig},
+    app::{error::AppError, interim::Interim, pool::PoolConfig},
     coding::{Codings, Outgoing},
 };
 

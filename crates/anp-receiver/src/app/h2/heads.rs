@@ -10,7 +10,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use crate::app::AppError;
+use crate::app::error::AppError;
 
 /// Most bytes of a head or of trailers as the app sends them, with the 32 that HTTP/2 counts for
 /// each field (RFC 9113 section 6.5.2).

@@ -17,7 +17,7 @@ use super::{
     response,
 };
 use crate::{
-    app::{AppError, Interim},
+    app::{error::AppError, interim::Interim},
     coding::{Codings, Outgoing},
 };
 

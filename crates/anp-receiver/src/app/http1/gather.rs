@@ -10,7 +10,7 @@ use anpx::Fields;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::app::AppError;
+use crate::app::error::AppError;
 
 /// Chunks are joined into one frame up to this many bytes: below it a copy costs less than a frame.
 const JOINED: usize = 16 << 10;

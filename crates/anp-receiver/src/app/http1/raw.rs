@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
 use super::gather::broken;
-use crate::app::{AppError, Socket};
+use crate::app::{error::AppError, socket::Socket};
 
 /// Copies bytes between the stream and the app until both directions ended. The end of one
 /// direction is a FIN at the app and END_STREAM at the tunnel, and leaves the other as it is.

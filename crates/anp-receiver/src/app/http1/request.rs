@@ -4,7 +4,7 @@ use anp_http1::fields;
 use anpx::{Fields, RequestHead};
 use bytes::{BufMut, BytesMut};
 
-use crate::app::AppError;
+use crate::app::error::AppError;
 
 /// How the request's body is delimited (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

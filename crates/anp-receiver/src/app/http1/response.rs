@@ -13,7 +13,7 @@ use anpx::{
 };
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::app::AppError;
+use crate::app::error::AppError;
 
 /// Most bytes of a head as the app writes it: its fields and a little for the line above them.
 const MAX_HEAD: usize = MAX_FIELDS_BYTES + (8 << 10);

@@ -11,18 +11,8 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{BoxError, body::Body};
-
-/// Why a service gave no response, or no whole one.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
-    /// It returned an error.
-    #[error("{0}")]
-    Error(BoxError),
-    /// It panicked.
-    #[error("it panicked: {0}")]
-    Panic(String),
-}
+use super::body::Body;
+use crate::app::error::{BoxError, Fault};
 
 /// Waits until `service` is ready and calls it.
 pub(super) async fn call<S, B>(mut service: S, request: Request<Body>) -> Result<Response<B>, Fault>

@@ -15,13 +15,12 @@ use tower_service::Service;
 use tracing::error;
 
 use super::{
-    BoxError,
     body::Body,
-    call::{Fault, call, guarded},
+    call::{call, guarded},
     heads::{self, Carries},
 };
 use crate::{
-    app::AppError,
+    app::error::{AppError, BoxError, Fault},
     coding::{Codings, Outgoing},
 };
 

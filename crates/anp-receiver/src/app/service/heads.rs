@@ -4,7 +4,7 @@ use anpx::{Fields, RequestHead, ResponseHead, fields::is_forbidden};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header, response::Parts};
 
 use super::{body::Body, caller::Caller};
-use crate::app::{AppError, h2::header_map};
+use crate::app::{error::AppError, h2::header_map};
 
 /// The request as a service of an HTTP/1.1 server would see it: origin-form or `*` as its URI, and
 /// `Host`.

@@ -5,10 +5,9 @@ mod call;
 mod caller;
 mod exchange;
 mod heads;
-mod pipe;
 mod upgrade;
 
-use std::{error::Error as StdError, marker::PhantomData, rc::Rc, sync::Arc};
+use std::{marker::PhantomData, rc::Rc, sync::Arc};
 
 use anp_tunnel::Incoming;
 use http::{Request, Response};
@@ -16,15 +15,12 @@ use tokio::task::spawn_local;
 use tower_service::Service;
 
 pub use body::{Body, BodyError};
-pub(crate) use call::Fault;
 pub use caller::Caller;
-pub(crate) use pipe::Pipe;
 
-use super::conclude;
-use crate::coding::Codings;
-
-/// Any error, as tower's middleware has it.
-pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+use crate::{
+    app::{conclude::conclude, error::BoxError},
+    coding::Codings,
+};
 
 /// A service on one worker: takes requests and answers each, whatever happens.
 pub(crate) trait Serve {

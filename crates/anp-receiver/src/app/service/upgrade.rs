@@ -18,11 +18,13 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
-use super::{BoxError, body::Body, call::call, caller::Caller, exchange::tell, pipe::Pipe};
+use super::{body::Body, call::call, caller::Caller, exchange::tell};
 use crate::{
     app::{
-        AppError, Socket,
+        error::{AppError, BoxError},
         http1::{Ended, exchange as send, splice},
+        pipe::Pipe,
+        socket::Socket,
     },
     coding::Codings,
 };

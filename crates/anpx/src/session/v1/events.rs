@@ -2,15 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::stream::Stream;
-use crate::session::{Event, StreamId};
-
-/// Which events of a stream wait.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pending {
-    readable: bool,
-    writable: bool,
-}
+use super::stream::{Pending, Stream};
+use crate::session::terms::{Event, StreamId};
 
 #[derive(Debug, Default)]
 pub(super) struct Events {

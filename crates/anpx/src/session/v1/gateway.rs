@@ -10,7 +10,8 @@ use crate::{
     OpenError, ResetCode, SessionError, StreamError, classes,
     head::RequestHead,
     limits::{MAX_HEAD_REST, MAX_TARGET},
-    session::{End, Role, StreamId},
+    role::Role,
+    session::terms::{End, StreamId},
     v1::codec::{Decoded, Kind, MAX_REQUEST_ID},
 };
 

@@ -6,7 +6,7 @@ use super::held::{Account, Buffer};
 use crate::{
     ResetCode,
     head::ResponseHead,
-    session::{End, Read},
+    session::terms::{End, Read},
     v1::{chunk::Order, codec::Decoded, message},
 };
 

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use super::{GONE, Session, stream::Stream};
-use crate::{
-    StreamError,
-    session::{Role, StreamId},
-};
+use crate::{StreamError, role::Role, session::terms::StreamId};
 
 impl Session {
     pub(super) fn next_id(&mut self) -> StreamId {

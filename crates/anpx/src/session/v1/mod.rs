@@ -12,12 +12,16 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{End, Event, Read, Role, StreamId, Transmit, config::V1Config};
+use super::{
+    config::V1Config,
+    terms::{End, Event, Read, StreamId, Transmit},
+};
 use crate::{
     CloseCode, ResetCode, SessionError, StreamError,
     fields::Fields,
     head::{RequestHead, ResponseHead},
     limits::{MAX_UNWRITTEN, MAX_V1_FRAME},
+    role::Role,
     v1::{
         codec::{Decoded, Kind},
         control::{self, Control},

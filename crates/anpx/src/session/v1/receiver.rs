@@ -8,7 +8,8 @@ use crate::{
     ResetCode, SessionError, StreamError,
     fields::Fields,
     head::{RequestHead, ResponseHead},
-    session::{End, Role, StreamId},
+    role::Role,
+    session::terms::{End, StreamId},
     v1::{
         codec::Decoded,
         message::{self, MetaError},

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{events, incoming::Incoming, outgoing::Outgoing};
+use super::{incoming::Incoming, outgoing::Outgoing};
 use crate::StreamError;
 
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Stream {
     /// When the message is given up.
     pub(super) deadline: Option<Instant>,
     /// Events not yet taken.
-    pub(super) pending: events::Pending,
+    pub(super) pending: Pending,
 }
 
 impl Stream {
@@ -42,7 +42,14 @@ impl Stream {
             to_head: false,
             queued: false,
             deadline: None,
-            pending: events::Pending::default(),
+            pending: Pending::default(),
         }
     }
+}
+
+/// Which events of a stream wait.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pending {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
 }

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     Fields, OpenError, RequestHead, ResetCode, ResponseHead, StreamError,
     limits::{MAX_HEAD_BODY, MAX_INFORMATIONAL, MAX_INFORMATIONAL_HEAD},
-    session::{End, Event, Read, Role, StreamId},
+    role::Role,
+    session::terms::{End, Event, Read, StreamId},
     v2::{StreamFault, check_request, encode},
 };
 

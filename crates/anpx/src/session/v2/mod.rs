@@ -20,10 +20,14 @@ use std::{
 use hashbrown::HashMap;
 
 use self::{allowance::Allowance, flow::Growth, order::Order, stream::Stream};
-use super::{Event, Role, StreamId, config::V2Config};
+use super::{
+    config::V2Config,
+    terms::{Event, StreamId},
+};
 use crate::{
     RequestHead, ResetCode, SessionError, StreamError,
     limits::MAX_INFORMATIONAL,
+    role::Role,
     v2::{Settings, encode},
 };
 

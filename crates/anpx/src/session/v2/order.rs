@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{ResetCode, frame::Frame, session::StreamId};
+use crate::{ResetCode, frame::Frame, session::terms::StreamId};
 
 /// Where a stream stands in the round of those with DATA to send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

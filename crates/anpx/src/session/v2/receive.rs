@@ -8,7 +8,8 @@ use super::{Peer, Session, stream::Stream};
 use crate::{
     CloseCode, Fields, RequestHead, ResetCode, ResponseHead, SessionError, StreamError,
     limits::MAX_INFORMATIONAL,
-    session::{Event, Role, StreamId},
+    role::Role,
+    session::terms::{Event, StreamId},
     v2::{Frame, Kind, Payload, Settings},
 };
 

@@ -7,7 +7,8 @@ use crate::{
     ResetCode,
     frame::Frame,
     limits::MAX_UNWRITTEN,
-    session::{Role, StreamId, Transmit},
+    role::Role,
+    session::terms::{StreamId, Transmit},
     v2::encode,
 };
 
