@@ -333,7 +333,12 @@ impl Config {
         {
             return fail("token", "expected a token such as anp_…".into());
         }
-        let readable = |url: &&GatewayUrl| !url.is_secure() && !url.is_loopback();
+        let is_here = |url: &GatewayUrl| {
+            let leads_away = |ip: &IpAddr| !ip.to_canonical().is_loopback();
+            let resolved = self.resolve.get(url.host());
+            url.is_loopback() && !resolved.is_some_and(|to| to.iter().any(leads_away))
+        };
+        let readable = |url: &&GatewayUrl| !url.is_secure() && !is_here(url);
         if first.is_some()
             && let Some(url) = self.gateways.iter().find(readable)
         {
@@ -420,6 +425,14 @@ mod tests {
             let shown = format!("{config:?} {}", toml_like(&config));
             assert!(!shown.contains("anp_secret"), "{shown}");
         }
+        // What is called so may be led elsewhere.
+        let away = Config {
+            gateways: vec!["ws://localhost:1".parse().unwrap()],
+            resolve: [("localhost".to_owned(), vec![[192, 0, 2, 2].into()])].into(),
+            token: Some(String::from("anp_secret").into()),
+            ..valid()
+        };
+        assert_eq!(away.validate().unwrap_err().key, "gateways");
     }
 
     fn toml_like(config: &Config) -> String {

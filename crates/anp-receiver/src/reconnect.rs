@@ -106,7 +106,7 @@ impl Backoff {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fatal => f.write_str("trying again would not help"),
+            Self::Fatal => f.write_str("it is not asked again"),
             Self::Exhausted(failures) => {
                 write!(
                     f,

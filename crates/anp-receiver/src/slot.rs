@@ -27,6 +27,9 @@ use crate::{
     tls::Tls,
 };
 
+/// How long a gateway that took this receiver before, and refuses it now, is left alone at least.
+const REFUSED: Duration = Duration::from_secs(60);
+
 /// How far the receiver's stop is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stop {
@@ -115,14 +118,7 @@ impl Slot {
             while tunnels.try_join_next().is_some() {}
             let (failure, severity) = match self.open().await {
                 Err(error) => {
-                    let severity = match error.severity() {
-                        // It took us before: its name service or the host of our document may be
-                        // down, which looks the same from here.
-                        Severity::Fatal if error.is_unproven() && self.gateway.was_healthy() => {
-                            Severity::Passing { retry_after: None }
-                        }
-                        severity => severity,
-                    };
+                    let severity = error.severity();
                     (error.into(), severity)
                 }
                 Ok(None) => continue,
@@ -132,6 +128,15 @@ impl Slot {
                 },
             };
             self.while_it_runs().await;
+            let severity = match severity {
+                // It took us before. A clock that is wrong, a host that is down, a configuration that
+                // is mended an hour later: what looks final from here is often not, and nobody may
+                // be near to start us again.
+                Severity::Fatal if self.gateway.was_healthy() => Severity::Passing {
+                    retry_after: Some(REFUSED),
+                },
+                severity => severity,
+            };
             match backoff.failed(severity, rand::random()) {
                 Next::Retry { after, attempt } => {
                     self.lost(&failure, after, attempt);

@@ -266,6 +266,22 @@ async fn refusals_that_will_not_pass_end_the_receiver() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_took_it_before_is_asked_again() {
+    for code in [CloseCode::AUTHENTICATION, CloseCode::NOT_PERMITTED] {
+        let gateway = Gateway::listen().await;
+        let mut running = Running::start(config(&gateway));
+        let tunnel = gateway.tunnel().await;
+        assert_eq!(running.event().await, "ready 0 V2");
+        tunnel.close(code, "not now");
+        let told = running.event().await;
+        assert!(
+            told.starts_with("lost 1 the tunnel ended: not now"),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn attempts_may_be_counted() {
     let gateway = Gateway::listen().await;
     let mut config = config(&gateway);

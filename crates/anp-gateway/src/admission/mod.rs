@@ -55,9 +55,6 @@ pub(crate) enum NotAdmitted {
     /// No endpoint is this receiver's.
     #[error("no endpoint names this receiver")]
     NotNamed,
-    /// It asks for an endpoint that is not its own.
-    #[error("an endpoint that was asked for is not this receiver's")]
-    NotOwned,
     /// As many as allowed are connected.
     #[error("as many tunnels as allowed are connected")]
     TooMany,

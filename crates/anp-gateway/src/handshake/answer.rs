@@ -156,8 +156,10 @@ async fn admit(
             Refusal::not_admitted(error, &owner)
         }
     };
-    if !hello.asks_for_own(&shared.routes, &owner) {
-        return Err(refused(NotAdmitted::NotOwned));
+    if let Some(place) = hello.asks_beyond(&shared.routes, &owner) {
+        let error = format!("{place} was asked for, and is no endpoint of this receiver");
+        tell(&format_args!("{error}: \"{owner}\""));
+        return Err(Refusal::not_permitted(&error, &owner));
     }
     let limit = shared.settings.load().config.max_tunnels;
     let admitted = shared.tunnels.admit(owner.clone(), proven, limit);

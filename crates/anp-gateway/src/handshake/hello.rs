@@ -86,15 +86,15 @@ impl Hello {
             .any(|name| self.headers.contains_key(*name))
     }
 
-    /// True if everything that it asks for is the owner's.
-    pub(crate) fn asks_for_own(&self, routes: &Routes, owner: &Owner) -> bool {
+    /// The first place that it asks for and that is not the owner's.
+    pub(super) fn asks_beyond(&self, routes: &Routes, owner: &Owner) -> Option<&Place> {
         let endpoints = routes.now();
         let own = |wish: &Place| {
             endpoints
                 .served_by(owner)
                 .any(|served| served.place == *wish)
         };
-        self.wishes.iter().all(own)
+        self.wishes.iter().find(|wish| !own(wish))
     }
 }
 

@@ -77,9 +77,7 @@ impl Refusal {
 
     pub(super) fn not_admitted(error: NotAdmitted, owner: &Owner) -> Self {
         let (status, code) = match error {
-            NotAdmitted::NotNamed | NotAdmitted::NotOwned => {
-                (StatusCode::FORBIDDEN, CloseCode::NOT_PERMITTED)
-            }
+            NotAdmitted::NotNamed => (StatusCode::FORBIDDEN, CloseCode::NOT_PERMITTED),
             NotAdmitted::TooMany => (StatusCode::SERVICE_UNAVAILABLE, CloseCode::LIMIT),
             NotAdmitted::Stopping => (StatusCode::SERVICE_UNAVAILABLE, CloseCode::GOING_AWAY),
         };

@@ -144,7 +144,7 @@ impl Answer {
     fn detail(&self) -> String {
         let meaning = match self.status {
             400 => "it speaks no version of ours, wants another path, or speaks TLS: try wss://",
-            401 => "it wants a proof of identity, and accepts none that it was shown",
+            401 => "it did not accept this receiver's proof of identity; its log says why",
             403 => "this receiver may not serve here",
             429 => "too many tunnels or attempts",
             503 => "it takes no new tunnels now",

@@ -63,11 +63,6 @@ impl ConnectError {
         }
     }
 
-    /// True where the gateway did not believe who we are.
-    pub(crate) fn is_unproven(&self) -> bool {
-        matches!(self, Self::Refused { status: 401, .. })
-    }
-
     /// Whether trying again makes sense (ANPX 3.10).
     pub fn severity(&self) -> Severity {
         match self {

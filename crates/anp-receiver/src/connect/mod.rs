@@ -64,6 +64,26 @@ impl Hello<'_> {
         fields.push_str(&self.identity.fields(proof, gateway));
         fields
     }
+
+    /// A refusal, with what this receiver left unsaid.
+    fn explained(&self, mut error: ConnectError) -> ConnectError {
+        if let (Identity::None, ConnectError::Refused { status, detail, .. }) =
+            (self.identity, &mut error)
+        {
+            match status {
+                401 => {
+                    *detail = " (it wants a proof of identity, and this receiver has none: set \
+                               did_document and did_key, or token_file)"
+                        .to_owned();
+                }
+                403 if self.name.is_none() => {
+                    detail.push_str("; it was given no name (--name)");
+                }
+                _ => {}
+            }
+        }
+        error
+    }
 }
 
 /// What a tunnel runs over.
@@ -96,10 +116,10 @@ pub(crate) async fn connect(
                     gateway.given.forget();
                     match proof.after_refusal(refused.nonce()) {
                         Some(other) => proof = other,
-                        None => return Err(refused),
+                        None => return Err(hello.explained(refused)),
                     }
                 }
-                other => return other,
+                other => return other.map_err(|error| hello.explained(error)),
             }
         }
     };
