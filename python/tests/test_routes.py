@@ -19,6 +19,7 @@ PATHS = [
     ("/one//x", "one"), ("/onetwo", 404), ("/ONE/x", 404), ("/other", 404), ("/one/../two/x", 400), ("/one/%2e%2e/two/x", 400),
     ("/one/.%2E/two/x", 400), ("/one/..%2ftwo/x", 400), ("/one%2f..%2ftwo", 400), ("/one/%2e%2e%2ftwo", 400),
     ("/one/..\\two", 400), ("/one/..%5ctwo", 400), ("/%6fne/x", 400), ("//two/../one/x", 400), ("/./two/x", 400), ("/one/..", 400),
+    ("/one/a%2fb/../x", 400), ("/one/x/..;/two", 400), ("/one//x/../y", 400), ("/one/x/%2e%2e/../x", 400), ("/one/..;%2fone/two", 400),
 ]
 
 

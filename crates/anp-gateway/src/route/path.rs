@@ -28,17 +28,48 @@ pub(crate) fn normalized(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// As [`normalized`], where segments end at a `;`: some apps take what follows for parameters (RFC 3986
-/// section 3.3). `None` where there is none.
-pub(crate) fn without_parameters(path: &[u8]) -> Option<Vec<u8>> {
-    if !path.iter().any(|b| matches!(b, b'%' | b';')) {
-        return None;
+/// section 3.3), before they decode the path or afterwards. Nothing where there is none.
+pub(crate) fn without_parameters(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let semicolon = |bytes: &[u8]| bytes.contains(&b';');
+    let first = semicolon(path).then(|| {
+        let segments = path.split(|b| matches!(b, b'/' | b'\\'));
+        let named: Vec<&[u8]> = segments.map(|s| &s[..name_length(s)]).collect();
+        plain(&decode(&named.join(&b'/')), <[u8]>::len)
+    });
+    let odd = path.iter().any(|b| matches!(b, b'%' | b';'));
+    let decoded = odd.then(|| decode(path)).filter(|path| semicolon(path));
+    first
+        .into_iter()
+        .chain(decoded.map(|path| plain(&path, name_length)))
+}
+
+/// True where apps that resolve dot segments come to more than one path: what the dots take away
+/// depends on whether encoded slashes and dots are decoded before, whether empty segments count, and
+/// whether parameters do (WHATWG URL, RFC 3986 section 5.2.4 and servlet containers differ in each).
+pub(crate) fn has_ambiguous_dots(path: &[u8]) -> bool {
+    let encoded = path.iter().any(|b| matches!(b, b'%' | b'\\'));
+    if !encoded && !path.windows(2).any(|two| two == b"/.") {
+        return false;
     }
     let decoded = decode(path);
-    let length = |segment: &[u8]| {
-        let end = segment.iter().position(|b| *b == b';');
-        end.unwrap_or(segment.len())
-    };
-    decoded.contains(&b';').then(|| plain(&decoded, length))
+    let is_dots = |segment: &&[u8]| matches!(&segment[..name_length(segment)], b"." | b"..");
+    let dots = decoded.split(|b| *b == b'/').filter(is_dots).count();
+    if dots == 0 {
+        return false;
+    }
+    let literal = path.split(|b| *b == b'/').filter(is_dots).count();
+    let slashes = |path: &[u8]| path.iter().filter(|b| **b == b'/').count();
+    // A slash that was not one before, parameters, empty segments, or dots some of which are encoded.
+    slashes(&decoded) != slashes(path)
+        || decoded.contains(&b';')
+        || decoded.windows(2).any(|two| two == b"//")
+        || !(literal == 0 || literal == dots)
+}
+
+/// How much of a segment is its name: what follows a `;` may be taken for parameters.
+fn name_length(segment: &[u8]) -> usize {
+    let end = segment.iter().position(|b| *b == b';');
+    end.unwrap_or(segment.len())
 }
 
 /// True where a path without its dot segments (RFC 3986 section 5.2.4) begins with two slashes: what

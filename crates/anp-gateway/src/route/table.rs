@@ -5,7 +5,7 @@ use std::{ops::Bound, sync::Arc};
 use rpds::{HashTrieMapSync as Map, RedBlackTreeMapSync as Ordered};
 
 use super::{
-    path::{host_of, normalized, without_parameters},
+    path::{has_ambiguous_dots, host_of, normalized, without_parameters},
     place::{HostRule, Place},
     served::{Owners, Served, Source},
     tree::{Node, Tree},
@@ -237,23 +237,25 @@ impl Table {
         let path = target.split_once('?').map_or(target, |(path, _)| path);
         let path = if path == "*" { "/" } else { path };
         let host = host_of(authority);
-        let found = self.longest(&host, path.as_bytes());
-        let spellings = [
-            normalized(path.as_bytes()),
-            without_parameters(path.as_bytes()),
-        ];
-        for plain in spellings.into_iter().flatten() {
-            let same = match (found, self.longest(&host, &plain)) {
-                (Some(found), Some(other)) => Arc::ptr_eq(found, other),
-                (found, other) => found.is_none() && other.is_none(),
-            };
-            if !same {
-                return Err(ProxyError::BadRequest(
-                    "the path is spelled in a way that would change where it goes",
-                ));
-            }
+        let path = path.as_bytes();
+        let found = self.longest(&host, path);
+        let same = |plain: Vec<u8>| match (found, self.longest(&host, &plain)) {
+            (Some(found), Some(other)) => Arc::ptr_eq(found, other),
+            (found, other) => found.is_none() && other.is_none(),
+        };
+        let mut spellings = normalized(path).into_iter().chain(without_parameters(path));
+        if !spellings.all(same) || self.has_paths(&host) && has_ambiguous_dots(path) {
+            return Err(ProxyError::BadRequest(
+                "the path is spelled in a way that would change where it goes",
+            ));
         }
         found.ok_or(ProxyError::NoEndpoint)
+    }
+
+    /// True where the path of a request decides which endpoint of this host serves it.
+    fn has_paths(&self, host: &str) -> bool {
+        let trees = [&self.written, &self.of_dids];
+        trees.iter().any(|tree| tree.paths(host).0.has_paths())
     }
 
     /// The endpoint with the longest prefix of whole segments that `host` has. What is written comes

@@ -133,6 +133,11 @@ impl Node {
         self.endpoint.is_none() && self.children.is_empty()
     }
 
+    /// True where paths lead on from here.
+    pub(super) fn has_paths(&self) -> bool {
+        !self.children.is_empty()
+    }
+
     /// The endpoint whose prefix ends here.
     pub(super) fn endpoint(&self) -> Option<&Arc<Served>> {
         self.endpoint.as_ref()
