@@ -12,8 +12,10 @@ import pytest
 import websockets
 from agent_connect.authentication import DIDWbaAuthHeader as AgentConnectClient
 from anp.authentication import DIDWbaAuthHeader as AnpClient
+from hyperframe.frame import DataFrame
 
 import binary
+import frames2
 import http11
 from binary import soon
 
@@ -168,8 +170,9 @@ async def test_a_body_is_the_one_that_was_signed(tmp_path, documents):
         assert (status, values(came, DID), came["body"]) == (200, [did], BODY.decode())
         assert (await stage.call(url, signed(b""), "POST", BODY))[0] == 401
         stage.app.requests = asyncio.Queue()
-        status, _, problem = await stage.call(url, signed(BODY), "POST", b'{"say": "goodbye"}')
+        status, fields, problem = await stage.call(url, signed(BODY), "POST", b'{"say": "goodbye"}')
         assert (status, problem["detail"]) == (400, "the body is not the one that was signed")
+        assert "authorization" not in fields and "authentication-info" not in fields
         assert stage.app.requests.empty()
         # One that is too long to be held at first reaches the app in part, and never whole.
         long = b"x" * (1 << 20)
@@ -178,6 +181,20 @@ async def test_a_body_is_the_one_that_was_signed(tmp_path, documents):
         assert status == 400, problem
         _, broken = await soon(stage.app.gone.get())
         assert isinstance(broken, (http11.BrokenMessage, ConnectionError))
+
+
+@pytest.mark.parametrize("body", [b'{"say": "hellu"}', b""], ids=["another", "none"])
+async def test_a_body_that_is_not_said_to_be_over_is_the_one_that_was_signed(tmp_path, documents, body):
+    """By HTTP/2, where a length and the end of a body are two things: the app has all of it by its length."""
+    document, key, _ = anp_identity(tmp_path, documents, "alice", "e1")
+    async with Stage(tmp_path, documents, False) as stage, frames2.Connection(stage.address) as connection:
+        proof = AnpClient(document, key).get_auth_header(f"{stage.url}/asks", method="POST", body=BODY)
+        fields = [(":method", "POST"), (":scheme", "http"), (":authority", f"{GATEWAY}:{stage.port}"), (":path", "/asks"),
+                  ("content-length", str(len(body))), *((name.lower(), value) for name, value in proof.items())]
+        connection.send(connection.headers(1, fields, end=False), *([DataFrame(1, body)] if body else []))
+        outcome = await soon(connection.outcome(1))
+        assert outcome[0] == 400, outcome
+        assert stage.app.requests.empty()
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use anp_auth::{Did, Refusal};
+use anp_http1::fields::parse_length;
 use anpx::RequestHead;
 
 use super::{
@@ -100,7 +101,8 @@ async fn prove<D: Downstream>(
     Ok(match proven {
         Ok(proof) => {
             if let Some(digest) = digest.filter(|_| proof.is_signature) {
-                upload.expect_digest(digest);
+                let length = head.headers.get("content-length").and_then(parse_length);
+                upload.expect_digest(digest, length)?;
             }
             Ok(proof.admitted())
         }

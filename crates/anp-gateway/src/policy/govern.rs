@@ -112,7 +112,7 @@ impl Governed {
         self.policy.callers.clone()
     }
 
-    /// The caller is told this, whoever answers.
+    /// The caller is told this with the answer: of its app, or of the gateway to what it has shown.
     pub(crate) fn tell(&mut self, fields: Vec<(&'static str, Bytes)>) {
         self.told = fields;
     }
@@ -188,16 +188,22 @@ impl Governed {
             result = result.and_then(|()| to.push(name, value));
         }
         let has = |name: &[u8]| from.iter().any(|(n, _)| n == name);
-        self.fields(has, |name, value| {
+        self.fields(&self.told, has, |name, value| {
             result = result.and_then(|()| to.push(name, value));
         });
         result.map_err(|_: FieldsError| ProxyError::BadResponse)?;
         Ok(to.build())
     }
 
-    /// Adds to an answer of the gateway's own what belongs there.
-    pub(crate) fn decorate(&self, headers: &mut HeaderMap) {
+    /// Adds to an answer of the gateway's own what belongs there. A token does not belong to an error
+    /// that comes after the proof, which may be that the proof was for something else.
+    pub(crate) fn decorate(&self, headers: &mut HeaderMap, error: Option<ProxyError>) {
+        let told = match error {
+            Some(ProxyError::Caller(_)) => &self.told[..],
+            _ => &[],
+        };
         self.fields(
+            told,
             |_| false,
             |name, value| {
                 let field = (
@@ -218,9 +224,14 @@ impl Governed {
         self.cors.is_some() && is_cors(name) || told() || security.is_some_and(|s| s.replaces(name))
     }
 
-    /// Gives `add` the fields of a response; `has` says which the app set.
-    fn fields(&self, has: impl Fn(&[u8]) -> bool, mut add: impl FnMut(&[u8], &Bytes)) {
-        for (name, value) in &self.told {
+    /// Gives `add` the fields of a response, `told` among them; `has` says which the app set.
+    fn fields(
+        &self,
+        told: &[(&'static str, Bytes)],
+        has: impl Fn(&[u8]) -> bool,
+        mut add: impl FnMut(&[u8], &Bytes),
+    ) {
+        for (name, value) in told {
             add(name.as_bytes(), value);
         }
         if let (Some(cors), Some(grant)) = (&self.policy.cors, &self.cors) {

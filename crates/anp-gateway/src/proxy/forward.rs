@@ -116,8 +116,11 @@ pub(crate) async fn forward<D: Downstream>(
         let failure = match answer(down, &mut request, &mut recv).await {
             Ok((mut head, end)) => {
                 request.upload.forget();
-                let recv = match &exchange.governed {
+                let recv = match &mut exchange.governed {
                     Some(governed) => {
+                        if request.upload.is_unproven() {
+                            governed.tell(Vec::new());
+                        }
                         if head.status != 101 {
                             head.headers = governed.shape(&head.headers)?;
                         }

@@ -59,8 +59,20 @@ struct Limits {
     left: u64,
     /// What holds them back.
     pace: Option<Pace>,
-    /// What it is so far, and what its caller has signed.
-    digest: Option<(BodyDigest, String)>,
+    /// What its caller has signed of it.
+    signed: Option<Signed>,
+}
+
+/// A body whose digest is signed.
+#[derive(Debug)]
+struct Signed {
+    /// Of what came.
+    digest: BodyDigest,
+    /// What it must come to.
+    expected: String,
+    /// Bytes that its length promises and that have not come. An app that has so many has all of it,
+    /// whether the caller has said that it is over or not (HTTP/2 says it apart).
+    left: Option<u64>,
 }
 
 impl Upload {
@@ -95,11 +107,30 @@ impl Upload {
         }
     }
 
-    /// Must have this `Content-Digest` once it is whole.
-    pub(crate) fn expect_digest(&mut self, digest: String) {
+    /// Must have this `Content-Digest` once it is whole, which it is after `length` bytes where that is
+    /// known.
+    ///
+    /// # Errors
+    /// 400 where it is whole, and another.
+    pub(crate) fn expect_digest(
+        &mut self,
+        digest: String,
+        length: Option<u64>,
+    ) -> Result<(), Failure> {
         if let Some(limits) = self.limits() {
-            limits.digest = Some((BodyDigest::default(), digest));
+            limits.signed = Some(Signed {
+                digest: BodyDigest::default(),
+                expected: digest,
+                left: length,
+            });
         }
+        self.check_digest()
+    }
+
+    /// True while it may still turn out to be another body than the one that was signed.
+    pub(crate) fn is_unproven(&self) -> bool {
+        let limits = self.limits.as_ref();
+        limits.is_some_and(|limits| limits.signed.is_some())
     }
 
     /// The limits of a body, if there is one.
@@ -108,7 +139,7 @@ impl Upload {
             Box::new(Limits {
                 left: u64::MAX,
                 pace: None,
-                digest: None,
+                signed: None,
             })
         };
         (!self.whole).then(|| &mut **self.limits.get_or_insert_with(none))
@@ -286,8 +317,10 @@ impl Upload {
                     if let Some(pace) = &mut limits.pace {
                         pace.took(data.len());
                     }
-                    if let Some((digest, _)) = &mut limits.digest {
-                        digest.update(&data);
+                    if let Some(signed) = &mut limits.signed {
+                        signed.digest.update(&data);
+                        let came = data.len() as u64;
+                        signed.left = signed.left.map(|left| left.saturating_sub(came));
                     }
                 }
                 self.replay.push(data);
@@ -304,11 +337,10 @@ impl Upload {
 
     /// Breaks off what turned out to be another body than the signed one, before its end is sent.
     fn check_digest(&mut self) -> Result<(), Failure> {
-        let digest = match &mut self.limits {
-            Some(limits) if self.whole => limits.digest.take(),
-            _ => None,
-        };
-        if digest.is_none_or(|(digest, signed)| digest.is(&signed)) {
+        let whole = self.whole;
+        let signed = self.limits.as_mut().map(|limits| &mut limits.signed);
+        let over = signed.and_then(|s| s.take_if(|signed| whole || signed.left == Some(0)));
+        if over.is_none_or(|signed| signed.digest.is(&signed.expected)) {
             return Ok(());
         }
         if let Some(send) = &mut self.send {
