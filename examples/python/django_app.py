@@ -1,4 +1,6 @@
-"""Run it: `pip install anp-proxy django && anp-proxy dev --app examples.python.django_app:app`
+"""Run it: `make wheel && pip install python/dist/*.whl django && anp-proxy dev --app examples.python.django_app:app`
+
+The package is not on PyPI yet; `make wheel` builds it.
 
 Django in one file: a guest book with a session and a form. In a browser: http://127.0.0.1:8080/
 """

@@ -1,4 +1,6 @@
-"""Run it: `pip install anp-proxy fastapi && anp-proxy dev --app examples.python.fastapi_agent:app`
+"""Run it: `make wheel && pip install python/dist/*.whl fastapi && anp-proxy dev --app examples.python.fastapi_agent:app`
+
+The package is not on PyPI yet; `make wheel` builds it.
 
 An agent that streams its answer word by word. In another terminal:
 

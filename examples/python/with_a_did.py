@@ -1,4 +1,6 @@
-"""Run it: `pip install anp-proxy && python examples/python/with_a_did.py wss://gateway.example:8765 me/did.json me/key.pem`
+"""Run it: `make wheel && pip install python/dist/*.whl && python examples/python/with_a_did.py wss://gateway.example:8765 me/did.json me/key.pem`
+
+The package is not on PyPI yet; `make wheel` builds it.
 
 An agent that proves who it is: the gateway lets it serve what belongs to its DID. The two files are made by
 `anp-proxy did new`; docs/identity.md tells how a gateway takes them.

@@ -178,7 +178,8 @@ pub(crate) struct GatewayArgs {
 /// Flags of `receiver`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct ReceiverArgs {
-    /// Gateway to connect to, such as wss://gateway.example:8765, or ws:// without TLS. Repeatable
+    /// Gateway to connect to, such as wss://gateway.example:8765, or ws:// without TLS; https:// and
+    /// http:// mean the same. Repeatable
     #[arg(long, value_name = "URL")]
     pub(crate) gateway: Vec<String>,
     /// App to call: http://HOST:PORT, h2c://HOST:PORT (HTTP/2, gRPC), https:// or h2:// over TLS, or

@@ -138,7 +138,7 @@ fn an_empty_path_is_none() {
 fn the_reference_lists_what_waits_for_a_restart() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
     let document = std::fs::read_to_string(path).unwrap();
-    let start = "those that wait for a restart or `--replace`: ";
+    let start = "| after a restart or `--replace` | ";
     let listed = document.split_once(start).unwrap().1;
     let listed = listed.split_once(", and of `auth`").unwrap().0;
     let listed: Vec<_> = listed

@@ -42,6 +42,8 @@ pub(crate) enum AdminCommand {
     /// Have it read its configuration again
     Reload,
     /// Print the settings it runs with, secrets masked
+    ///
+    /// Without workers, open and control_socket, unless somebody set them.
     Config,
 }
 
@@ -54,7 +56,7 @@ pub(crate) struct CloseArgs {
     /// Break off what is under way
     #[arg(long)]
     pub(crate) now: bool,
-    /// What the log says and, with --now, the receiver is told
+    /// What the gateway's log says and, with --now, the close frame to the receiver
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }
