@@ -124,12 +124,16 @@ impl Refusal {
         value.try_into().ok()
     }
 
-    /// `Accept-Signature` (RFC 9421 section 5.1) for 401: what a signature has to cover.
-    pub fn accept_signature(&self) -> Option<HeaderValue> {
+    /// `Accept-Signature` (RFC 9421 section 5.1) for 401: what a signature has to cover, the digest of a
+    /// body (RFC 9530) included.
+    pub fn accept_signature(&self, has_body: bool) -> Option<HeaderValue> {
         (self.status() == 401).then(|| {
-            HeaderValue::from_static(
-                r#"sig1=("@method" "@target-uri" "@authority");created;expires;nonce;keyid"#,
-            )
+            HeaderValue::from_static(match has_body {
+                false => r#"sig1=("@method" "@target-uri" "@authority");created;expires;nonce;keyid"#,
+                true => {
+                    r#"sig1=("@method" "@target-uri" "@authority" "content-digest");created;expires;nonce;keyid"#
+                }
+            })
         })
     }
 }

@@ -29,6 +29,10 @@ pub const MAX_AGE: i64 = 300;
 /// How far ahead of ours the clock may be by which a header was made, in seconds.
 pub const MAX_AHEAD: i64 = 60;
 
+/// How many seconds longer than its header is good a nonce is remembered. The clock is read before the
+/// document comes and the nonce is spent, and what has expired is forgotten by the clock of others.
+const REMEMBERED: i64 = 60;
+
 /// What a verifier works with.
 pub struct VerifierParts {
     /// The names of this service: a signature must be meant for one of them.
@@ -298,7 +302,8 @@ impl Verifier {
         if unknown && !self.challenges.knows(signed.nonce()) {
             return Err(self.challenge(did, "it was signed before this gateway started"));
         }
-        let mut once = Once::new(did, signed.nonce(), expires_at, now);
+        let until = expires_at.saturating_add(REMEMBERED);
+        let mut once = Once::new(did, signed.nonce(), until, now);
         if scope.leaves_room {
             once = once.leaving_room();
         }

@@ -128,7 +128,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     /// One read: a large body straight into its message, all else through the worker's scratch.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Poll<usize>, Ending> {
         SCRATCH.with_borrow_mut(|scratch| {
-            if let Some((message, room)) = self.wire.reader.spare() {
+            if let Some((message, room)) = self.wire.reader.spare()? {
                 let mut message = message.limit(room);
                 let read = pin!(self.io.read_buf(&mut message)).poll(cx);
                 let Poll::Ready(n) = read.map_err(broken)? else {

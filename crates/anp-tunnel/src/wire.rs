@@ -64,7 +64,11 @@ impl Wire {
             Role::Receiver => Side::Client,
         };
         Self {
-            reader: Reader::new(side, config.message_limit(version)),
+            reader: Reader::new(
+                side,
+                config.message_limit(version),
+                config.v1.process_held.clone(),
+            ),
             writer: Writer::new(side),
             keepalive: Keepalive::new(config.ping_interval, now),
             pong: None,

@@ -34,9 +34,6 @@ use crate::{
     document::{Document, DocumentError, MAX_DOCUMENT_LEN},
 };
 
-/// Fetches under way at once, look-ups that outlived theirs included.
-const MAX_FETCHES: usize = 64;
-
 /// Addresses of one host that are tried.
 const MAX_ADDRESSES: usize = 4;
 
@@ -84,7 +81,6 @@ pub(super) struct Fetch {
     pub(super) ports: Vec<u16>,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) timeout: Duration,
-    places: Arc<Semaphore>,
 }
 
 impl Fetch {
@@ -100,14 +96,18 @@ impl Fetch {
             ports: config.allowed_ports.clone(),
             tls,
             timeout: config.timeout,
-            places: Arc::new(Semaphore::new(MAX_FETCHES)),
         }
     }
 
-    /// Fetches the document of `did`, all within the timeout. To wait for a place is apart, and no
-    /// failure of the DID.
-    pub(super) async fn document(&self, did: &Did, observe: Observe<'_>) -> Found {
-        let place = timeout(self.timeout, self.places.clone().acquire_owned()).await;
+    /// Fetches the document of `did`, all within the timeout. To wait for one of `places` is apart, and
+    /// no failure of the DID.
+    pub(super) async fn document(
+        &self,
+        did: &Did,
+        places: &Arc<Semaphore>,
+        observe: Observe<'_>,
+    ) -> Found {
+        let place = timeout(self.timeout, places.clone().acquire_owned()).await;
         let Ok(Ok(place)) = place else {
             return Err(ResolveError::Busy);
         };

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, fmt, sync::Arc, time::Instant};
 
 use super::{
-    BoxFuture, Names, ResolveError, Resolver, Step, SystemNames, TlsError, budget::Budget,
-    cache::Cache, config::ResolverConfig, fetch::Fetch, tls,
+    BoxFuture, Names, ResolveError, Resolver, Step, SystemNames, TlsError, cache::Cache,
+    config::ResolverConfig, fetch::Fetch, share::Shares, tls,
 };
 use crate::{did::Did, document::Document};
 
@@ -18,7 +18,7 @@ pub struct HttpsResolver {
     fetch: Fetch,
     fixed: HashMap<Did, Arc<Document>>,
     cache: Cache,
-    budget: Budget,
+    shares: Shares,
 }
 
 impl HttpsResolver {
@@ -45,7 +45,7 @@ impl HttpsResolver {
                 .map(|document| (document.did().clone(), Arc::new(document.clone())))
                 .collect(),
             cache: Cache::new(),
-            budget: Budget::new(),
+            shares: Shares::default(),
         })
     }
 
@@ -63,7 +63,10 @@ impl HttpsResolver {
             observe(Step::Known);
             return Ok(document.clone());
         }
-        let found = self.fetch.document(did, &mut observe).await;
+        let found = self
+            .fetch
+            .document(did, &self.shares.of(did).places, &mut observe)
+            .await;
         found.map(|(document, _)| document)
     }
 }
@@ -75,10 +78,15 @@ impl Resolver for HttpsResolver {
                 return Ok(document.clone());
             }
             let fetch = async {
-                if !self.budget.take(did.host(), Instant::now()) {
+                let share = self.shares.of(did);
+                if !share.budget.take(did.host(), Instant::now()) {
                     return Err(ResolveError::Busy);
                 }
-                self.fetch.document(did, &mut |_| {}).await
+                let found = self.fetch.document(did, &share.places, &mut |_| {}).await;
+                if found.is_ok() {
+                    self.shares.had_a_document(did);
+                }
+                found
             };
             self.cache.get(did, fetch).await
         })

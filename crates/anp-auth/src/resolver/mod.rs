@@ -8,6 +8,7 @@ mod fetch;
 mod freshness;
 mod https;
 mod names;
+mod share;
 mod tls;
 
 use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Duration};

@@ -83,7 +83,8 @@ async fn prove<D: Downstream>(
         tracing::warn!("gateway.auth is gone, so that callers cannot prove who they are");
         return Ok(Err(Refused::busy()));
     };
-    let asked = Asked::new(rule, head, upload.is_empty() || head.protocol.is_some());
+    let has_body = !upload.is_empty() && head.protocol.is_none();
+    let asked = Asked::new(rule, head, has_body);
     let digest = asked.digest();
     let proven = match asked.shows_token() {
         true => asked.verify(auth, rule).await.map_err(TurnedAway::Refused),
@@ -115,7 +116,7 @@ async fn prove<D: Downstream>(
                 }
                 _ => tell(worker, head, &refusal),
             }
-            Err(Refused::by(&refusal, rule, auth.realm()))
+            Err(Refused::by(&refusal, rule, auth.realm(), has_body))
         }
     })
 }

@@ -41,7 +41,7 @@ pub(super) struct Proven {
 
 impl Asked {
     /// Of the request with this head.
-    pub(super) fn new(rule: &Callers, head: &RequestHead, is_empty: bool) -> Self {
+    pub(super) fn new(rule: &Callers, head: &RequestHead, has_body: bool) -> Self {
         // Both are ASCII by their grammar.
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
         let host = text(&head.authority);
@@ -50,7 +50,7 @@ impl Asked {
             target: text(&head.target),
             schemes: rule.called.schemes(head, &host),
             headers: headers(head),
-            has_body: !is_empty,
+            has_body,
             host,
         }
     }

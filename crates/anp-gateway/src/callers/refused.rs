@@ -32,7 +32,7 @@ impl Refused {
     }
 
     /// The verifier said no.
-    pub(super) fn by(refusal: &Refusal, rule: &Callers, realm: &str) -> Self {
+    pub(super) fn by(refusal: &Refusal, rule: &Callers, realm: &str, has_body: bool) -> Self {
         let denied = match refusal {
             Refusal::Unproven(_) => Denied::Unproven,
             Refusal::Challenge { .. } => Denied::Challenged,
@@ -42,7 +42,7 @@ impl Refused {
         let mut told = Vec::new();
         for (name, value) in [
             ("www-authenticate", refusal.www_authenticate(realm)),
-            ("accept-signature", refusal.accept_signature()),
+            ("accept-signature", refusal.accept_signature(has_body)),
         ] {
             told.extend(value.map(|value| (name, Bytes::copy_from_slice(value.as_bytes()))));
         }

@@ -53,7 +53,7 @@ impl Refusal {
         };
         let fields = [
             (WWW_AUTHENTICATE, refusal.www_authenticate(realm)),
-            (ACCEPT_SIGNATURE, refusal.accept_signature()),
+            (ACCEPT_SIGNATURE, refusal.accept_signature(false)),
         ];
         Self {
             code,

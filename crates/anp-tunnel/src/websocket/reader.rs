@@ -1,6 +1,9 @@
 //! From bytes to messages.
 
-use anpx::CloseCode;
+use anpx::{
+    CloseCode,
+    limits::{Budget, FRAME_OVERHEAD},
+};
 use bytes::{Bytes, BytesMut};
 
 use super::{Side, mask, opcode};
@@ -49,6 +52,44 @@ pub(crate) struct Reader {
     /// The control frame being read.
     control: BytesMut,
     empty_fragments: u32,
+    held: Held,
+}
+
+/// What a message that is not whole takes of the memory that tunnels share.
+#[derive(Debug)]
+struct Held {
+    budget: Budget,
+    charged: u64,
+}
+
+impl Held {
+    /// Not charged: the largest frame of version 2, of which each tunnel has one at most.
+    const FREE: usize = (1 << 20) + FRAME_OVERHEAD;
+
+    /// Charges for a message of `len` bytes so far.
+    fn grow(&mut self, len: usize) -> Result<(), WebSocketError> {
+        let wanted = len.saturating_sub(Self::FREE) as u64;
+        let more = wanted.saturating_sub(self.charged);
+        if more > 0 && !self.budget.try_charge(more) {
+            return Err(WebSocketError {
+                code: CloseCode::LIMIT,
+                reason: "messages of version 1 hold too much memory",
+            });
+        }
+        self.charged += more;
+        Ok(())
+    }
+
+    /// The message is whole, or given up: who keeps it charges for it.
+    fn settle(&mut self) {
+        self.budget.refund(std::mem::take(&mut self.charged));
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.settle();
+    }
 }
 
 /// A frame whose payload is being read.
@@ -79,7 +120,9 @@ impl Reader {
     /// A length field is trusted for this much memory before its bytes arrive.
     const FIRST_ALLOCATION: usize = 256 << 10;
 
-    pub(crate) fn new(side: Side, limit: usize) -> Self {
+    /// Reads messages of at most `limit` bytes; what large ones take before they are whole is charged
+    /// to `budget`.
+    pub(crate) fn new(side: Side, limit: usize, budget: Budget) -> Self {
         Self {
             side,
             limit,
@@ -90,6 +133,7 @@ impl Reader {
             message_opcode: None,
             control: BytesMut::new(),
             empty_fragments: 0,
+            held: Held { budget, charged: 0 },
         }
     }
 
@@ -102,19 +146,22 @@ impl Reader {
     /// appended to it, to be told of with [`Reader::filled`]: what the frame lacks, and of a large
     /// one a little more, so that the head of the next needs no read of its own. `None` where little
     /// is lacking: several small frames come with one read.
-    pub(crate) fn spare(&mut self) -> Option<(&mut BytesMut, usize)> {
-        let frame = self.frame.filter(|f| !f.is_control())?;
+    pub(crate) fn spare(&mut self) -> Result<Option<(&mut BytesMut, usize)>, WebSocketError> {
+        let Some(frame) = self.frame.filter(|f| !f.is_control()) else {
+            return Ok(None);
+        };
         let missing = frame.len - frame.read;
         let behind = Self::may_follow(frame.len);
         if behind == 0 && missing < Self::IN_PLACE {
-            return None;
+            return Ok(None);
         }
         let trusted = missing.min(self.message.len().max(Self::FIRST_ALLOCATION));
         if self.message.capacity() - self.message.len() < trusted {
+            self.held.grow(self.message.len() + trusted)?;
             self.message.reserve(trusted);
         }
         let free = self.message.capacity() - self.message.len();
-        Some((&mut self.message, free.min(missing + behind)))
+        Ok(Some((&mut self.message, free.min(missing + behind))))
     }
 
     /// How many bytes behind a frame of `len` may be read with its last ones.
@@ -171,7 +218,9 @@ impl Reader {
             };
             if target.capacity() - target.len() < take {
                 let room = frame.len - frame.read + Self::may_follow(frame.len);
-                target.reserve(room.min(Self::FIRST_ALLOCATION).max(take));
+                let room = room.min(Self::FIRST_ALLOCATION).max(take);
+                self.held.grow(target.len() + room)?;
+                target.reserve(room);
             }
             let start = target.len();
             target.extend_from_slice(payload);
@@ -310,6 +359,7 @@ impl Reader {
             return Ok(None);
         }
         let payload = std::mem::take(&mut self.message).freeze();
+        self.held.settle();
         if !payload.is_empty() {
             self.empty_fragments = self.empty_fragments.saturating_sub(1);
         }
@@ -347,7 +397,7 @@ mod tests {
     }
 
     fn client(limit: usize) -> Reader {
-        Reader::new(Side::Client, limit)
+        Reader::new(Side::Client, limit, Budget::new(1 << 30))
     }
 
     #[test]
@@ -379,7 +429,7 @@ mod tests {
             Message::Binary(Bytes::from(vec![9; 300])),
         ];
         for size in 1..=input.len() {
-            let mut reader = Reader::new(Side::Server, 1000);
+            let mut reader = Reader::new(Side::Server, 1000, Budget::new(1 << 30));
             let mut messages = Vec::new();
             for piece in input.chunks(size) {
                 messages.extend(all(&mut reader, piece).unwrap());
@@ -400,13 +450,13 @@ mod tests {
         input.extend(&second);
         let expected = [first, second].map(|m| Message::Binary(Bytes::from(m)));
         for most in [1, 3, 4096, 1 << 20] {
-            let mut reader = Reader::new(Side::Server, 1 << 20);
+            let mut reader = Reader::new(Side::Server, 1 << 20, Budget::new(1 << 30));
             let (mut messages, mut scratch) = (Vec::new(), [0; Reader::BEHIND]);
             // The first bytes come with others, as behind a frame before.
             let (mut begin, mut left) = input.split_at(100);
             assert_eq!(reader.feed(&mut begin), Ok(None));
             let mut in_place = 0;
-            while let Some((message, room)) = reader.spare() {
+            while let Some((message, room)) = reader.spare().unwrap() {
                 let n = room.min(most).min(left.len());
                 message.extend_from_slice(&left[..n]);
                 left = &left[n..];
@@ -427,26 +477,27 @@ mod tests {
         let mut begin = &[0x82, 126, 0x80, 0x00, 5, 5][..];
         assert_eq!(reader.feed(&mut begin), Ok(None));
         let lacking = (32 << 10) - 2;
-        assert_eq!(reader.spare().unwrap().1, lacking);
+        assert_eq!(reader.spare().unwrap().unwrap().1, lacking);
         // Less than a read of its own is worth.
         reader
             .spare()
             .unwrap()
+            .unwrap()
             .0
             .extend_from_slice(&vec![5; lacking - 100]);
         assert_eq!(reader.filled(lacking - 100, &mut []), Ok((None, 0)));
-        assert!(reader.spare().is_none());
+        assert!(reader.spare().unwrap().is_none());
     }
 
     #[test]
     fn small_frames_and_control_frames_are_not_read_in_place() {
         let mut reader = client(1 << 20);
         assert_eq!(reader.feed(&mut &[0x82, 126, 0x3f, 0xff, 5][..]), Ok(None));
-        assert!(reader.spare().is_none());
+        assert!(reader.spare().unwrap().is_none());
         let mut reader = client(1 << 20);
         assert_eq!(reader.feed(&mut &[0x89, 125, 5][..]), Ok(None));
-        assert!(reader.spare().is_none());
-        assert!(client(1 << 20).spare().is_none());
+        assert!(reader.spare().unwrap().is_none());
+        assert!(client(1 << 20).spare().unwrap().is_none());
     }
 
     #[test]
@@ -490,6 +541,37 @@ mod tests {
             reader.feed(&mut &[0x82, 127, 0, 0, 0, 0, 4, 0, 0, 0, 1][..]),
             Ok(None)
         );
-        assert!(reader.spare().unwrap().0.capacity() <= 1 << 20);
+        assert!(reader.spare().unwrap().unwrap().0.capacity() <= 1 << 20);
+    }
+
+    #[test]
+    fn what_is_not_whole_is_charged_beyond_a_frame_of_version_2() {
+        let budget = Budget::new(3 << 20);
+        let limit = 64 << 20;
+        let head = [0x82, 127, 0, 0, 0, 0, 4, 0, 0, 0];
+        let part = vec![0; 1 << 20];
+        let mut readers: Vec<_> = (0..3)
+            .map(|_| {
+                let mut reader = Reader::new(Side::Client, limit, budget.clone());
+                assert_eq!(reader.feed(&mut &head[..]), Ok(None));
+                reader
+            })
+            .collect();
+        assert_eq!(budget.left(), 3 << 20);
+        for reader in &mut readers {
+            assert_eq!(reader.feed(&mut &part[..]), Ok(None));
+        }
+        // Each is given back with its reader.
+        let mut fed = 0;
+        let refused = loop {
+            match readers[0].feed(&mut &part[..]) {
+                Ok(_) => fed += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((refused.code, fed > 0), (CloseCode::LIMIT, true));
+        assert!(budget.left() < 2 << 20);
+        drop(readers);
+        assert_eq!(budget.left(), 3 << 20);
     }
 }

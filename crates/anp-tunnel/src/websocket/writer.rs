@@ -162,6 +162,7 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use anpx::limits::Budget;
     use anpx::v2::encode;
 
     use super::*;
@@ -177,7 +178,7 @@ mod tests {
             }
             writer.ping(b"12345678");
             writer.close(CloseCode::PROTOCOL, &"é".repeat(100));
-            let mut reader = Reader::new(other, 1 << 20);
+            let mut reader = Reader::new(other, 1 << 20, Budget::new(1 << 30));
             let mut slices = [IoSlice::new(b"")];
             let mut input = &*writer.unwritten(&mut slices)[0];
             let mut messages = Vec::new();
@@ -241,7 +242,7 @@ mod tests {
                 Side::Server => Side::Client,
                 Side::Client => Side::Server,
             };
-            let mut reader = Reader::new(other, 1 << 20);
+            let mut reader = Reader::new(other, 1 << 20, Budget::new(1 << 30));
             let mut input = &bytes[..];
             let mut joined = BytesMut::new();
             while !input.is_empty() {
