@@ -35,6 +35,7 @@ use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
     alive::Alive,
+    conn::{Metered, Moved},
     endpoints::Expected,
     listener,
     metrics::Metrics,
@@ -169,10 +170,12 @@ pub(crate) async fn serve(admin: Arc<Admin>, listener: TcpListener) {
             async move { Ok::<_, Infallible>(admin.answer(request, peer).await) }
         });
         tokio::spawn(async move {
+            let io = Metered::new(socket, Arc::default());
+            let moved = io.moved().clone();
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(PATIENCE)
-                .serve_connection(TokioIo::new(socket), service);
+                .serve_connection(TokioIo::new(io), service);
             let served = async {
                 let mut connection = pin!(connection);
                 tokio::select! {
@@ -190,12 +193,27 @@ pub(crate) async fn serve(admin: Arc<Admin>, listener: TcpListener) {
                 result = served => if let Err(error) = result {
                     tracing::debug!(%error, "admin connection ended");
                 },
+                () = stalled(&moved) => {
+                    tracing::debug!(%peer, "admin connection closed: nothing moves");
+                }
                 () = shared.stop.reached(Step::Now) => {}
             }
             drop(life);
         });
     };
     listener::accept(listener, "admin", &shared.stop, Step::Now, take).await;
+}
+
+/// Ready once nothing has moved for long: a caller that does not read its answers must not keep a place
+/// from others. No answer takes as long.
+async fn stalled(moved: &Moved) {
+    loop {
+        moved.take();
+        tokio::time::sleep(2 * PATIENCE).await;
+        if !moved.take() {
+            return;
+        }
+    }
 }
 
 /// Ready once another gateway took over the listeners: that one is to be asked from then on.

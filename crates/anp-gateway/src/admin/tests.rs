@@ -2,7 +2,10 @@
 
 use http_body_util::BodyExt as _;
 use serde_json::Value;
-use tokio::task::JoinSet;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    task::JoinSet,
+};
 
 use super::*;
 use crate::{
@@ -90,4 +93,32 @@ async fn thousands_are_added_and_listed_by_pages() {
     let a = Owner::Name("a".to_owned());
     assert_eq!(table.served_by(&a).count(), COUNT / 2);
     assert_eq!(Store::new(path).load().unwrap().endpoints.len(), COUNT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_no_answer_keeps_no_place() {
+    let shared = Shared::alone(Config::default());
+    let metrics = Metrics::new(Vec::new(), shared.clone());
+    let admin = Arc::new(Admin::new(shared, metrics, Reloader::default()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(admin, listener));
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut asked = 0_usize;
+    // Until it takes no more: it waits for us to read.
+    while let Ok(written) =
+        tokio::time::timeout(Duration::from_secs(1), socket.write_all(request)).await
+    {
+        if written.is_err() {
+            break;
+        }
+        asked += 1;
+    }
+    tokio::time::sleep(5 * PATIENCE).await;
+    let mut answers = Vec::new();
+    // It was reset, or closed in the middle.
+    let _ = socket.read_to_end(&mut answers).await;
+    let answered = answers.windows(9).filter(|w| w == b"HTTP/1.1 ").count();
+    assert!(answered < asked, "{answered} of {asked}");
 }

@@ -228,26 +228,22 @@ impl From<FieldsError> for ProxyError {
     }
 }
 
-/// True for names whose value an app believes because only a gateway sets it. An underscore counts
-/// as a hyphen, since CGI and WSGI apps cannot tell them apart; for those that say who is there, so
-/// does whatever else is neither a letter nor a digit, which some servers make the same of.
+/// True for names whose value an app believes because only a gateway sets it. Whatever is neither a
+/// letter nor a digit counts as a hyphen: CGI and WSGI apps cannot tell an underscore from one, and some
+/// servers make the same of the others.
 fn is_ours(name: &[u8]) -> bool {
-    let is = |ours: &[u8]| {
+    fn is(name: &[u8], ours: &[u8]) -> bool {
         name.iter()
             .map(|b| if b.is_ascii_alphanumeric() { *b } else { b'-' })
             .eq(ours.iter().copied())
-    };
+    }
     match name.first() {
         Some(b'x') => {
-            name.get(..12).is_some_and(|p| {
-                matches!(
-                    p,
-                    b"x-forwarded-" | b"x_forwarded_" | b"x-forwarded_" | b"x_forwarded-"
-                )
-            }) || is(b"x-request-id")
+            let begin = name.get(..12);
+            begin.is_some_and(|begin| is(begin, b"x-forwarded-")) || is(name, b"x-request-id")
         }
         Some(b'f') => name == b"forwarded",
-        Some(b'a') => is(b"anp-caller-did"),
+        Some(b'a') => is(name, b"anp-caller-did"),
         _ => false,
     }
 }
@@ -315,6 +311,7 @@ mod tests {
             &[
                 ("X-Forwarded-For", "6.6.6.6"),
                 ("x_forwarded_host", "evil"),
+                ("x.forwarded.prefix", "evil"),
                 ("Forwarded", "for=6.6.6.6"),
                 ("anp_caller_did", "did:wba:evil"),
                 ("ANP-Caller_DID", "did:wba:evil"),
