@@ -1,14 +1,20 @@
 //! Logs: on standard error, for people at a terminal, as JSON otherwise.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    sync::OnceLock,
+};
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::{EnvFilter, prelude::*};
+use tracing_subscriber::{EnvFilter, Registry, prelude::*, reload};
 
 use crate::{config::problem::nearest, exit::Failure};
 
 /// The levels, from the one that shows least; `off` shows nothing.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// What passes to the log, once that was started.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// What an app in this process logs, as the program's own log has it: `--log-level info,app=warn`.
 #[cfg(feature = "app")]
@@ -102,10 +108,11 @@ impl LogConfig {
             Format::Human => false,
             Format::Json => true,
         };
+        let (filter, handle) = reload::Layer::new(filter);
         let registry = tracing_subscriber::registry().with(filter);
         let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
         // Fails only where a log was started before, and then that one stays.
-        let _ = if json {
+        let started = if json {
             registry.with(layer.json().flatten_event(true)).try_init()
         } else {
             let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
@@ -113,6 +120,28 @@ impl LogConfig {
                 .with(layer.compact().with_ansi(colour).with_target(false))
                 .try_init()
         };
+        if started.is_ok() {
+            let _ = FILTER.set(handle);
+        }
+        Ok(())
+    }
+
+    /// Has the log that was started with `running` follow these settings, as far as it can.
+    ///
+    /// # Errors
+    /// The level is none.
+    pub(crate) fn follow(&self, running: &mut Self) -> Result<(), String> {
+        let filter = self.filter()?;
+        if self.level != running.level
+            && let Some(handle) = FILTER.get()
+            && handle.reload(filter).is_ok()
+        {
+            running.level.clone_from(&self.level);
+            tracing::info!(level = self.level, "log.level changed");
+        }
+        if self.format != running.format {
+            tracing::warn!("log.format changes only with a restart or --replace");
+        }
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks for a graceful stop, the second for an immediate one. SIGHUP
-//! asks for the configuration to be read again.
+//! Ctrl-C and SIGTERM: the first asks for a graceful stop, the second for an immediate one. So does
+//! SIGHUP, the end of a terminal, but where it asks for the configuration to be read again.
 
 use std::io;
 
@@ -21,20 +21,23 @@ pub(crate) enum Stop {
     Now,
 }
 
-/// Follows the signals from now on.
+/// Follows the signals from now on, SIGHUP among them.
 ///
 /// # Errors
 /// The signals cannot be taken.
 pub(crate) fn follow() -> io::Result<watch::Receiver<Stop>> {
-    follow_and_tell().map(|(_, receiver)| receiver)
+    Ok(obey(Signals::with_hangup()?).1)
 }
 
-/// As [`follow`], with a way for others to say [`Stop::Replaced`].
+/// As [`follow`] without SIGHUP, and with a way for others to say [`Stop::Replaced`].
 ///
 /// # Errors
 /// As [`follow`].
 pub(crate) fn follow_and_tell() -> io::Result<(watch::Sender<Stop>, watch::Receiver<Stop>)> {
-    let mut signals = Signals::new()?;
+    Ok(obey(Signals::new()?))
+}
+
+fn obey(mut signals: Signals) -> (watch::Sender<Stop>, watch::Receiver<Stop>) {
     let (teller, receiver) = watch::channel(Stop::No);
     let sender = teller.clone();
     tokio::spawn(async move {
@@ -47,7 +50,7 @@ pub(crate) fn follow_and_tell() -> io::Result<(watch::Sender<Stop>, watch::Recei
         // Whoever waits for the sender's end would take it for another signal.
         std::future::pending::<()>().await;
     });
-    Ok((teller, receiver))
+    (teller, receiver)
 }
 
 /// Calls `reload` for every SIGHUP from now on.
@@ -100,6 +103,7 @@ pub(crate) fn translate<T: Send + Sync + 'static>(
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
@@ -109,6 +113,19 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: None,
+        })
+    }
+
+    fn with_hangup() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let hangup = match hangup_is_ignored() {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
+        Ok(Self {
+            hangup,
+            ..Self::new()?
         })
     }
 
@@ -116,8 +133,24 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            () = async {
+                match &mut self.hangup {
+                    Some(hangup) => drop(hangup.recv().await),
+                    None => std::future::pending().await,
+                }
+            } => {}
         }
     }
+}
+
+/// True where whoever started the program wants it to outlive the terminal (`nohup`): the first bit of
+/// what is ignored (`proc_pid_status(5)`).
+#[cfg(unix)]
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(not(unix))]
@@ -127,6 +160,10 @@ struct Signals;
 impl Signals {
     fn new() -> io::Result<Self> {
         Ok(Self)
+    }
+
+    fn with_hangup() -> io::Result<Self> {
+        Self::new()
     }
 
     async fn next(&mut self) {

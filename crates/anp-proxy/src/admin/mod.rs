@@ -153,13 +153,19 @@ fn tunnels_of(tunnels: &Value) -> String {
 }
 
 fn reloaded(done: &Value) -> String {
-    let keys = |pointer| text(done, pointer).replace(',', " ");
-    let changed = match keys("/changed") {
-        none if none == "-" => "nothing has changed".to_owned(),
-        keys => format!("in effect: {keys}"),
+    let keys = |pointer| match text(done, pointer).replace(',', " ") {
+        none if none == "-" => None,
+        keys => Some(keys),
     };
-    match keys("/needs_restart") {
-        none if none == "-" => changed,
-        keys => format!("{changed}\nonly with a restart or --replace: {keys}"),
+    let changed = keys("/changed").map(|keys| format!("in effect: {keys}"));
+    let later = keys("/needs_restart");
+    let later = later.map(|keys| format!("only with a restart or --replace: {keys}"));
+    match (changed, later) {
+        (None, None) => "nothing of [gateway] has changed".to_owned(),
+        (changed, later) => [changed, later]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("\n"),
     }
 }

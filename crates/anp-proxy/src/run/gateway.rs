@@ -1,5 +1,7 @@
 //! A gateway, from its listeners to its end.
 
+use std::sync::{Mutex, PoisonError};
+
 use anp_gateway::{Bound, Gateway, Listeners};
 use tokio::sync::watch;
 
@@ -40,15 +42,17 @@ pub(super) async fn bind_with(loaded: &Loaded, given: Listeners) -> Result<Bound
 /// Lets the configuration be read again: on SIGHUP, or when something else asks for it.
 pub(super) fn reloading(bound: Bound, loaded: &Loaded) -> Result<Bound, Failure> {
     let loaded = loaded.clone();
+    let log = Mutex::new(loaded.config.log.clone());
     let bound = bound.reads(move || {
         let mut again = loaded.again().map_err(|problems| problems.to_string())?;
         let running = &loaded.config.gateway;
         if again.origin("gateway", "endpoint_store").is_none() {
             again.config.gateway.endpoint_store = running.endpoint_store.clone();
         }
-        again
-            .check_gateway()
-            .map_err(|problem| problem.to_string())?;
+        let checked = again.check_gateway().and_then(|()| again.check_log());
+        checked.map_err(|problem| problem.to_string())?;
+        let mut running = log.lock().unwrap_or_else(PoisonError::into_inner);
+        again.config.log.follow(&mut running)?;
         keep_state(&mut again.config.gateway);
         Ok(again.config.gateway)
     });

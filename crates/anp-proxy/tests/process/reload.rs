@@ -62,6 +62,13 @@ fn a_hangup_reads_the_configuration_again() {
     // On the connection that was there before.
     assert_eq!(status(&mut caller, "/b"), "503");
 
+    fs::write(
+        &file,
+        "[log]\nlevel = \"debug\"\n".to_owned() + &changed + more,
+    )
+    .unwrap();
+    gateway.signal("HUP");
+    gateway.logs("log.level changed");
     fs::write(&file, changed + "max_tunels = 3\n").unwrap();
     gateway.signal("HUP");
     let line = gateway.logs("the configuration was not reloaded");
@@ -72,4 +79,21 @@ fn a_hangup_reads_the_configuration_again() {
     assert_eq!(status(&mut caller, "/b"), "503");
     gateway.signal("TERM");
     assert_eq!(gateway.ends(), 0);
+}
+
+#[test]
+fn a_hangup_stops_a_receiver_as_a_term_does() {
+    let mut receiver = Running::start(&[
+        "receiver",
+        "--log-format",
+        "human",
+        "--gateway",
+        "ws://127.0.0.1:9",
+        "--to",
+        "http://127.0.0.1:9",
+    ]);
+    receiver.logs("trying again");
+    receiver.signal("HUP");
+    receiver.logs("stopping");
+    assert_eq!(receiver.ends(), 0);
 }
