@@ -77,6 +77,7 @@ impl Typed<'_> {
             Value::Int(number) => visitor.visit_i64(*number),
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Bool(flag) => visitor.visit_bool(*flag),
+            Value::TakenOut => visitor.visit_unit(),
             Value::Date(date) => Err(de::Error::invalid_type(
                 de::Unexpected::Other(&format!("date {date}")),
                 &visitor,
@@ -262,7 +263,8 @@ impl<'de> de::SeqAccess<'de> for Elements<'_> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Mistake> {
-        let Some((index, node)) = self.left.next() else {
+        let is_there = |(_, node): &(usize, &Node)| !matches!(node.value, Value::TakenOut);
+        let Some((index, node)) = self.left.find(is_there) else {
             return Ok(None);
         };
         seed.deserialize(Typed(node))

@@ -258,6 +258,8 @@ fn described(found: de::Unexpected<'_>) -> String {
         U::Unsigned(number) => format!("integer {number}"),
         U::Signed(number) => format!("integer {number}"),
         U::Float(number) => format!("number {number}"),
+        // A token in the wrong place is still one.
+        U::Str(text) if text.starts_with("anp_") => "a token".to_owned(),
         U::Str(text) => format!("string \"{}\"", text.escape_debug()),
         U::Seq => "a list".to_owned(),
         U::Map => "a table".to_owned(),

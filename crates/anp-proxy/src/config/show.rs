@@ -1,9 +1,9 @@
 //! `config show`: the effective settings, and where each came from.
 
 use serde::Serialize;
-use toml_edit::{Item, Table, Value as Toml};
+use toml_edit::{Item, Key, Table, Value as Toml};
 
-use super::tree::Node;
+use super::tree::{Node, Value};
 
 /// The settings of `config` as TOML that could be read back, with the origin of each value behind it.
 ///
@@ -19,17 +19,8 @@ pub(super) fn show(config: &impl Serialize, tree: &Node) -> Result<String, Strin
             text.push('\n');
         }
         text.push_str(&format!("[{name}]\n"));
-        let lines: Vec<(String, String)> = keys
-            .iter()
-            .filter_map(|(key, item)| {
-                let value = mask(item.clone().into_value().ok()?);
-                let origin = tree.at(&[name, key]).map(|node| node.origin.to_string());
-                Some((
-                    format!("{key} = {}", value.to_string().trim()),
-                    origin.unwrap_or_else(|| "default".to_owned()),
-                ))
-            })
-            .collect();
+        let mut lines = Vec::new();
+        collect(&keys, tree.at(&[name]), "", &mut lines);
         let width = lines.iter().map(|(line, _)| line.chars().count());
         let width = width.filter(|w| *w <= 60).max().unwrap_or(0);
         for (line, origin) in lines {
@@ -37,6 +28,29 @@ pub(super) fn show(config: &impl Serialize, tree: &Node) -> Result<String, Strin
         }
     }
     Ok(text)
+}
+
+/// A line for each key and its origin. A table whose keys were written one by one is shown so, since
+/// each may have come from elsewhere.
+fn collect(table: &Table, node: Option<&Node>, prefix: &str, lines: &mut Vec<(String, String)>) {
+    for (key, item) in table {
+        let node = node.and_then(|node| node.at(&[key]));
+        let key = format!("{prefix}{}", Key::new(key).display_repr());
+        let inner = item.clone().into_table().ok();
+        match inner.filter(|_| node.is_some_and(|node| matches!(node.value, Value::Table(_)))) {
+            Some(inner) => collect(&inner, node, &format!("{key}."), lines),
+            None => {
+                let Ok(value) = item.clone().into_value() else {
+                    continue;
+                };
+                let origin = node.map(|node| node.origin.to_string());
+                lines.push((
+                    format!("{key} = {}", mask(value).to_string().trim()),
+                    origin.unwrap_or_else(|| "default".to_owned()),
+                ));
+            }
+        }
+    }
 }
 
 fn table(item: &Item) -> Option<Table> {

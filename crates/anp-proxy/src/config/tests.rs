@@ -249,3 +249,43 @@ fn what_is_shown_can_be_read_back() {
     let again = load(sources(Some(&shown), &[], &[])).unwrap();
     assert_eq!(again.config, loaded.config);
 }
+
+#[test]
+fn elements_of_a_list_keep_their_numbers_and_a_token_is_not_shown() {
+    let text = "[gateway]\ntrusted_proxies = [\"x\", \"10.0.0.0/8\", \"y\"]\n\
+                [gateway.auth]\npublic_names = [\"a\"]\ntokens = [\"anp_secret\"]\n";
+    let lines = wrong(text);
+    let begins = |text: &str| lines.iter().any(|line| line.contains(text));
+    assert!(
+        begins("trusted_proxies[0]") && begins("trusted_proxies[2]"),
+        "{lines:?}"
+    );
+    assert!(
+        begins("tokens[0]: expected a table, found a token"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn what_is_shown_names_the_origin_of_each_key_of_a_table() {
+    let file = "[gateway.auth]\npublic_names = [\"a.example\"]\n";
+    let env = [("ANP_GATEWAY__AUTH__TOKEN_LIFETIME", "3h")];
+    let shown = load(sources(Some(file), &env, &[]))
+        .unwrap()
+        .show()
+        .unwrap();
+    for (line, origin) in [
+        ("auth.public_names = [\"a.example\"]", "anp.toml:2:16"),
+        (
+            "auth.token_lifetime = \"3h\"",
+            "environment variable ANP_GATEWAY__AUTH__TOKEN_LIFETIME",
+        ),
+        ("auth.required = true", "default"),
+    ] {
+        let shown = shown.lines().find(|shown| shown.starts_with(line));
+        assert!(
+            shown.is_some_and(|l| l.ends_with(&format!("# {origin}"))),
+            "{line}: {shown:?}"
+        );
+    }
+}

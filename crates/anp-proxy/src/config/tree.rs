@@ -67,6 +67,8 @@ pub(crate) enum Value {
     Date(String),
     /// Text from the environment or the command line: becomes whatever type the key has.
     Text(String),
+    /// An element of a list that was judged to be wrong. Those behind it keep their places.
+    TakenOut,
 }
 
 /// One key of a table.
@@ -187,11 +189,8 @@ impl Node {
     pub(crate) fn remove(&mut self, path: &[Step]) -> bool {
         match (&mut self.value, path) {
             (Value::List(list), [Step::Index(index), ..]) => {
-                let there = *index < list.len();
-                if there {
-                    list.remove(*index);
-                }
-                there
+                let there = list.get_mut(*index);
+                there.map(|node| node.value = Value::TakenOut).is_some()
             }
             (Value::Table(entries), [Step::Key(key), rest @ ..]) => {
                 let Some(at) = entries.iter().position(|e| e.key == *key) else {
@@ -255,7 +254,7 @@ mod tests {
         ];
         assert!(tree.remove(&path));
         let left = &tree.at(&["gateway", "endpoints"]).unwrap().value;
-        assert!(matches!(left, Value::List(list) if list.is_empty()));
+        assert!(matches!(left, Value::List(list) if matches!(list[0].value, Value::TakenOut)));
         assert!(!tree.remove(&[Step::Key("receiver".into())]));
     }
 }

@@ -160,7 +160,10 @@ fn endpoints_by_the_command_line() {
         said(&url, "admin stats")
             .contains("1 configured, 2 of the registry, 0 of DIDs, 0 left out")
     );
-    assert_eq!(said(&url, "admin reload"), "nothing of [gateway] has changed\n");
+    assert_eq!(
+        said(&url, "admin reload"),
+        "nothing of [gateway] has changed\n"
+    );
     let config = said(&url, "admin config");
     assert!(
         config.starts_with("[gateway]\n") && config.contains("endpoint_store = "),
