@@ -1,9 +1,11 @@
 """The product's binary as tests start and watch it. What it logs is known here and nowhere else."""
 
 import asyncio
+import contextlib
 import json
 import os
 import pathlib
+import resource
 import signal
 
 import pytest
@@ -51,6 +53,8 @@ class Proxy:
         self.process = await asyncio.create_subprocess_exec(
             *shell, *self.args, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE, env={**environment(), **self.env}, pass_fds=numbers,
+            # So that a full disk, as a limit of the size of files has it, is an error and not the end.
+            restore_signals=False,
         )
         self._reading = asyncio.ensure_future(self._read())
         return self
@@ -104,6 +108,13 @@ class Proxy:
     async def stopping(self):
         """Wait until a receiver says that it stops."""
         await self.line(message="receiver stopping")
+
+    @contextlib.contextmanager
+    def full_disk(self):
+        """Files cannot grow."""
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        yield
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
     def stop(self):
         """Ask the process to stop, as a service manager does."""

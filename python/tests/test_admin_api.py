@@ -4,6 +4,7 @@ import asyncio
 import pathlib
 import sys
 
+import aiohttp
 import pytest
 
 import binary
@@ -70,3 +71,20 @@ async def test_without_the_token_nothing_is_answered(tmp_path):
         assert answer.startswith(b"HTTP/1.1 401 "), answer
         writer.close()
         assert TOKEN.encode() not in answer
+
+
+async def test_a_disk_that_was_full_refuses_changes_and_then_takes_them(tmp_path):
+    async with gateway(tmp_path) as front, aiohttp.ClientSession(f"http://{await front.address('admin')}") as session:
+
+        async def add(name):
+            endpoint = {"name": name, "path": f"/{name}", "receivers": ["r"]}
+            async with session.post("/endpoints", json=endpoint) as answer:
+                return answer.status
+
+        assert await add("before") == 201
+        with front.full_disk():
+            assert await add("while") == 500
+        assert await add("after") == 201
+        async with session.get("/endpoints") as answer:
+            names = [endpoint["name"] for endpoint in (await answer.json())["endpoints"]]
+        assert {"before", "after"} <= set(names) and "while" not in names

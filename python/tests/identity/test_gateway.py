@@ -120,6 +120,24 @@ async def test_anp_clients_come_in_and_their_token_after_them(tmp_path, document
         assert len(documents.requests) == 1
 
 
+async def test_a_disk_that_was_full_lets_nobody_in_and_then_everybody(tmp_path, documents):
+    document, key, did = anp_identity(tmp_path, documents, "alice", "e1")
+    client = AnpClient(document, key)
+    async with gateway(tmp_path, documents, {"alice": did}) as proxy:
+        url = await url_of(proxy)
+
+        async def status():
+            answer, _, connection = await knock(proxy, client.get_auth_header(url, force_new=True), protocols=["anpx.v2"])
+            if connection:
+                await connection.close()
+            return answer
+
+        assert await status() == 101
+        with proxy.full_disk():
+            assert await status() == 503
+        assert await status() == 101
+
+
 async def test_agent_connect_clients_come_in(tmp_path, documents):
     document, key, did = agent_connect_identity(tmp_path, documents, "alice")
     client = AgentConnectClient(document, key)

@@ -82,33 +82,15 @@ impl FileReplay {
     ///
     /// [`FileReplayError`].
     pub fn open(file: &Path, now: i64) -> Result<Self, FileReplayError> {
-        let damaged = |reason: String| FileReplayError::Damaged {
-            file: file.to_owned(),
-            reason,
-        };
-        let failed = |source| FileReplayError::Io {
-            file: file.to_owned(),
-            source,
-        };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let opened = options.open(file).map_err(failed)?;
-        let database = FileBackend::new(opened).and_then(|backend| {
-            let mut builder = Database::builder();
-            builder.set_cache_size(CACHE).create_with_backend(backend)
-        });
-        let database = database.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => FileReplayError::InUse(file.to_owned()),
-            other => damaged(other.to_string()),
-        })?;
-        let (table, since) = load(&database, now).map_err(|error| damaged(error.to_string()))?;
+        let database = open(file)?;
+        let loaded = load(&database, now);
+        let (table, since) = loaded.map_err(|error| damaged(file, error.to_string()))?;
         let (writes, taken) = mpsc::unbounded_channel();
+        let path = file.to_owned();
         let writer = std::thread::Builder::new()
             .name("nonces".into())
-            .spawn(move || write(&database, taken))
-            .map_err(failed)?;
+            .spawn(move || write(database, || open(&path), taken))
+            .map_err(|source| failed(file, source))?;
         Ok(Self {
             table: Mutex::new(table),
             since,
@@ -156,6 +138,33 @@ impl Drop for FileReplay {
     }
 }
 
+fn failed(file: &Path, source: io::Error) -> FileReplayError {
+    let file = file.to_owned();
+    FileReplayError::Io { file, source }
+}
+
+fn damaged(file: &Path, reason: String) -> FileReplayError {
+    let file = file.to_owned();
+    FileReplayError::Damaged { file, reason }
+}
+
+/// Opens the file, or makes it.
+fn open(file: &Path) -> Result<Database, FileReplayError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let opened = options.open(file).map_err(|source| failed(file, source))?;
+    let database = FileBackend::new(opened).and_then(|backend| {
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE).create_with_backend(backend)
+    });
+    database.map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => FileReplayError::InUse(file.to_owned()),
+        other => damaged(file, other.to_string()),
+    })
+}
+
 /// Everything that has not expired, and since when that is everything.
 fn load(database: &Database, now: i64) -> Result<(Table, i64), redb::Error> {
     let transaction = database.begin_write()?;
@@ -186,14 +195,34 @@ fn load(database: &Database, now: i64) -> Result<(Table, i64), redb::Error> {
     Ok((table, since))
 }
 
-/// Writes until the store is dropped.
-fn write(database: &Database, mut taken: mpsc::UnboundedReceiver<Write>) {
+/// Writes until the store is dropped. After an error of the disk a database takes nothing more, whether
+/// there is room again or not: it is given up, and what comes next opens another.
+fn write(
+    database: Database,
+    reopen: impl Fn() -> Result<Database, FileReplayError>,
+    mut taken: mpsc::UnboundedReceiver<Write>,
+) {
+    let mut database = Some(database);
     let mut batch = Vec::new();
     while taken.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let result = commit(database, &batch).map_err(|error| {
-            tracing::error!(%error, "used nonces cannot be written down, so that nobody is let in by a signature");
-            SpendError::Broken(error.to_string())
+        let opened = match database.take() {
+            Some(database) => Ok(database),
+            None => reopen().map_err(|error| error.to_string()),
+        };
+        let written = opened.and_then(|database| match commit(&database, &batch) {
+            Ok(()) => Ok(database),
+            Err(error) => Err(error.to_string()),
         });
+        let result = match written {
+            Ok(written) => {
+                database = Some(written);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, "used nonces cannot be written down, so that nobody is let in by a signature");
+                Err(SpendError::Broken(error))
+            }
+        };
         for write in batch.drain(..) {
             // Who asked may have gone; the nonce is spent all the same.
             let _ = write.done.send(result.clone());

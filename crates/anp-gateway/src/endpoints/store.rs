@@ -131,7 +131,10 @@ impl Store {
         self.load()
     }
 
-    fn error(&self, kind: Kind) -> StoreError {
+    /// After an error of the disk a database takes nothing more, whether there is room again or not: the
+    /// next call opens another.
+    fn error(&mut self, kind: Kind) -> StoreError {
+        self.database = None;
         let path = self.path.clone();
         StoreError { path, kind }
     }
