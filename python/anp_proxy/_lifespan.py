@@ -87,7 +87,12 @@ class Lifespan:
             await self.cancel()
             if answer["type"] == f"lifespan.{name}.failed":
                 raise LifespanFailed(answer.get("message") or f"the app's {name} failed")
-            raise LifespanFailed(f"the app answered lifespan.{name} with {answer['type']!r}")
+            what = f"the app answered lifespan.{name} with {answer['type']!r}"
+            if name == "startup" and self._mode == "auto":
+                # It takes every scope for a request: it has no lifespan.
+                log.debug(what)
+                return
+            raise LifespanFailed(what)
         answering.cancel()
         task, self._task = self._task, None
         error = None if task.cancelled() else task.exception()

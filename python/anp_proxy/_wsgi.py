@@ -136,7 +136,6 @@ def environ(scope: Scope, body: Any, length: int) -> dict[str, Any]:
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
         "SERVER_NAME": host,
         "SERVER_PORT": str(port),
-        "CONTENT_LENGTH": str(length),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope["scheme"],
         "wsgi.input": body if length else io.BytesIO(),
@@ -145,6 +144,8 @@ def environ(scope: Scope, body: Any, length: int) -> dict[str, Any]:
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
+    if length or any(name == b"content-length" for name, _ in scope["headers"]):
+        environment["CONTENT_LENGTH"] = str(length)
     if scope["client"]:
         environment["REMOTE_ADDR"] = scope["client"][0]
         environment["REMOTE_PORT"] = str(scope["client"][1])

@@ -1,4 +1,4 @@
-//! The rules of ASGI for one HTTP request (asgi.readthedocs.io, "HTTP & WebSocket", version 2.4).
+//! The rules of ASGI for one HTTP request (asgi.readthedocs.io, "HTTP & WebSocket", version 2.3 and of 2.4 that `send` raises).
 
 use std::task::{Context, Poll, ready};
 
@@ -137,6 +137,8 @@ impl Http {
             }
             Some(Err(_)) => {
                 self.ended = true;
+                // So that nothing more is expected of the app.
+                let _ = out.poll_broken(cx);
                 Event::Disconnect
             }
         })

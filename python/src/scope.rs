@@ -30,11 +30,11 @@ impl Template {
     /// # Errors
     /// Python has no memory left.
     pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
-        let make = |kind: &str, own: &str, extension: &str| {
+        let make = |kind: &str, spec_version: &str, own: &str, extension: &str| {
             let scope = PyDict::new(py);
             let asgi = PyDict::new(py);
             asgi.set_item("version", "3.0")?;
-            asgi.set_item("spec_version", "2.4")?;
+            asgi.set_item("spec_version", spec_version)?;
             let extensions = PyDict::new(py);
             extensions.set_item(extension, PyDict::new(py))?;
             scope.set_item("type", kind)?;
@@ -57,8 +57,10 @@ impl Template {
             Ok::<_, PyErr>(scope.unbind())
         };
         Ok(Self {
-            http: make("http", "method", "http.response.trailers")?,
-            websocket: make("websocket", "subprotocols", "websocket.http.response")?,
+            // As of 2.4 an app need not listen for the caller to leave, and Starlette does not: a stream
+            // that waits for something else would go on, and work behind it would not be done.
+            http: make("http", "2.3", "method", "http.response.trailers")?,
+            websocket: make("websocket", "2.4", "subprotocols", "websocket.http.response")?,
             clients: Mutex::new(Kept::new(PLACES)),
             servers: Mutex::new(Kept::new(PLACES)),
         })

@@ -58,7 +58,7 @@ _differs("scope_headers_forwarded_by_strangers", UVICORN, ([True], 200), "The ga
 # Requests.
 _differs("bad_version", TUNNEL, ([], 505), "RFC 9110 section 15.6.6 has a status for it.")
 _differs("bad_no_host", UVICORN, (["called"], 200), "RFC 9112 section 3.2 wants 400; the gateway routes by it.")
-_differs("send_after_a_disconnect", UVICORN, (["http.disconnect", "nothing"], None), "ASGI since 2.4: send raises OSError; uvicorn is silent.")
+_differs("send_after_a_disconnect", UVICORN, (["http.disconnect", "nothing"], None), "As ASGI has it since 2.4, send raises OSError; uvicorn is silent.")
 
 # Responses.
 _differs("response_without_length", UVICORN, ([], [200, b"data", "chunked", True]), "All of the body is known, so its length is told.")

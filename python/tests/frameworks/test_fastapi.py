@@ -9,6 +9,7 @@ import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI, Request, UploadFile, WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -54,6 +55,18 @@ def made(told):
                 told.put_nowait("generation ended")
 
         return StreamingResponse(words(), media_type="text/event-stream")
+
+    @app.get("/waits")
+    async def waits():
+        async def words():
+            try:
+                yield "data: one\n\n"
+                await asyncio.Event().wait()
+            finally:
+                told.put_nowait("generation ended")
+
+        behind = BackgroundTask(told.put_nowait, "work behind it is done")
+        return StreamingResponse(words(), media_type="text/event-stream", background=behind)
 
     @app.post("/upload")
     async def upload(file: UploadFile):
@@ -114,6 +127,17 @@ async def test_an_event_stream_ends_when_its_caller_leaves(serve, told):
     assert ended == {"generation ended", "session closed"}
     await soon(served.receiver.stop())
     assert await soon(told.get()) == "stopped"
+
+
+async def test_a_stream_that_waits_for_something_else_ends_when_its_caller_leaves(serve, told):
+    served = await serve(made(told))
+    assert await soon(told.get()) == "started"
+    async with served.caller() as caller:
+        await caller.send("GET", "/waits")
+        head = await soon(read_head(caller.reader))
+        assert await soon(anext(read_body(caller.reader, head))) == b"data: one\n\n"
+    ended = {await soon(told.get()), await soon(told.get())}
+    assert ended == {"generation ended", "work behind it is done"}
 
 
 async def test_a_websocket_of_json(serve, told):

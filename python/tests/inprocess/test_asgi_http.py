@@ -67,7 +67,7 @@ async def test_the_scope_says_what_the_caller_sent(serve):
     assert scope.pop("client")[0] == "127.0.0.1"
     assert scope == {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",

@@ -59,6 +59,16 @@ async def test_a_failed_startup_stops_the_receiver_with_the_apps_message():
         await soon(receiver.start())
 
 
+async def test_an_app_that_takes_every_scope_for_a_request_has_no_lifespan(serve):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": scope["type"].encode()})
+
+    served = await serve(app)
+    status, _, data = await served.get("/")
+    assert (status, data) == (200, b"http")
+
+
 async def test_a_lifespan_that_is_wanted_must_be_there():
     receiver = anp_proxy.Receiver(hello, "ws://127.0.0.1:1", lifespan="on")
     with pytest.raises(anp_proxy.LifespanFailed):
