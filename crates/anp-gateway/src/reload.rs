@@ -110,7 +110,9 @@ fn take_up(shared: &Shared, mut config: Config) -> Result<Reloaded, ReloadError>
     // First, so that endpoints that come meanwhile are made with it or made anew.
     shared.settings.store(settings.clone());
     shared.places.follow(&settings.config);
-    shared.routes.configure(&settings.config);
+    shared.routes.configure(&settings.config, |table| {
+        shared.tunnels.join_ahead(table, |_| true);
+    });
     if let Some(auth) = &shared.auth {
         auth.follow(&settings.config);
     }

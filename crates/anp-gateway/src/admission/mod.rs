@@ -26,7 +26,7 @@ use crate::{
     members::{Member, TunnelId},
     owner::Owner,
     registry::{Pool, Registry},
-    route::Routes,
+    route::{Routes, Table as Endpoints},
 };
 
 /// Every tunnel from its handshake to its end.
@@ -193,6 +193,22 @@ impl Tunnels {
         }
     }
 
+    /// Lets tunnels of these owners serve what will be theirs once `endpoints` are the ones that count:
+    /// a request that finds one of them is to find its tunnels, too.
+    pub(crate) fn join_ahead(&self, endpoints: &Endpoints, concerned: impl Fn(&Owner) -> bool) {
+        let table = self.table.lock();
+        for entry in table.entries.iter().filter(|e| concerned(&e.owner)) {
+            if let Some(tunnel) = entry.tunnel() {
+                let mut pools = Vec::clone(&entry.pools.0.load());
+                let served = endpoints.served_by(&entry.owner);
+                pools.extend(served.map(|served| served.pool.clone()));
+                pools.sort_unstable_by_key(Arc::as_ptr);
+                pools.dedup_by_key(|pool| Arc::as_ptr(pool));
+                self.enter(entry, tunnel, pools);
+            }
+        }
+    }
+
     /// Lets every tunnel serve what is its owner's now that the endpoints have changed, and closes
     /// those of owners that have none left.
     pub(crate) fn follow_routes(&self) {
@@ -330,6 +346,10 @@ impl Tunnels {
 
 #[cfg(test)]
 mod tests {
+    use anp_tunnel::{TunnelConfig, Version};
+    use anpx::session::Role;
+    use bytes::Bytes;
+
     use super::*;
     use crate::{
         config::{Config, Endpoint},
@@ -340,18 +360,22 @@ mod tests {
         Owner::Name(name.to_owned())
     }
 
-    fn tunnels(workers: usize) -> Arc<Tunnels> {
-        let config = Config {
+    /// With one endpoint of this name, which "a" and "b" serve.
+    fn config(name: &str, path: &str) -> Config {
+        Config {
             endpoints: vec![Endpoint {
-                name: "e".to_owned(),
+                name: name.to_owned(),
                 host: None,
-                path: "/".to_owned(),
+                path: path.to_owned(),
                 receivers: vec!["a".to_owned(), "b".to_owned()],
                 ..Endpoint::default()
             }],
             ..Config::default()
-        };
-        let routes = Arc::new(Routes::new(&config));
+        }
+    }
+
+    fn tunnels(workers: usize) -> Arc<Tunnels> {
+        let routes = Arc::new(Routes::new(&config("e", "/")));
         Arc::new(Tunnels::new(routes, Arc::new(Embedded), workers))
     }
 
@@ -391,5 +415,38 @@ mod tests {
             NotAdmitted::Stopping
         );
         assert_eq!(tunnels.totals(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_has_its_tunnels_before_any_request_finds_it() {
+        let tunnels = tunnels(1);
+        let admission = tunnels.admit(named("a"), None, 9).unwrap();
+        let (io, _) = tokio::io::duplex(1);
+        let settings = TunnelConfig::new(Role::Gateway);
+        let (tunnel, _driver) = Tunnel::new(io, Bytes::new(), Version::V2, settings, None);
+        admission.attach(&tunnel, ([127, 0, 0, 1], 1).into());
+        let members = |pool: &Pool| {
+            let mut count = 0;
+            tunnels
+                .registry()
+                .members(pool, &mut |members| count = members.len());
+            count
+        };
+        let old = tunnels.routes.now().named("e").unwrap().pool.clone();
+        let routes = tunnels.routes.clone();
+        routes.configure(&config("other", "/else"), |table| {
+            tunnels.join_ahead(table, |_| true);
+            assert_eq!(members(&table.named("other").unwrap().pool), 1);
+            assert!(routes.now().named("other").is_none());
+            assert_eq!(members(&old), 1);
+        });
+        tunnels.follow_routes();
+        assert_eq!(members(&old), 0);
+        let pool = |name: &str| routes.now().named(name).unwrap().pool.clone();
+        let renamed = pool("other");
+        assert_eq!(members(&renamed), 1);
+        // One that has only another name has the same tunnels, and the same who wait.
+        routes.configure(&config("again", "/else"), |_| {});
+        assert!(Arc::ptr_eq(&renamed, &pool("again")));
     }
 }

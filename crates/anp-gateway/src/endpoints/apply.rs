@@ -58,6 +58,8 @@ fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Answer>
         match store.commit(&edits, serves) {
             Ok(true) => {
                 shared.documents.host(hosted);
+                let concerned = |owner: &Owner| owners.contains(owner);
+                shared.tunnels.join_ahead(table, concerned);
                 Ok(())
             }
             Ok(false) => Err(ChangeError::Stopping),
@@ -84,6 +86,7 @@ fn catch_up(shared: &Shared, store: &mut Store) {
             let _ = shared.routes.change(|table| {
                 let settings = shared.settings.load();
                 *table = route::arranged(table, &settings.config, kept.endpoints);
+                shared.tunnels.join_ahead(table, |_| true);
                 Ok::<(), Infallible>(())
             });
             shared.documents.load(kept.documents);

@@ -37,15 +37,17 @@ impl Routes {
             now: ArcSwap::default(),
             changing: Mutex::new(()),
         };
-        routes.configure(config);
+        routes.configure(config, |_| {});
         routes
     }
 
     /// Replaces the endpoints of the configuration by those of another valid one. One that keeps
-    /// its name keeps its tunnels, and those who wait for them.
-    pub(crate) fn configure(&self, config: &Config) {
+    /// its name, or its place and owners, keeps its tunnels, and those who wait for them. `prepare`
+    /// sees them before any request does.
+    pub(crate) fn configure(&self, config: &Config, prepare: impl FnOnce(&Table)) {
         let _ = self.change(|table| {
             *table = arranged(table, config, table.registered());
+            prepare(table);
             Ok::<(), Infallible>(())
         });
     }
@@ -84,7 +86,12 @@ impl Routes {
 pub(crate) fn arranged(before: &Table, config: &Config, registered: Vec<Arc<Endpoint>>) -> Table {
     let mut table = Table::default();
     let put = |mut served: Served, table: &mut Table| {
-        if let Some(same) = before.named(&served.name) {
+        let renamed = || {
+            let there = before.at(&served.place)?;
+            let is_gone = config.endpoints.iter().all(|e| e.name != there.name);
+            (is_gone && there.owners == served.owners).then_some(there)
+        };
+        if let Some(same) = before.named(&served.name).or_else(renamed) {
             served.follow(same);
         }
         table.insert(Arc::new(served))
@@ -333,11 +340,11 @@ mod tests {
         assert_eq!(why("c"), Some(Taken::Place("a".to_owned(), Source::Config)));
 
         let pool = r.now().named("d").unwrap().pool.clone();
-        r.configure(&config(vec![endpoint("b", "/b")]));
+        r.configure(&config(vec![endpoint("b", "/b")]), |_| {});
         assert_eq!(find(&r, "h", "/a"), Ok("c".to_owned()));
         assert!(Arc::ptr_eq(&pool, &r.now().named("d").unwrap().pool));
         assert!(why("c").is_none() && why("b").is_some());
-        r.configure(&config(vec![endpoint("z", "/d")]));
+        r.configure(&config(vec![endpoint("z", "/d")]), |_| {});
         assert_eq!(find(&r, "h", "/x"), Ok("b".to_owned()));
         assert_eq!(why("d"), Some(Taken::Place("z".to_owned(), Source::Config)));
     }

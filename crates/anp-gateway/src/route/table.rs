@@ -222,6 +222,11 @@ impl Table {
         all
     }
 
+    /// The endpoint that was written for exactly this place.
+    pub(super) fn at(&self, place: &Place) -> Option<&Arc<Served>> {
+        self.written.at(place)
+    }
+
     /// The endpoints that `owner` serves.
     pub(crate) fn served_by(&self, owner: &Owner) -> impl Iterator<Item = &Arc<Served>> {
         let theirs = self.by_owner.get(owner).into_iter();
