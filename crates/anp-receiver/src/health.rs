@@ -3,12 +3,17 @@
 use std::{rc::Rc, time::Duration};
 
 use bytes::BytesMut;
-use tokio::{io::AsyncWriteExt as _, sync::Notify, sync::watch, time::timeout};
+use tokio::{
+    io::AsyncWriteExt as _,
+    sync::{Notify, watch},
+    task::spawn_local,
+    time::timeout,
+};
 use tracing::{info, warn};
 
 use crate::{
     address::AppUrl,
-    app::{Socket, Tasks},
+    app::{Socket, Tasks, is_short_of_descriptors},
     config::Config,
     connect::read_head,
     tls::Tls,
@@ -56,9 +61,19 @@ impl Check {
         let mut pause = self.interval;
         loop {
             let mut news = false;
-            for (app, state) in apps.iter().zip(&mut states) {
+            // At once, so that one that hangs does not delay word of another.
+            let asked: Vec<_> = apps
+                .iter()
+                .map(|app| {
+                    let (check, url) = (self.clone(), app.url().clone());
+                    spawn_local(async move { check.ask(&url).await })
+                })
+                .collect();
+            for ((app, state), asked) in apps.iter().zip(&mut states).zip(asked) {
                 let (url, was_up) = (app.url(), state.up);
-                let result = self.ask(url).await;
+                let Ok(Some(result)) = asked.await else {
+                    continue;
+                };
                 news |= result.is_ok() && !was_up;
                 let fall = if suspected { 1 } else { self.fall };
                 match (state.record(result.is_ok(), fall, self.rise), result) {
@@ -84,35 +99,42 @@ impl Check {
         }
     }
 
-    /// One request on a connection of its own; of an HTTP/2 app only the connection.
-    async fn ask(&self, app: &AppUrl) -> Result<(), String> {
+    /// One request on a connection of its own; of an HTTP/2 app only the connection. `None` where no
+    /// connection can be opened here, which says nothing of the app.
+    async fn ask(&self, app: &AppUrl) -> Option<Result<(), String>> {
         let asking = async {
-            let failed = |error: std::io::Error| error.to_string();
-            let mut io = Socket::connect(app, self.tls.as_ref())
-                .await
-                .map_err(failed)?;
-            if app.is_http2() {
-                return Ok(());
-            }
-            let request = format!(
-                "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: anp-proxy\r\n\
-                 Connection: close\r\n\r\n",
-                self.path,
-                app.authority()
-            );
-            io.write_all(request.as_bytes()).await.map_err(failed)?;
-            let answer = read_head(&mut io, &mut BytesMut::new()).await;
-            match answer
-                .map_err(|_| "the answer is no HTTP response".to_owned())?
-                .status
-            {
-                200..400 => Ok(()),
-                status => Err(format!("it answered {status}")),
-            }
+            let mut io = match Socket::connect(app, self.tls.as_ref()).await {
+                Ok(io) => io,
+                Err(error) if is_short_of_descriptors(&error) => return None,
+                Err(error) => return Some(Err(error.to_string())),
+            };
+            Some(self.ask_on(&mut io, app).await)
         };
         match timeout(self.timeout, asking).await {
             Ok(result) => result,
-            Err(_) => Err("no answer in time".to_owned()),
+            Err(_) => Some(Err("no answer in time".to_owned())),
+        }
+    }
+
+    async fn ask_on(&self, io: &mut Socket, app: &AppUrl) -> Result<(), String> {
+        if app.is_http2() {
+            return Ok(());
+        }
+        let request = format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: anp-proxy\r\n\
+             Connection: close\r\n\r\n",
+            self.path,
+            app.authority()
+        );
+        let failed = |error: std::io::Error| error.to_string();
+        io.write_all(request.as_bytes()).await.map_err(failed)?;
+        let answer = read_head(io, &mut BytesMut::new()).await;
+        match answer
+            .map_err(|_| "the answer is no HTTP response".to_owned())?
+            .status
+        {
+            200..400 => Ok(()),
+            status => Err(format!("it answered {status}")),
         }
     }
 }

@@ -16,7 +16,7 @@ use std::{fmt, rc::Rc, sync::Arc};
 
 use anp_tunnel::Incoming;
 
-pub(crate) use pool::{Apps, PoolConfig};
+pub(crate) use pool::{Apps, PoolConfig, is_short_of_descriptors};
 pub(crate) use socket::Socket;
 pub(crate) use tasks::Tasks;
 

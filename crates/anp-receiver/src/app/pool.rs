@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    io,
     time::Duration,
 };
 
@@ -104,8 +105,8 @@ impl Apps {
         &self.apps
     }
 
-    /// The apps in the order in which they should be tried: the least busy first, and those that are
-    /// down last.
+    /// The apps in the order in which they should be tried, the least busy first. Those that are down
+    /// are not, unless all are: one that hangs would keep a request that another may take in a moment.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = &App> {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
@@ -114,11 +115,11 @@ impl Apps {
         let rotated = || from.iter().chain(before);
         // min_by_key gives the first of equals, which the rotation makes another each time.
         let best = rotated().min_by_key(|app| (app.is_down.get(), app.in_flight.get()));
-        let others =
-            move || rotated().filter(move |app| !best.is_some_and(|best| std::ptr::eq(best, *app)));
-        let up = others().filter(|app| !app.is_down.get());
-        let down = others().filter(|app| app.is_down.get());
-        best.into_iter().chain(up).chain(down)
+        let down = best.is_some_and(|best| best.is_down.get());
+        let others = rotated().filter(move |app| {
+            app.is_down.get() == down && !best.is_some_and(|best| std::ptr::eq(best, *app))
+        });
+        best.into_iter().chain(others)
     }
 
     /// A kept connection to `app` on which nothing has happened since.
@@ -136,7 +137,15 @@ impl Apps {
     /// A new connection to `app`.
     pub(crate) async fn fresh(&self, app: &App) -> Result<Box<Connection<Socket>>, AppError> {
         let after = self.config.connect_timeout;
-        match tokio::time::timeout(after, Socket::connect(&app.url, self.tls.as_ref())).await {
+        let connect = async {
+            match Socket::connect(&app.url, self.tls.as_ref()).await {
+                Err(error) if is_short_of_descriptors(&error) && self.give_up_idle() => {
+                    Socket::connect(&app.url, self.tls.as_ref()).await
+                }
+                connected => connected,
+            }
+        };
+        match tokio::time::timeout(after, connect).await {
             Ok(Ok(socket)) => Ok(Box::new(Connection::new(socket, BytesMut::new()))),
             Ok(Err(source)) => Err(AppError::Unreachable {
                 app: app.url.to_string(),
@@ -147,6 +156,12 @@ impl Apps {
                 after,
             }),
         }
+    }
+
+    /// Closes every idle connection: others need their descriptors. False where there was none.
+    fn give_up_idle(&self) -> bool {
+        let idle = self.apps.iter().map(|app| app.idle.take().len());
+        idle.sum::<usize>() > 0
     }
 
     /// Keeps `conn` for another request.
@@ -179,6 +194,12 @@ impl Apps {
     pub(crate) fn config(&self) -> &PoolConfig {
         &self.config
     }
+}
+
+/// True where it is not the app's fault that there is no connection, but too many are open here.
+pub(crate) fn is_short_of_descriptors(error: &io::Error) -> bool {
+    // EMFILE and ENFILE, for which the standard library has no kind.
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 impl App {
@@ -252,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn apps_that_are_down_go_last() {
+    fn apps_that_are_down_are_tried_where_all_are() {
         let [a, b, c] = ["http://a/", "http://b/", "http://c/"];
         let all: Vec<AppUrl> = [a, b, c].iter().map(|u| u.parse().unwrap()).collect();
         let apps = Apps::new(&all, CONFIG);
@@ -261,10 +282,12 @@ mod tests {
         };
         first.set_down(true);
         let _busy = [second.enter(), third.enter()];
-        assert_eq!(urls(&apps), [b, c, a]);
-        assert_eq!(urls(&apps), [b, c, a]);
+        assert_eq!(urls(&apps), [b, c]);
+        assert_eq!(urls(&apps), [b, c]);
         second.set_down(true);
-        assert_eq!(urls(&apps), [c, a, b]);
+        assert_eq!(urls(&apps), [c]);
+        third.set_down(true);
+        assert_eq!(urls(&apps), [a, b, c]);
     }
 
     #[tokio::test]
