@@ -122,7 +122,7 @@ pub(crate) enum ProxyError {
     TooLarge,
     #[error("the app could not be reached")]
     Unreachable,
-    #[error("the app broke off before it answered")]
+    #[error("the app broke off before it answered, or its answer is not valid HTTP")]
     UpstreamFailed,
     #[error("the connection to the receiver broke before the app answered")]
     TunnelLost,

@@ -24,6 +24,10 @@ pub(crate) enum AppError {
     /// sent again on another.
     #[error("the app had closed the connection")]
     Stale,
+    /// An HTTP/2 app says that it did not process the request (RFC 9113 section 8.7): it may be sent
+    /// again.
+    #[error("the app refused the request unprocessed")]
+    NotProcessed,
     /// There is no app.
     #[error("no app is configured")]
     NoApp,
@@ -62,6 +66,7 @@ impl AppError {
             Self::Broken { .. } | Self::Stale | Self::Malformed(_) => {
                 Some(ResetCode::UPSTREAM_FAILED)
             }
+            Self::NotProcessed => Some(ResetCode::REFUSED),
             Self::TooLarge(_) => Some(ResetCode::TOO_LARGE),
             Self::BadRequest(_) => Some(ResetCode::PROTOCOL),
             Self::Coding(_) | Self::Service(_) => Some(ResetCode::INTERNAL),

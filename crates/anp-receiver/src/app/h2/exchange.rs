@@ -19,6 +19,10 @@ use crate::{
     coding::{Codings, Outgoing},
 };
 
+/// How often a request is sent again that its app did not process: an app that ends its connections
+/// after so many requests refuses what was on its way to each.
+const MAX_REFUSALS: u32 = 4;
+
 /// Sends `incoming` to the app at `url` and its answer back. A request that the app did not process
 /// goes out once more (RFC 9113 section 8.7), unless more than the start of its body was taken.
 ///
@@ -51,12 +55,18 @@ pub(crate) async fn exchange(
         Poll::Ready(part) => part.transpose()?,
         Poll::Pending => None,
     };
-    match run(lease, url, incoming, codings, first.clone(), whole).await {
-        Err(AppError::Stale) => {}
-        result => return result,
+    let mut lease = lease;
+    let mut was_stale = false;
+    let mut refusals = 0;
+    loop {
+        let result = run(lease, url, incoming, codings, first.clone(), whole).await;
+        match &result {
+            Err(AppError::Stale) if !was_stale => was_stale = true,
+            Err(AppError::NotProcessed) if refusals < MAX_REFUSALS => refusals += 1,
+            _ => return result,
+        }
+        lease = leased(app, url, config, incoming).await?;
     }
-    let lease = leased(app, url, config, incoming).await?;
-    run(lease, url, incoming, codings, first, whole).await
 }
 
 /// A place on a connection, unless the stream ends first.
@@ -311,8 +321,11 @@ impl Exchange<'_> {
         // REFUSED_STREAM, and a GOAWAY for a stream above the last one processed.
         let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
         let unprocessed = error.is_remote() && (refused || error.is_go_away());
-        let repeats = unprocessed || (error.is_io() && self.may_repeat);
-        match repeats && !self.taken && !self.interim.is_heard() {
+        if self.taken || self.interim.is_heard() {
+            return broken(error, "before its response");
+        }
+        match error.is_io() && self.may_repeat {
+            _ if unprocessed => AppError::NotProcessed,
             true => AppError::Stale,
             false => broken(error, "before its response"),
         }
