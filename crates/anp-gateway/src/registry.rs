@@ -28,6 +28,8 @@ pub(crate) struct Pool {
     pub(crate) queue: Queue,
     /// Those who may not take every place.
     pub(crate) choosy: Queue,
+    /// Requests that every receiver refused, and that wait to ask again.
+    pub(crate) refused: Alive,
     /// Requests under way.
     pub(crate) requests: Alive,
     /// By worker.
@@ -47,6 +49,7 @@ impl Pool {
             changes: Mutex::new(()),
             queue: Queue::default(),
             choosy: Queue::of_the_choosy(),
+            refused: Alive::default(),
             requests: Alive::default(),
             counts: (0..workers).map(|_| Counts::default()).collect(),
         }

@@ -83,7 +83,10 @@ pub(super) async fn expected<D: Downstream>(
 }
 
 /// What `awaited` gives, unless the caller leaves before.
-async fn unless_gone<D: Downstream, T>(
+///
+/// # Errors
+/// It left.
+pub(super) async fn unless_gone<D: Downstream, T>(
     down: &mut D,
     awaited: impl Future<Output = T>,
 ) -> Result<T, Failure> {

@@ -292,6 +292,23 @@ async fn a_request_that_was_refused_waits_for_a_place_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_request_that_all_refused_is_sent_again_while_it_may_wait() {
+    let gateway = start(Config {
+        queue_timeout: Span::from_secs(20),
+        ..config()
+    })
+    .await;
+    let receiver = gateway.receiver().await;
+    let mut caller = gateway.caller().await;
+    caller.get("/").await;
+    for _ in 0..3 {
+        receiver.accept().await.response.reset(ResetCode::REFUSED);
+    }
+    answer(&mut receiver.accept().await, 200, "at last");
+    caller.until("at last").await;
+}
+
+#[tokio::test]
 async fn a_place_that_does_not_come_is_503() {
     let (gateway, _receiver, _one, _first) = full(Span::from_millis(20)).await;
     let response = gateway.get("/").await;
