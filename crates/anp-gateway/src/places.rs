@@ -148,22 +148,36 @@ impl Places {
         if gone.is_empty() {
             return;
         }
-        let _ = self.routes.change(|table| {
-            for did in &gone {
-                // One that the configuration has meanwhile is not taken out.
-                if table
-                    .named(did.as_str())
-                    .is_some_and(|s| s.source == Source::Did)
-                {
-                    table.remove(did.as_str());
-                }
-            }
-            Ok::<(), std::convert::Infallible>(())
-        });
+        self.take_out(gone.iter().map(Did::as_str));
         for did in gone {
             seen.remove(&did);
             tracing::info!(%did, "the endpoint of a DID has gone");
         }
+    }
+
+    /// Takes out the endpoint of a DID whose document was withdrawn here: nobody can prove to be it any
+    /// more, and its name is free for another key.
+    pub(crate) fn withdrawn(&self, did: &str) {
+        let mut seen = self.seen.lock();
+        if did
+            .parse::<Did>()
+            .is_ok_and(|did| seen.remove(&did).is_some())
+        {
+            self.take_out([did]);
+            tracing::info!(did, "the endpoint of a DID has gone with its document");
+        }
+    }
+
+    /// Takes out endpoints that DIDs have. One that the configuration has meanwhile is not taken out.
+    fn take_out<'d>(&self, dids: impl IntoIterator<Item = &'d str>) {
+        let _ = self.routes.change(|table| {
+            for did in dids {
+                if table.named(did).is_some_and(|s| s.source == Source::Did) {
+                    table.remove(did);
+                }
+            }
+            Ok::<(), std::convert::Infallible>(())
+        });
     }
 
     fn grace(&self) -> Duration {

@@ -20,13 +20,21 @@ struct Lately {
 }
 
 impl Refusals {
-    /// Tells that `what` happened to `peer`, and why.
-    pub(crate) fn tell(&self, peer: &[u8], reason: &dyn fmt::Display, what: &'static str) {
+    /// Tells that `what` happened to `peer`, and why; where it was a request, which.
+    pub(crate) fn tell(
+        &self,
+        peer: &[u8],
+        request: Option<&[u8]>,
+        reason: &dyn fmt::Display,
+        what: &'static str,
+    ) {
         let peer = String::from_utf8_lossy(peer);
+        let request_id = request.map(String::from_utf8_lossy);
+        let request_id = request_id.as_deref();
         if self.is_news(Instant::now()) {
-            tracing::info!(%peer, %reason, "{what}");
+            tracing::info!(%peer, request_id, %reason, "{what}");
         } else {
-            tracing::debug!(%peer, %reason, "{what}");
+            tracing::debug!(%peer, request_id, %reason, "{what}");
         }
     }
 

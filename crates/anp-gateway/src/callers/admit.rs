@@ -25,7 +25,8 @@ use crate::{
 /// Tells the log why a caller was refused.
 fn tell(worker: &Worker, head: &RequestHead, why: &dyn fmt::Display) {
     let peer = head.client_addr.as_deref().unwrap_or_default();
-    worker.shared.refusals.tell(peer, why, "caller refused");
+    let refusals = &worker.shared.refusals;
+    refusals.tell(peer, Some(&head.request_id), why, "caller refused");
 }
 
 /// Lets a request through whose caller may make it; whoever is proven to be that. What the caller

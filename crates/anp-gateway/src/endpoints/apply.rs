@@ -70,7 +70,15 @@ fn change(shared: &Shared, store: &mut Store, changes: &[Change]) -> Vec<Answer>
         }
     });
     match written {
-        Ok(()) => shared.tunnels.follow_routes_of(&owners),
+        Ok(()) => {
+            for (change, answer) in changes.iter().zip(&answers) {
+                if let (Change::Withdraw(did), Ok(())) = (change, answer) {
+                    shared.places.withdrawn(did);
+                    owners.insert(Owner::Did(did.clone()));
+                }
+            }
+            shared.tunnels.follow_routes_of(&owners);
+        }
         Err(error) => {
             for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
                 *answer = Err(error.clone());

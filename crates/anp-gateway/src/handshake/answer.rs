@@ -108,7 +108,7 @@ async fn admit(
     // Before anything is verified: the endpoint that it comes for, or its DID's document, may be among
     // what a gateway that was replaced wrote at last.
     shared.caught_up().await;
-    let tell = |why: &dyn fmt::Display| shared.refusals.tell(peer, why, "tunnel refused");
+    let tell = |why: &dyn fmt::Display| shared.refusals.tell(peer, None, why, "tunnel refused");
     let asked = shared
         .settings
         .load()

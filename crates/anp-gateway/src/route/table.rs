@@ -44,6 +44,12 @@ pub(crate) enum Taken {
     /// Its host and path are another's.
     #[error("endpoint {0:?} of the {1} has this host and path")]
     Place(String, Source),
+    /// The gateway is open: every place that no endpoint has is served by whoever connects.
+    #[error(
+        "this gateway is open (gateway.open): any receiver serves every path; give the endpoint a host \
+         or a path below \"/\", or set open = false"
+    )]
+    Open,
     /// Its path is below another's.
     #[error("endpoint {0:?} of the {1} has a path above this one")]
     Within(String, Source),
@@ -63,7 +69,10 @@ impl Table {
         }
         let tree = self.tree(served.source);
         if let Some(other) = tree.at(&served.place) {
-            return Err(Taken::Place(other.name.clone(), other.source));
+            return Err(match other.owners {
+                Owners::Anyone => Taken::Open,
+                Owners::These(_) => Taken::Place(other.name.clone(), other.source),
+            });
         }
         tree.put(&served);
         match &served.owners {

@@ -143,6 +143,12 @@ async fn a_document_that_is_withdrawn_ends_tunnels_and_tokens() {
     }
     let (head, _) = shake(&running, &other_bob.proof(HOST), &[V2]).await;
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    // Another key of a name is another DID, and has its place without a wait.
+    let other_alice = Tenant::of(HOST, &["alice"]);
+    let document = other_alice.identity.document.to_string();
+    assert_eq!(admin.ask("POST", "/documents", &document).await.0, 201);
+    let (head, _) = shake(&running, &other_alice.proof(HOST), &[V2]).await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
 }
 
 #[tokio::test]
@@ -152,10 +158,12 @@ async fn a_caller_whose_document_is_withdrawn_loses_its_token() {
     config.callers = callers(r#"{"dids": ["domain:gw.example"]}"#);
     let running = support::start(config).await;
     let mut admin = Admin::connect(running.admin).await;
-    let alice = Tenant::of(HOST, &["alice"]);
-    let document = alice.identity.document.to_string();
-    let (code, _, _) = admin.ask("POST", "/documents", &document).await;
-    assert_eq!(code, 201);
+    let (alice, bob) = (Tenant::of(HOST, &["alice"]), Tenant::of(HOST, &["bob"]));
+    for tenant in [&alice, &bob] {
+        let document = tenant.identity.document.to_string();
+        let (code, _, _) = admin.ask("POST", "/documents", &document).await;
+        assert_eq!(code, 201);
+    }
     let (head, caller) = shake(&running, &alice.proof(HOST), &[V2]).await;
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
     let receiver = tunnel(caller).await;
@@ -170,14 +178,14 @@ async fn a_caller_whose_document_is_withdrawn_loses_its_token() {
         caller
     };
     let url = "http://gw.example/alice/x";
-    let mut caller = call(alice.signed(AuthForm::Signature, "GET", url, None)).await;
+    let mut caller = call(bob.signed(AuthForm::Signature, "GET", url, None)).await;
     answer(&mut receiver.accept().await, 200, "app");
     let token = token_of(&caller.head().await);
     let mut caller = call(bearer(&token)).await;
     answer(&mut receiver.accept().await, 200, "app");
     assert!(caller.head().await.starts_with("HTTP/1.1 200"));
 
-    let target = format!("/documents/{}", alice.identity.did);
+    let target = format!("/documents/{}", bob.identity.did);
     let (code, _, _) = admin.ask("DELETE", &target, "").await;
     assert_eq!(code, 204);
     let head = call(bearer(&token)).await.head().await;

@@ -11,20 +11,16 @@ use crate::{
     exit::Failure,
     manager,
     signals::{self, Stop},
-    stdout,
 };
 
-/// Says where callers and receivers connect, and under which name callers are to know it.
-pub(super) fn say_address(bound: &Bound, config: &anp_gateway::Config) {
+/// Where callers and receivers connect, and under which name callers are to know it: lines for people.
+pub(super) fn addresses(bound: &Bound, config: &anp_gateway::Config) -> Vec<String> {
     let here = url(bound);
-    stdout::mention(&format!(
-        "{here} → receivers at {}://{}",
-        bound.tunnel_scheme(),
-        bound.tunnel_addr()
-    ));
-    if let Some(public) = &config.public_url {
-        stdout::mention(&format!("{public} → {here}"));
-    }
+    let receivers = format!("{}://{}", bound.tunnel_scheme(), bound.tunnel_addr());
+    let mut lines = vec![format!("{here} → receivers at {receivers}")];
+    let public = config.public_url.as_ref();
+    lines.extend(public.map(|public| format!("{public} → {here}")));
+    lines
 }
 
 pub(super) async fn bind(loaded: &Loaded) -> Result<Bound, Failure> {

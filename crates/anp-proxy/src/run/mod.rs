@@ -51,8 +51,9 @@ pub(crate) fn gateway(mut loaded: Loaded, replace: bool) -> Result<u8, Failure> 
             let _tell = tell;
             let bound = gateway::bind_with(loaded, given).await?;
             let bound = gateway::reloading(bound, loaded)?;
-            gateway::say_address(&bound, &loaded.config.gateway);
-            gateway::run_gateway(bound, loaded, stop, || {}).await
+            let lines = gateway::addresses(&bound, &loaded.config.gateway);
+            let say = || lines.iter().for_each(|line| crate::stdout::mention(line));
+            gateway::run_gateway(bound, loaded, stop, say).await
         }
     })
 }

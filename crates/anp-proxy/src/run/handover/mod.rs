@@ -28,13 +28,14 @@ use self::{
 };
 use super::{
     descriptors,
-    gateway::{bind_with, reloading, run_gateway, say_address},
+    gateway::{addresses, bind_with, reloading, run_gateway},
     state,
 };
 use crate::{
     config::Loaded,
     exit::Failure,
     signals::{self, Stop},
+    stdout,
 };
 
 /// Runs a gateway that others may replace, in place of the running one where asked to.
@@ -69,7 +70,7 @@ pub(super) async fn gateway(
         Some(path) => open_control(path, &bound, config)?,
         None => None,
     };
-    say_address(&bound, config);
+    let lines = addresses(&bound, config);
     descriptors::warn_short(config);
     let handover = bound.handover();
     let catching_up = handover.clone();
@@ -82,6 +83,7 @@ pub(super) async fn gateway(
             // It ends: whoever runs goes on.
             return;
         }
+        lines.iter().for_each(|line| stdout::mention(line));
         if let Some(file) = file {
             file.put_in_place();
         }
