@@ -16,7 +16,9 @@ use crate::{
     did::{Did, DidError},
     document::{Document, DocumentError, MAX_DOCUMENT_LEN},
     encoding::{BASE64, BASE64URL},
-    header::{AudienceField, SIGNATURE, SIGNATURE_INPUT, didwba_bytes},
+    header::{
+        AudienceField, CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT, content_digest, didwba_bytes,
+    },
     keyfile::{KeyFileError, read_secret},
     time::format_timestamp,
 };
@@ -203,6 +205,35 @@ impl Signer {
         nonce: Option<&str>,
         now: i64,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, SignError> {
+        self.headers_over(form, target, None, nonce, now)
+    }
+
+    /// As [`Signer::headers`], for a request with this `body`: a message signature covers its
+    /// `Content-Digest` (RFC 9530), which is among the headers. The other forms cover no body.
+    ///
+    /// # Errors
+    ///
+    /// As [`Signer::headers`].
+    pub fn headers_with_body(
+        &self,
+        form: AuthForm,
+        target: &Target<'_>,
+        body: &[u8],
+        nonce: Option<&str>,
+        now: i64,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, SignError> {
+        let digest = content_digest(body);
+        self.headers_over(form, target, Some(&digest), nonce, now)
+    }
+
+    fn headers_over(
+        &self,
+        form: AuthForm,
+        target: &Target<'_>,
+        digest: Option<&str>,
+        nonce: Option<&str>,
+        now: i64,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, SignError> {
         let nonce = match nonce {
             Some(nonce) => nonce.to_owned(),
             None => {
@@ -212,7 +243,7 @@ impl Signer {
             }
         };
         let headers = match form {
-            AuthForm::Signature => self.message_signature(target, &nonce, now)?,
+            AuthForm::Signature => self.message_signature(target, digest, &nonce, now)?,
             AuthForm::DidWba => self.didwba(target, &nonce, now, AudienceField::Service)?,
             AuthForm::DidWba11 => self.didwba(target, &nonce, now, AudienceField::Aud)?,
         };
@@ -248,6 +279,7 @@ impl Signer {
     fn message_signature(
         &self,
         target: &Target<'_>,
+        digest: Option<&str>,
         nonce: &str,
         now: i64,
     ) -> Result<Vec<(HeaderName, String)>, SignError> {
@@ -259,18 +291,27 @@ impl Signer {
             ..
         } = target;
         let expires = now.saturating_add(LIFETIME);
+        let (component, line) = match digest {
+            Some(digest) => (
+                r#" "content-digest""#,
+                format!("\"content-digest\": {digest}\n"),
+            ),
+            None => ("", String::new()),
+        };
         let parameters = format!(
-            r#"("@method" "@target-uri" "@authority");created={now};expires={expires};nonce="{nonce}";keyid="{did}#{fragment}""#
+            r#"("@method" "@target-uri" "@authority"{component});created={now};expires={expires};nonce="{nonce}";keyid="{did}#{fragment}""#
         );
         let base = format!(
-            "\"@method\": {method}\n\"@target-uri\": {url}\n\"@authority\": {authority}\n\
+            "\"@method\": {method}\n\"@target-uri\": {url}\n\"@authority\": {authority}\n{line}\
              \"@signature-params\": {parameters}"
         );
         let signature = BASE64.encode(self.sign(base.as_bytes())?);
-        Ok(vec![
+        let mut headers = vec![
             (SIGNATURE_INPUT, format!("sig1={parameters}")),
             (SIGNATURE, format!("sig1=:{signature}:")),
-        ])
+        ];
+        headers.extend(digest.map(|digest| (CONTENT_DIGEST, digest.to_owned())));
+        Ok(headers)
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {

@@ -26,8 +26,8 @@ def identity(request, tmp_path):
     document = json.loads((tmp_path / "did.json").read_text())
     files = ["--document", str(tmp_path / "did.json"), "--key", str(tmp_path / "key.pem")]
 
-    def headers(form):
-        lines = run("did", "header", *files, "--form", form, URL).splitlines()
+    def headers(form, *more):
+        lines = run("did", "header", *files, "--form", form, *more, URL).splitlines()
         return dict(line.split(": ", 1) for line in lines)
 
     return document, headers
@@ -45,6 +45,16 @@ def test_anp_verifies_message_signatures(identity):
     assert about["components"] == ["@method", "@target-uri", "@authority"]
     other = URL.replace("gateway", "other")
     assert not anp_signatures.verify_http_message_signature(document, "GET", other, headers("signature"))[0]
+
+
+def test_anp_verifies_the_digest_of_a_body(identity, tmp_path):
+    document, headers = identity
+    (tmp_path / "body").write_bytes(b"a body")
+    signed = headers("signature", "--data", str(tmp_path / "body"))
+    good, text, about = anp_signatures.verify_http_message_signature(document, "POST", URL, signed, b"a body")
+    assert good, text
+    assert about["components"] == ["@method", "@target-uri", "@authority", "content-digest"]
+    assert not anp_signatures.verify_http_message_signature(document, "POST", URL, signed, b"another")[0]
 
 
 @pytest.mark.parametrize("form", ["didwba", "didwba-1.1"])

@@ -175,9 +175,12 @@ pub(crate) struct HeaderArgs {
     /// File with the private key (PEM)
     #[arg(long, value_name = "FILE")]
     pub(crate) key: PathBuf,
-    /// Method of the request
-    #[arg(long, default_value = "GET", value_name = "METHOD")]
-    pub(crate) method: String,
+    /// Method of the request [default: GET, or POST with --data]
+    #[arg(long, value_name = "METHOD")]
+    pub(crate) method: Option<String>,
+    /// File with the body of the request, whose digest is signed with it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: Option<PathBuf>,
     /// signature (RFC 9421), didwba, or didwba-1.1, which signs "aud" instead of "service"
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     pub(crate) form: Form,
