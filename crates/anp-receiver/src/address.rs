@@ -6,6 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use url::Url;
 
+use crate::printable::without_user;
+
 /// Why an address was refused. `Display` quotes it and says what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" is not {what}: {why}")]
@@ -13,18 +15,6 @@ pub struct AddressError {
     text: String,
     what: &'static str,
     why: String,
-}
-
-/// The text of an address with its user and password hidden: messages go into logs.
-fn without_user(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    match authority.rfind('@') {
-        Some(at) => format!("{scheme}://****{}", &rest[at..]),
-        None => text.to_owned(),
-    }
 }
 
 /// Where a gateway takes tunnels: `wss://host[:port][/path]`, or `ws://` without TLS. `https://` and

@@ -92,7 +92,7 @@ pub use config::{Config, ConfigError};
 pub use connect::ConnectError;
 pub use error::{Error, Failure};
 pub use event::Event;
-pub use printable::{is_plain, printable};
+pub use printable::{is_plain, printable, without_user};
 pub use proof::IdentityError;
 pub use proxy::{Proxies, Proxy, ProxyError};
 pub use receiver::{Receiver, serve};

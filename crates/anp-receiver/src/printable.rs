@@ -23,6 +23,18 @@ pub fn is_plain(c: char) -> bool {
         )
 }
 
+/// The text of an address with its user and password hidden: messages go into logs.
+pub fn without_user(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    match authority.rfind('@') {
+        Some(at) => format!("{scheme}://****{}", &rest[at..]),
+        None => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +46,20 @@ mod tests {
         for c in "\0\t\u{7f}\u{85}\u{9b}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}".chars() {
             let shown = printable(&c.to_string());
             assert!(shown.starts_with('\\') && shown.is_ascii(), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn users_and_passwords_in_urls_are_hidden() {
+        for (text, shown) in [
+            (
+                "ws://me:secret@gate.example/x@y",
+                "ws://****@gate.example/x@y",
+            ),
+            ("ws://gate.example/a@b", "ws://gate.example/a@b"),
+            ("unix:/run/app.sock", "unix:/run/app.sock"),
+        ] {
+            assert_eq!(without_user(text), shown);
         }
     }
 }

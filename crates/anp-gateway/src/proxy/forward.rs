@@ -12,18 +12,16 @@ use anp_http1::fields::parse_length;
 use anp_tunnel::{Head, RecvStream, Version};
 use anpx::{Fields, OpenError, RequestHead, ResponseHead, session::End};
 
-use tokio::time::{Instant, sleep_until};
-
 use super::{
     Download, Downstream,
     exchange::Exchange,
     failure::Failure,
-    find::{Found, expected, find, unless_gone},
+    find::{Found, expected, find},
+    refused::ByAll,
     response::informational,
     upload::{Upload, UploadError},
 };
 use crate::{
-    alive::Life,
     callers,
     error::ProxyError,
     members::{Member, ReceiverId, TunnelId},
@@ -160,45 +158,6 @@ pub(crate) async fn forward<D: Downstream>(
         failed.get_or_insert(failure);
     }
     Err(failed.unwrap_or(ProxyError::Refused.into()))
-}
-
-/// A request that the receivers of every tunnel refused. They count requests whose callers left until
-/// their apps are done with them (ANPX 3.8), where a place is free here already: it is worth to ask
-/// once more, for as long as any request waits for a place.
-struct ByAll {
-    until: Instant,
-    pause: Duration,
-    /// Its place among those that wait so.
-    place: Option<Life>,
-}
-
-impl ByAll {
-    /// Between two rounds, at first and at most.
-    const FIRST: Duration = Duration::from_millis(20);
-    const MOST: Duration = Duration::from_millis(320);
-
-    fn new(worker: &Worker, pool: &Pool) -> Self {
-        let settings = worker.shared.settings.load();
-        Self {
-            until: Instant::now() + settings.config.queue_timeout.0,
-            pause: Self::FIRST,
-            place: pool.refused.begin(settings.config.queue_size),
-        }
-    }
-
-    /// Waits for the next round; false where there shall be none.
-    ///
-    /// # Errors
-    /// The caller left.
-    async fn wait<D: Downstream>(&mut self, down: &mut D) -> Result<bool, Failure> {
-        let at = Instant::now() + self.pause;
-        if self.place.is_none() || at > self.until {
-            return Ok(false);
-        }
-        self.pause = Self::MOST.min(self.pause * 2);
-        unless_gone(down, sleep_until(at)).await?;
-        Ok(true)
-    }
 }
 
 /// A request while it looks for a tunnel that takes it.

@@ -12,6 +12,7 @@ mod find;
 mod forward;
 mod forwarded;
 mod origin;
+mod refused;
 mod replay;
 pub(crate) mod request;
 pub(crate) mod response;

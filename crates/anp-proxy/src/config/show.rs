@@ -1,5 +1,6 @@
 //! `config show`: the effective settings, and where each came from.
 
+use anp_receiver::without_user;
 use serde::Serialize;
 use toml_edit::{Item, Key, Table, Value as Toml};
 
@@ -60,35 +61,8 @@ fn table(item: &Item) -> Option<Table> {
 /// Hides the user name and password of every URL in `value`.
 fn mask(value: Toml) -> Toml {
     match value {
-        Toml::String(text) => Toml::from(masked(text.value())),
+        Toml::String(text) => Toml::from(without_user(text.value())),
         Toml::Array(list) => Toml::Array(list.into_iter().map(mask).collect()),
         other => other,
-    }
-}
-
-/// `text` with what stands between `://` and `@` of a URL hidden.
-fn masked(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    match authority.rfind('@') {
-        Some(at) => format!("{scheme}://****{}", &rest[at..]),
-        None => text.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::masked;
-
-    #[test]
-    fn passwords_in_urls_are_masked() {
-        assert_eq!(
-            masked("ws://me:secret@gate.example/x@y"),
-            "ws://****@gate.example/x@y"
-        );
-        assert_eq!(masked("ws://gate.example/a@b"), "ws://gate.example/a@b");
-        assert_eq!(masked("unix:/run/app.sock"), "unix:/run/app.sock");
     }
 }
