@@ -20,8 +20,8 @@ class LifespanFailed(RuntimeError):
 class Lifespan:
     """Runs the app's `lifespan` scope in a task of its own, from startup to shutdown.
 
-    With "auto", an app that raises before it answers has no lifespan, and is served without one; "on"
-    makes that an error.
+    With "auto", an app that raises before it answers, or answers with an event of another kind, has no
+    lifespan, and is served without one; "on" makes that an error.
     """
 
     def __init__(self, app: ASGIApp, mode: Mode = "auto") -> None:

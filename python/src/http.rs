@@ -1,4 +1,5 @@
-//! The rules of ASGI for one HTTP request (asgi.readthedocs.io, "HTTP & WebSocket", version 2.3 and of 2.4 that `send` raises).
+//! The rules of ASGI for one HTTP request (asgi.readthedocs.io, "HTTP & WebSocket", version 2.3). That
+//! `send` raises once the caller has left is of version 2.4.
 
 use std::task::{Context, Poll, ready};
 

@@ -209,6 +209,13 @@ impl Bound {
         self
     }
 
+    /// Calls `then` whenever a reload has taken up what [`Bound::reads`] gave.
+    #[must_use]
+    pub fn reloaded(self, then: impl Fn() + Send + Sync + 'static) -> Self {
+        self.reloader.tells(Box::new(then));
+        self
+    }
+
     /// The gateway that gave the listeners still runs, and changes the registry until
     /// [`Handover::catch_up`]: who asks for what is not there waits for that, as for receivers.
     #[must_use]

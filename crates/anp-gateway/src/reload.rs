@@ -25,6 +25,8 @@ pub struct Reloader(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     source: OnceLock<Source>,
+    /// Told of each reload.
+    then: OnceLock<Box<dyn Fn() + Send + Sync>>,
     gateway: Arc<OnceLock<Weak<Shared>>>,
     one_at_a_time: Mutex<()>,
 }
@@ -57,6 +59,10 @@ impl Reloader {
         let _ = self.0.source.set(source);
     }
 
+    pub(crate) fn tells(&self, then: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.0.then.set(then);
+    }
+
     pub(crate) fn runs(&self, shared: &Arc<Shared>) {
         let _ = self.0.gateway.set(Arc::downgrade(shared));
     }
@@ -80,6 +86,9 @@ impl Reloader {
         let reloaded = config.and_then(|config| take_up(&shared, config));
         match &reloaded {
             Ok(Reloaded { changed, kept }) => {
+                if let Some(then) = self.0.then.get() {
+                    then();
+                }
                 tracing::info!(changed = changed.join(" "), "configuration reloaded");
                 if !kept.is_empty() {
                     tracing::warn!(

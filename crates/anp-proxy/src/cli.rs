@@ -97,7 +97,7 @@ Examples:
     Gateway(GatewayArgs),
     /// Connect to a gateway and call the local app
     ///
-    /// Reconnects for ever, unless the gateway refuses it for good.
+    /// Reconnects for ever, unless the gateway refuses it from the start.
     #[command(after_help = "\
 Examples:
   anp-proxy receiver --gateway wss://gateway.example:8765 --to http://127.0.0.1:8000

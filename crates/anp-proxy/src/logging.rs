@@ -126,14 +126,11 @@ impl LogConfig {
         Ok(())
     }
 
-    /// Has the log that was started with `running` follow these settings, as far as it can.
-    ///
-    /// # Errors
-    /// The level is none.
-    pub(crate) fn follow(&self, running: &mut Self) -> Result<(), String> {
-        let filter = self.filter()?;
+    /// Has the log that was started with `running` follow these settings, which are valid, as far as it
+    /// can.
+    pub(crate) fn follow(&self, running: &mut Self) {
         if self.level != running.level
-            && let Some(handle) = FILTER.get()
+            && let (Some(handle), Ok(filter)) = (FILTER.get(), self.filter())
             && handle.reload(filter).is_ok()
         {
             running.level.clone_from(&self.level);
@@ -142,7 +139,6 @@ impl LogConfig {
         if self.format != running.format {
             tracing::warn!("log.format changes only with a restart or --replace");
         }
-        Ok(())
     }
 
     /// What passes. The filter itself takes every word for the name of a part of the program, and one

@@ -303,6 +303,13 @@ impl Config {
         Ok(())
     }
 
+    /// True where what goes to this gateway reaches no network, whatever `resolve` makes of its name.
+    fn is_here(&self, url: &GatewayUrl) -> bool {
+        let leads_away = |ip: &IpAddr| !ip.to_canonical().is_loopback();
+        let resolved = self.resolve.get(url.host());
+        url.is_loopback() && !resolved.is_some_and(|to| to.iter().any(leads_away))
+    }
+
     /// Checks what the receiver proves itself with, and asks for.
     fn validate_identity(&self) -> Result<(), ConfigError> {
         let fail = |key, message: String| Err(ConfigError { key, message });
@@ -333,12 +340,7 @@ impl Config {
         {
             return fail("token", "expected a token such as anp_…".into());
         }
-        let is_here = |url: &GatewayUrl| {
-            let leads_away = |ip: &IpAddr| !ip.to_canonical().is_loopback();
-            let resolved = self.resolve.get(url.host());
-            url.is_loopback() && !resolved.is_some_and(|to| to.iter().any(leads_away))
-        };
-        let readable = |url: &&GatewayUrl| !url.is_secure() && !is_here(url);
+        let readable = |url: &&GatewayUrl| !url.is_secure() && !self.is_here(url);
         if first.is_some()
             && let Some(url) = self.gateways.iter().find(readable)
         {

@@ -95,7 +95,11 @@ impl Proxies {
     }
 
     fn is_excepted(&self, host: &str) -> bool {
-        if host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
+        if host == "localhost"
+            || host
+                .parse::<IpAddr>()
+                .is_ok_and(|ip| ip.to_canonical().is_loopback())
+        {
             return true;
         }
         self.except.iter().any(|except| {

@@ -27,7 +27,8 @@ use crate::{
     tls::Tls,
 };
 
-/// How long a gateway that took this receiver before, and refuses it now, is left alone at least.
+/// How long a gateway that took this receiver before, and refuses it now, is left alone, but for
+/// `max_reconnect_delay`.
 const REFUSED: Duration = Duration::from_secs(60);
 
 /// How far the receiver's stop is.

@@ -7,6 +7,7 @@ use anp_tunnel::RecvStream;
 use anpx::{Fields, FieldsError, RequestHead, ResponseHead, session::End};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::HeaderName};
+use tokio::time::Instant;
 
 use super::{
     bucket::{Bucket, Pace},
@@ -15,8 +16,6 @@ use super::{
     meter::{Left, Meter, Scope},
     prefix,
 };
-use tokio::time::Instant;
-
 use crate::{
     alive::Life,
     callers::{CALLER_DID, Callers},

@@ -17,7 +17,7 @@ use super::{
     exchange::Exchange,
     failure::Failure,
     find::{Found, expected, find},
-    refused::ByAll,
+    refused::Rounds,
     response::informational,
     upload::{Upload, UploadError},
 };
@@ -106,27 +106,32 @@ pub(crate) async fn forward<D: Downstream>(
     };
     request.upload.prefetch(down).await?;
     let mut failed = None;
-    let mut refused = None;
-    let mut tries = 0;
-    while tries < TRIES {
-        tries += 1;
-        let (member, mut recv) = match open(worker, pool, &mut request, down).await {
-            Ok(opened) => opened,
-            // That there is no other tunnel is not what went wrong.
-            Err(Failure::Refused(_)) if failed.is_some() => {
-                let by_all = matches!(failed, Some(Failure::Refused(ProxyError::Refused)));
-                let again = by_all && {
-                    // Boxed: it would make every request's future larger.
-                    let refused = refused.get_or_insert_with(|| Box::new(ByAll::new(worker, pool)));
-                    Box::pin(refused.wait(down)).await?
-                };
-                if !again {
-                    break;
+    let mut rounds = None;
+    loop {
+        let opened = match request.may_try() {
+            true => open(worker, pool, &mut request, down).await,
+            false => Err(ProxyError::Refused.into()),
+        };
+        let (member, mut recv) = match (opened, failed.take()) {
+            (Ok(opened), before) => {
+                failed = before;
+                opened
+            }
+            (Err(failure), None) => return Err(failure),
+            (Err(Failure::Refused(ProxyError::Refused)), Some(before)) if is_refusal(&before) => {
+                // Boxed: it would make every request's future larger.
+                let rounds = rounds
+                    .get_or_insert_with(|| Box::new(Rounds::new(worker, pool, exchange.started())));
+                if !Box::pin(rounds.wait(down)).await? {
+                    return Err(before);
                 }
-                (request.tried, tries) = Default::default();
+                failed = Some(before);
+                request.tried = [None; TRIES];
                 continue;
             }
-            Err(failure) => return Err(failure),
+            // That there is no other tunnel is not what went wrong.
+            (Err(Failure::Refused(_)), Some(before)) => return Err(before),
+            (Err(failure), Some(_)) => return Err(failure),
         };
         exchange.tunnel = Some(member.id);
         let failure = match answer(down, &mut request, &mut recv).await {
@@ -157,7 +162,11 @@ pub(crate) async fn forward<D: Downstream>(
         worker.metrics.retries.fetch_add(1, Relaxed);
         failed.get_or_insert(failure);
     }
-    Err(failed.unwrap_or(ProxyError::Refused.into()))
+}
+
+/// True where a receiver took nothing of the request.
+fn is_refusal(failure: &Failure) -> bool {
+    matches!(failure, Failure::Refused(ProxyError::Refused))
 }
 
 /// A request while it looks for a tunnel that takes it.
@@ -186,6 +195,11 @@ impl Outgoing<'_> {
 
     fn is_upgrade(&self) -> bool {
         self.head.protocol.is_some()
+    }
+
+    /// True while it was sent to fewer tunnels than it may be.
+    fn may_try(&self) -> bool {
+        self.tried.iter().any(Option::is_none)
     }
 
     /// True where it was sent to a tunnel before.

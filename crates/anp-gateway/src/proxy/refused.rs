@@ -7,25 +7,26 @@ use tokio::time::{Instant, sleep_until};
 use super::{downstream::Downstream, failure::Failure, find::unless_gone};
 use crate::{alive::Life, registry::Pool, worker::Worker};
 
-/// A request that the receivers of every tunnel refused. They count requests whose callers left until
-/// their apps are done with them (ANPX 3.8), where a place is free here already: it is worth to ask
-/// once more, for as long as any request waits for a place.
-pub(super) struct ByAll {
+/// The rounds of a request that every receiver refused, or as many as it may be sent to. A receiver
+/// counts requests whose callers left until its app is done with them (ANPX 3.8), while their places are
+/// free here already: it is worth to ask again, for as long as a request may wait for a place.
+pub(super) struct Rounds {
     until: Instant,
     pause: Duration,
     /// Its place among those that wait so.
     place: Option<Life>,
 }
 
-impl ByAll {
+impl Rounds {
     /// Between two rounds, at first and at most.
     const FIRST: Duration = Duration::from_millis(20);
     const MOST: Duration = Duration::from_millis(320);
 
-    pub(super) fn new(worker: &Worker, pool: &Pool) -> Self {
+    /// Of a request that began at `started`.
+    pub(super) fn new(worker: &Worker, pool: &Pool, started: Instant) -> Self {
         let settings = worker.shared.settings.load();
         Self {
-            until: Instant::now() + settings.config.queue_timeout.0,
+            until: started + settings.config.queue_timeout.0,
             pause: Self::FIRST,
             place: pool.refused.begin(settings.config.queue_size),
         }

@@ -12,7 +12,7 @@ mod served;
 mod table;
 mod tree;
 
-use std::{convert::Infallible, sync::Arc};
+use std::{collections::HashSet, convert::Infallible, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -85,10 +85,14 @@ impl Routes {
 /// with them.
 pub(crate) fn arranged(before: &Table, config: &Config, registered: Vec<Arc<Endpoint>>) -> Table {
     let mut table = Table::default();
+    let written = config.endpoints.iter();
+    let written = written.chain(registered.iter().map(|endpoint| &**endpoint));
+    let names: HashSet<String> = written.map(|endpoint| endpoint.name.clone()).collect();
     let put = |mut served: Served, table: &mut Table| {
         let renamed = || {
             let there = before.at(&served.place)?;
-            let is_gone = config.endpoints.iter().all(|e| e.name != there.name);
+            // Whoever has the name still has the tunnels.
+            let is_gone = !names.contains(&there.name);
             (is_gone && there.owners == served.owners).then_some(there)
         };
         if let Some(same) = before.named(&served.name).or_else(renamed) {
@@ -313,6 +317,29 @@ mod tests {
         assert_eq!(r.now().iter().count(), 1);
         // Who looks at a table keeps it.
         assert_eq!(before.find("h.example", "/a/b").unwrap().name, "ab");
+    }
+
+    #[test]
+    fn two_endpoints_never_have_the_tunnels_of_one() {
+        let one = |name: &str, path: &str, receiver: &str| endpoint(name, None, path, receiver);
+        let config = |endpoints| Config {
+            endpoints,
+            ..Config::default()
+        };
+        let pool = |r: &Routes, name: &str| r.now().named(name).unwrap().pool.clone();
+        // The registry's is left out until the configuration's has another name.
+        let r = Routes::new(&config(vec![one("a", "/p", "o")]));
+        let kept = vec![Arc::new(one("a", "/q", "m"))];
+        r.register(&config(vec![one("a", "/p", "o")]), kept);
+        r.configure(&config(vec![one("b", "/p", "o")]), |_| {});
+        assert!(!Arc::ptr_eq(&pool(&r, "a"), &pool(&r, "b")));
+        // One moves, and another takes its place.
+        let r = Routes::new(&config(vec![one("c", "/c", "c")]));
+        let settings = config(vec![one("c", "/c", "c")]);
+        r.register(&settings, vec![Arc::new(one("a", "/p", "o"))]);
+        let kept = [one("a", "/q", "m"), one("b", "/p", "o")];
+        r.register(&settings, kept.map(Arc::new).to_vec());
+        assert!(!Arc::ptr_eq(&pool(&r, "a"), &pool(&r, "b")));
     }
 
     #[test]

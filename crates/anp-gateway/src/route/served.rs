@@ -105,7 +105,7 @@ impl Served {
         self.place.prefix.is_empty()
     }
 
-    /// Takes the place of `before`, whose name it has: its tunnels, and what was used of its limits.
+    /// Takes the place of `before`, whose name it has, or whose place and owners: its tunnels, and what was used of its limits.
     pub(crate) fn follow(&mut self, before: &Self) {
         self.pool = before.pool.clone();
         let policy = self.policy.as_mut().and_then(Arc::get_mut);

@@ -258,7 +258,7 @@ impl Table {
             (found, other) => found.is_none() && other.is_none(),
         };
         let mut spellings = normalized(path).into_iter().chain(without_parameters(path));
-        if !spellings.all(same) || self.has_paths(&host) && has_ambiguous_dots(path) {
+        if !spellings.all(same) || has_ambiguous_dots(path) && self.has_paths(&host) {
             return Err(ProxyError::BadRequest(
                 "the path is spelled in a way that would change where it goes",
             ));

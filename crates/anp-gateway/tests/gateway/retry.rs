@@ -121,8 +121,12 @@ async fn who_waits_while_the_apps_are_down_is_told_so() {
 }
 
 #[tokio::test]
-async fn three_refusals_are_enough() {
-    let gateway = start(config()).await;
+async fn three_refusals_are_enough_where_there_is_no_time_for_more() {
+    let gateway = start(Config {
+        queue_timeout: Span::from_millis(1),
+        ..config()
+    })
+    .await;
     let receivers = receivers(&gateway, 4).await;
     let mut caller = gateway.caller().await;
     caller.get("/").await;
@@ -298,14 +302,20 @@ async fn a_request_that_all_refused_is_sent_again_while_it_may_wait() {
         ..config()
     })
     .await;
-    let receiver = gateway.receiver().await;
-    let mut caller = gateway.caller().await;
-    caller.get("/").await;
-    for _ in 0..3 {
-        receiver.accept().await.response.reset(ResetCode::REFUSED);
+    // One after the other, so that there is one tunnel, and then more than a request may try at once.
+    let mut all = Vec::new();
+    for count in [1, 4] {
+        while all.len() < count {
+            all.push(gateway.receiver().await);
+        }
+        let mut caller = gateway.caller().await;
+        caller.get("/").await;
+        for _ in 0..7 {
+            any(&all).await.1.response.reset(ResetCode::REFUSED);
+        }
+        answer(&mut any(&all).await.1, 200, "at last");
+        caller.until("at last").await;
     }
-    answer(&mut receiver.accept().await, 200, "at last");
-    caller.until("at last").await;
 }
 
 #[tokio::test]

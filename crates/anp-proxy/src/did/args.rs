@@ -178,7 +178,7 @@ pub(crate) struct HeaderArgs {
     /// Method of the request [default: GET, or POST with --data]
     #[arg(long, value_name = "METHOD")]
     pub(crate) method: Option<String>,
-    /// File with the body of the request, whose digest is signed with it
+    /// File with the body of the request, whose digest is signed with it (--form signature)
     #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<PathBuf>,
     /// signature (RFC 9421), didwba, or didwba-1.1, which signs "aud" instead of "service"

@@ -7,7 +7,7 @@ use std::{
 
 use anp_auth::{Signer, Target};
 
-use super::args::HeaderArgs;
+use super::args::{Form, HeaderArgs};
 use crate::{exit::Failure, stdout};
 
 /// Prints headers, each on a line.
@@ -17,6 +17,11 @@ use crate::{exit::Failure, stdout};
 pub(super) fn run(args: &HeaderArgs) -> Result<(), Failure> {
     let signer = Signer::load(&args.document, &args.key)
         .map_err(|error| Failure::usage(error.to_string()))?;
+    if args.data.is_some() && !matches!(args.form, Form::Signature) {
+        return Err(Failure::usage(
+            "--data: only --form signature covers a body",
+        ));
+    }
     let body = args.data.as_ref().map(|file| {
         let read = fs::read(file);
         read.map_err(|error| Failure::usage(format!("--data {}: {error}", file.display())))

@@ -1,6 +1,6 @@
 //! A gateway, from its listeners to its end.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anp_gateway::{Bound, Gateway, Listeners};
 use tokio::sync::watch;
@@ -38,7 +38,11 @@ pub(super) async fn bind_with(loaded: &Loaded, given: Listeners) -> Result<Bound
 /// Lets the configuration be read again: on SIGHUP, or when something else asks for it.
 pub(super) fn reloading(bound: Bound, loaded: &Loaded) -> Result<Bound, Failure> {
     let loaded = loaded.clone();
-    let log = Mutex::new(loaded.config.log.clone());
+    let (running, next) = (
+        Mutex::new(loaded.config.log.clone()),
+        Arc::new(Mutex::new(None)),
+    );
+    let read = next.clone();
     let bound = bound.reads(move || {
         let mut again = loaded.again().map_err(|problems| problems.to_string())?;
         let running = &loaded.config.gateway;
@@ -47,10 +51,16 @@ pub(super) fn reloading(bound: Bound, loaded: &Loaded) -> Result<Bound, Failure>
         }
         let checked = again.check_gateway().and_then(|()| again.check_log());
         checked.map_err(|problem| problem.to_string())?;
-        let mut running = log.lock().unwrap_or_else(PoisonError::into_inner);
-        again.config.log.follow(&mut running)?;
+        *read.lock().unwrap_or_else(PoisonError::into_inner) = Some(again.config.log);
         keep_state(&mut again.config.gateway);
         Ok(again.config.gateway)
+    });
+    let bound = bound.reloaded(move || {
+        let next = next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = next {
+            next.follow(&mut running);
+        }
     });
     let reloader = bound.reloader();
     // Both outcomes are logged where they come about.

@@ -15,10 +15,10 @@ use crate::{
     stdout,
 };
 
-/// Runs a receiver until it is told to stop or refused for good.
+/// Runs a receiver until it is told to stop, or refused from the start.
 ///
 /// # Errors
-/// A setting is wrong, or every gateway refused it for good.
+/// A setting is wrong, or every gateway refused it and none had taken it.
 pub(crate) fn receiver(loaded: &Loaded) -> Result<u8, Failure> {
     loaded.check_receiver()?;
     loaded.check_receiver_files()?;

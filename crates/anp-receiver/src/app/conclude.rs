@@ -1,7 +1,7 @@
 //! The end of an exchange.
 
 use anp_tunnel::SendStream;
-use anpx::RequestHead;
+use anpx::{RequestHead, ResetCode};
 use tracing::{debug, warn};
 
 use super::error::AppError;
@@ -16,7 +16,12 @@ pub(crate) fn conclude(
         return;
     };
     let request = head.request_id.escape_ascii();
-    match error.reset_code() {
+    let code = match error.reset_code() {
+        // Too late for the promise that nothing of it was taken (ANPX 3.8).
+        Some(ResetCode::REFUSED) if response.is_committed() => Some(ResetCode::UPSTREAM_FAILED),
+        code => code,
+    };
+    match code {
         Some(code) => {
             warn!(request_id = %request, %error, "request failed");
             response.reset(code);

@@ -24,11 +24,11 @@ use crate::{
 const MAX_REFUSALS: u32 = 4;
 
 /// Sends `incoming` to the app at `url` and its answer back. A request that the app did not process
-/// goes out once more (RFC 9113 section 8.7), unless more than the start of its body was taken.
+/// goes out again (RFC 9113 section 8.7), unless more than the start of its body was taken.
 ///
 /// # Errors
 /// The stream has to be reset, or is over; [`AppError::Unreachable`] and
-/// [`AppError::ConnectTimeout`] where nothing went out.
+/// [`AppError::ConnectTimeout`] where all of `incoming` is as it was.
 pub(crate) async fn exchange(
     app: &Connections,
     url: &AppUrl,
@@ -36,7 +36,7 @@ pub(crate) async fn exchange(
     incoming: &mut Incoming,
     codings: &Codings,
 ) -> Result<(), AppError> {
-    let lease = leased(app, url, config, incoming).await?;
+    let mut lease = leased(app, url, config, incoming).await?;
     let upgrade = incoming.head.protocol.as_ref();
     let carried = upgrade.is_none_or(|protocol| {
         protocol.eq_ignore_ascii_case(b"websocket")
@@ -55,7 +55,6 @@ pub(crate) async fn exchange(
         Poll::Ready(part) => part.transpose()?,
         Poll::Pending => None,
     };
-    let mut lease = lease;
     let mut was_stale = false;
     let mut refusals = 0;
     loop {
@@ -65,7 +64,13 @@ pub(crate) async fn exchange(
             Err(AppError::NotProcessed) if refusals < MAX_REFUSALS => refusals += 1,
             _ => return result,
         }
-        lease = leased(app, url, config, incoming).await?;
+        lease = match leased(app, url, config, incoming).await {
+            // Another app would get the rest of the body alone: whoever has all of it may send it again.
+            Err(error) if error.is_unreachable() && first.is_some() => {
+                return Err(AppError::NotProcessed);
+            }
+            leased => leased?,
+        };
     }
 }
 
@@ -324,10 +329,12 @@ impl Exchange<'_> {
         if self.taken || self.interim.is_heard() {
             return broken(error, "before its response");
         }
-        match error.is_io() && self.may_repeat {
-            _ if unprocessed => AppError::NotProcessed,
-            true => AppError::Stale,
-            false => broken(error, "before its response"),
+        if unprocessed {
+            AppError::NotProcessed
+        } else if error.is_io() && self.may_repeat {
+            AppError::Stale
+        } else {
+            broken(error, "before its response")
         }
     }
 
