@@ -155,10 +155,10 @@ fn drive<IO: Transport>(
     tracing::debug!(tunnel = %admission.id, receiver = %admission.owner, %peer, ?version, "tunnel connected");
     tokio::spawn(async move {
         let closed = driver.await;
-        let event = if closed.was_ready {
-            "tunnel lost"
-        } else {
-            "tunnel ended before it was ready"
+        let event = match closed.code {
+            Some(CloseCode::DONE | CloseCode::GOING_AWAY) => "tunnel closed",
+            _ if closed.was_ready => "tunnel lost",
+            _ => "tunnel ended before it was ready",
         };
         tracing::info!(
             tunnel = %admission.id,
