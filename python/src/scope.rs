@@ -60,7 +60,12 @@ impl Template {
             // As of 2.4 an app need not listen for the caller to leave, and Starlette does not: a stream
             // that waits for something else would go on, and work behind it would not be done.
             http: make("http", "2.3", "method", "http.response.trailers")?,
-            websocket: make("websocket", "2.4", "subprotocols", "websocket.http.response")?,
+            websocket: make(
+                "websocket",
+                "2.4",
+                "subprotocols",
+                "websocket.http.response",
+            )?,
             clients: Mutex::new(Kept::new(PLACES)),
             servers: Mutex::new(Kept::new(PLACES)),
         })
