@@ -4,11 +4,14 @@
 //! known to the byte, a message is never larger than its frame limit whatever its header claims,
 //! and a frame is encoded, masked and framed in the one buffer it is written from.
 
+mod held;
 mod mask;
+mod message;
 mod reader;
 mod writer;
 
-pub(crate) use reader::{Message, Reader, WebSocketError};
+pub(crate) use message::{Message, WebSocketError};
+pub(crate) use reader::Reader;
 pub(crate) use writer::Writer;
 
 /// Opcodes (RFC 6455 section 5.2).

@@ -1,40 +1,15 @@
 //! From bytes to messages.
 
-use anpx::{
-    CloseCode,
-    limits::{Budget, FRAME_OVERHEAD},
+use anpx::{CloseCode, limits::Budget};
+use bytes::BytesMut;
+
+use super::{
+    Side,
+    held::Held,
+    mask,
+    message::{Message, WebSocketError},
+    opcode,
 };
-use bytes::{Bytes, BytesMut};
-
-use super::{Side, mask, opcode};
-
-/// A message or control frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Message {
-    Binary(Bytes),
-    Text(Bytes),
-    Ping(Bytes),
-    Pong(Bytes),
-    /// Code and reason, where the peer gave them.
-    Close(Option<(u16, Bytes)>),
-}
-
-/// A rule of RFC 6455 or a limit was broken: close with `code`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub(crate) struct WebSocketError {
-    pub(crate) code: CloseCode,
-    pub(crate) reason: &'static str,
-}
-
-impl WebSocketError {
-    fn protocol(reason: &'static str) -> Self {
-        Self {
-            code: CloseCode::WEBSOCKET_PROTOCOL,
-            reason,
-        }
-    }
-}
 
 /// Joins frames into messages. Holds no memory between messages.
 #[derive(Debug)]
@@ -53,43 +28,6 @@ pub(crate) struct Reader {
     control: BytesMut,
     empty_fragments: u32,
     held: Held,
-}
-
-/// What a message that is not whole takes of the memory that tunnels share.
-#[derive(Debug)]
-struct Held {
-    budget: Budget,
-    charged: u64,
-}
-
-impl Held {
-    /// Not charged: the largest frame of version 2, of which each tunnel has one at most.
-    const FREE: usize = (1 << 20) + FRAME_OVERHEAD;
-
-    /// Charges for a message of `len` bytes so far.
-    fn grow(&mut self, len: usize) -> Result<(), WebSocketError> {
-        let wanted = len.saturating_sub(Self::FREE) as u64;
-        let more = wanted.saturating_sub(self.charged);
-        if more > 0 && !self.budget.try_charge(more) {
-            return Err(WebSocketError {
-                code: CloseCode::LIMIT,
-                reason: "messages of version 1 hold too much memory",
-            });
-        }
-        self.charged += more;
-        Ok(())
-    }
-
-    /// The message is whole, or given up: who keeps it charges for it.
-    fn settle(&mut self) {
-        self.budget.refund(std::mem::take(&mut self.charged));
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.settle();
-    }
 }
 
 /// A frame whose payload is being read.
@@ -133,7 +71,7 @@ impl Reader {
             message_opcode: None,
             control: BytesMut::new(),
             empty_fragments: 0,
-            held: Held { budget, charged: 0 },
+            held: Held::new(budget),
         }
     }
 
@@ -341,7 +279,7 @@ impl Reader {
         };
         if frame.is_control() {
             let payload = std::mem::take(&mut self.control).freeze();
-            return control(frame.opcode, payload).map(Some);
+            return Message::control(frame.opcode, payload).map(Some);
         }
         if !frame.fin && frame.len == 0 {
             self.empty_fragments += 1;
@@ -371,21 +309,10 @@ impl Reader {
     }
 }
 
-fn control(opcode: u8, payload: Bytes) -> Result<Message, WebSocketError> {
-    Ok(match (opcode, payload.len()) {
-        (opcode::PING, _) => Message::Ping(payload),
-        (opcode::PONG, _) => Message::Pong(payload),
-        (_, 0) => Message::Close(None),
-        (_, 1) => return Err(WebSocketError::protocol("a close frame of one byte")),
-        _ => {
-            let code = u16::from_be_bytes([payload[0], payload[1]]);
-            Message::Close(Some((code, payload.slice(2..))))
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn all(reader: &mut Reader, mut input: &[u8]) -> Result<Vec<Message>, WebSocketError> {
@@ -542,36 +469,5 @@ mod tests {
             Ok(None)
         );
         assert!(reader.spare().unwrap().unwrap().0.capacity() <= 1 << 20);
-    }
-
-    #[test]
-    fn what_is_not_whole_is_charged_beyond_a_frame_of_version_2() {
-        let budget = Budget::new(3 << 20);
-        let limit = 64 << 20;
-        let head = [0x82, 127, 0, 0, 0, 0, 4, 0, 0, 0];
-        let part = vec![0; 1 << 20];
-        let mut readers: Vec<_> = (0..3)
-            .map(|_| {
-                let mut reader = Reader::new(Side::Client, limit, budget.clone());
-                assert_eq!(reader.feed(&mut &head[..]), Ok(None));
-                reader
-            })
-            .collect();
-        assert_eq!(budget.left(), 3 << 20);
-        for reader in &mut readers {
-            assert_eq!(reader.feed(&mut &part[..]), Ok(None));
-        }
-        // Each is given back with its reader.
-        let mut fed = 0;
-        let refused = loop {
-            match readers[0].feed(&mut &part[..]) {
-                Ok(_) => fed += 1,
-                Err(error) => break error,
-            }
-        };
-        assert_eq!((refused.code, fed > 0), (CloseCode::LIMIT, true));
-        assert!(budget.left() < 2 << 20);
-        drop(readers);
-        assert_eq!(budget.left(), 3 << 20);
     }
 }
