@@ -33,6 +33,7 @@ pub mod replay;
 pub mod resolver;
 mod signer;
 mod subject;
+mod target;
 mod time;
 mod tokens;
 mod verifier;
@@ -47,8 +48,9 @@ pub use self::{
     policy::{Also, Policy, Rule, RuleError},
     preshared::{PresharedError, PresharedTokens, TokenHash, TokenHashError, new_token},
     refusal::{Refusal, Unproven},
-    signer::{AuthForm, DocumentProblem, SignError, Signer, SignerError, Target, load_document},
+    signer::{AuthForm, DocumentProblem, SignError, Signer, SignerError, load_document},
     subject::{MAX_NAME_LEN, Subject, SubjectError},
+    target::Target,
     tokens::{Claim, Issued, TokenError, TokenKeyError, Tokens},
     verifier::{
         MAX_AGE, MAX_AHEAD, NoRandomness, Proof, Proven, Request, Scope, Verifier, VerifierParts,
