@@ -116,6 +116,11 @@ impl Governed {
         self.told = fields;
     }
 
+    /// The caller is told nothing: what it has shown is not proven.
+    pub(crate) fn withhold(&mut self) {
+        self.told = Vec::new();
+    }
+
     /// Changes the request as its app shall see it; `caller` is the identity that was proven.
     ///
     /// # Errors

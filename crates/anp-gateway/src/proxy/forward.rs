@@ -11,6 +11,7 @@ use std::{
 use anp_http1::fields::parse_length;
 use anp_tunnel::{Head, RecvStream, Version};
 use anpx::{Fields, OpenError, RequestHead, ResponseHead, session::End};
+use tokio::time::Instant;
 
 use super::{
     Download, Downstream,
@@ -101,38 +102,15 @@ pub(crate) async fn forward<D: Downstream>(
     let mut request = Outgoing {
         head,
         upload,
+        started: exchange.started(),
         tried: [None; TRIES],
         may_repeat: true,
+        failed: None,
+        rounds: None,
     };
     request.upload.prefetch(down).await?;
-    let mut failed = None;
-    let mut rounds = None;
     loop {
-        let opened = match request.may_try() {
-            true => open(worker, pool, &mut request, down).await,
-            false => Err(ProxyError::Refused.into()),
-        };
-        let (member, mut recv) = match (opened, failed.take()) {
-            (Ok(opened), before) => {
-                failed = before;
-                opened
-            }
-            (Err(failure), None) => return Err(failure),
-            (Err(Failure::Refused(ProxyError::Refused)), Some(before)) if is_refusal(&before) => {
-                // Boxed: it would make every request's future larger.
-                let rounds = rounds
-                    .get_or_insert_with(|| Box::new(Rounds::new(worker, pool, exchange.started())));
-                if !Box::pin(rounds.wait(down)).await? {
-                    return Err(before);
-                }
-                failed = Some(before);
-                request.tried = [None; TRIES];
-                continue;
-            }
-            // That there is no other tunnel is not what went wrong.
-            (Err(Failure::Refused(_)), Some(before)) => return Err(before),
-            (Err(failure), Some(_)) => return Err(failure),
-        };
+        let (member, mut recv) = next(worker, pool, &mut request, down).await?;
         exchange.tunnel = Some(member.id);
         let failure = match answer(down, &mut request, &mut recv).await {
             Ok((mut head, end)) => {
@@ -140,7 +118,7 @@ pub(crate) async fn forward<D: Downstream>(
                 let recv = match &mut exchange.governed {
                     Some(governed) => {
                         if request.upload.is_unproven() {
-                            governed.tell(Vec::new());
+                            governed.withhold();
                         }
                         if head.status != 101 {
                             head.headers = governed.shape(&head.headers)?;
@@ -160,7 +138,7 @@ pub(crate) async fn forward<D: Downstream>(
             return Err(failure);
         }
         worker.metrics.retries.fetch_add(1, Relaxed);
-        failed.get_or_insert(failure);
+        request.failed.get_or_insert(failure);
     }
 }
 
@@ -173,9 +151,15 @@ fn is_refusal(failure: &Failure) -> bool {
 struct Outgoing<'a> {
     head: &'a mut RequestHead,
     upload: &'a mut Upload,
+    /// When its head had come.
+    started: Instant,
     tried: [Option<(TunnelId, ReceiverId)>; TRIES],
     /// A tunnel that may have processed it was lost never yet, and nothing of an answer was seen.
     may_repeat: bool,
+    /// What went wrong on the first tunnel it went on from.
+    failed: Option<Failure>,
+    /// Boxed: few requests have any, and it would make every request's future larger.
+    rounds: Option<Box<Rounds>>,
 }
 
 impl Outgoing<'_> {
@@ -218,6 +202,48 @@ impl Outgoing<'_> {
         let carries = !self.is_upgrade() || member.tunnel.version() != Version::V1;
         let mut tried = self.tried.iter().flatten();
         carries && !tried.any(|(tunnel, _)| *tunnel == member.id)
+    }
+}
+
+/// Opens a stream on a tunnel that the request is to be tried on now. Where every receiver refused it,
+/// all of them are asked again, for as long as there are [`Rounds`].
+///
+/// # Errors
+/// What went wrong first, where there is no other tunnel.
+async fn next<D: Downstream>(
+    worker: &Worker,
+    pool: &Pool,
+    request: &mut Outgoing<'_>,
+    down: &mut D,
+) -> Result<(Member, RecvStream), Failure> {
+    loop {
+        let opened = match request.may_try() {
+            true => open(worker, pool, request, down).await,
+            false => Err(ProxyError::Refused.into()),
+        };
+        let failure = match opened {
+            Ok(opened) => return Ok(opened),
+            Err(failure) => failure,
+        };
+        let Some(before) = request.failed.take() else {
+            return Err(failure);
+        };
+        if !matches!(failure, Failure::Refused(_)) {
+            return Err(failure);
+        }
+        if !is_refusal(&failure) || !is_refusal(&before) {
+            // That there is no other tunnel is not what went wrong.
+            return Err(before);
+        }
+        let started = request.started;
+        let new = || Box::new(Rounds::new(worker, pool, started));
+        let rounds = request.rounds.get_or_insert_with(new);
+        // Boxed: it would make every request's future larger.
+        if !Box::pin(rounds.wait(down)).await? {
+            return Err(before);
+        }
+        request.failed = Some(before);
+        request.tried = [None; TRIES];
     }
 }
 
