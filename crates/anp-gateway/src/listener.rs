@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use anp_tunnel::limit_unsent;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -128,7 +129,7 @@ pub(crate) async fn accept(
             None => return,
             Some(Ok((socket, peer))) => {
                 let _ = socket.set_nodelay(true);
-                hold_little(&socket);
+                let _ = limit_unsent(&socket);
                 take(socket, peer);
             }
             Some(Err(error)) if is_of_one(&error) => {}
@@ -140,15 +141,6 @@ pub(crate) async fn accept(
             }
         }
     }
-}
-
-/// Lets little wait unsent in the system: on a tunnel it could not be overtaken (ANPX 3.5), and
-/// toward a caller who does not read it would pass for bytes that were taken, and windows grow.
-fn hold_little(socket: &TcpStream) {
-    #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(128 << 10);
-    #[cfg(not(target_os = "linux"))]
-    let _ = socket;
 }
 
 /// True for errors of one connection, which say nothing about the next.

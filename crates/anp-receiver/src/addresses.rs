@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
+use anp_tunnel::limit_unsent;
 use tokio::{
     net::{TcpStream, lookup_host},
     sync::watch,
     time::timeout,
 };
 
-use crate::{address::GatewayUrl, config::Config, little::hold_little};
+use crate::{address::GatewayUrl, config::Config};
 
 /// How long one of several addresses may take to connect before the next is tried.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -91,7 +92,7 @@ impl Addresses {
             match connected {
                 Ok(io) => {
                     io.set_nodelay(true)?;
-                    hold_little(&io)?;
+                    limit_unsent(&io)?;
                     return Ok((io, held));
                 }
                 Err(error) => failure = error,

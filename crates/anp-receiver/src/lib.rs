@@ -67,7 +67,6 @@ mod event;
 mod files;
 mod gateway;
 mod health;
-mod little;
 mod printable;
 mod proof;
 mod proxy;

@@ -29,6 +29,7 @@ mod stream;
 mod timer;
 mod tunnel;
 pub mod units;
+mod unsent;
 mod websocket;
 mod wire;
 
@@ -37,3 +38,4 @@ pub use driver::{Driver, TRANSPORT_BUFFER};
 pub use status::{Closed, Observer, Status};
 pub use stream::{Head, Part, RecvStream, SendStream};
 pub use tunnel::{Incoming, Tunnel};
+pub use unsent::limit_unsent;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anp_tls::TlsStream;
+use anp_tunnel::limit_unsent;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -15,7 +16,6 @@ use tokio::{
 use super::pipe::Pipe;
 use crate::{
     address::{AppPlace, AppUrl},
-    little::hold_little,
     tls::Tls,
 };
 
@@ -35,7 +35,7 @@ impl Socket {
             AppPlace::Tcp { host, port } => {
                 let io = TcpStream::connect((host.as_str(), *port)).await?;
                 io.set_nodelay(true)?;
-                hold_little(&io)?;
+                limit_unsent(&io)?;
                 match tls.filter(|_| url.is_secure()) {
                     Some(tls) => Ok(Self::Tls(Box::new(tls.with_app(url, io).await?))),
                     None if url.is_secure() => Err(io::Error::other("TLS was not set up")),

@@ -7,7 +7,7 @@ mod opening;
 use std::{io, time::Duration};
 
 use anp_tls::TlsStream;
-use anp_tunnel::Version;
+use anp_tunnel::{Version, limit_unsent};
 use bytes::{Bytes, BytesMut};
 use tokio::net::TcpStream;
 
@@ -19,7 +19,6 @@ use crate::{
     address::GatewayUrl,
     addresses::Held,
     gateway::Gateway,
-    little::hold_little,
     proof::{Identity, Proof},
     proxy::{Proxies, Proxy},
     tls::{self, Tls},
@@ -206,7 +205,7 @@ async fn dial(proxy: &Proxy) -> Result<TcpStream, ConnectError> {
     let io = TcpStream::connect((proxy.host(), proxy.port())).await;
     let io = io.map_err(failed)?;
     io.set_nodelay(true).map_err(failed)?;
-    hold_little(&io).map_err(failed)?;
+    limit_unsent(&io).map_err(failed)?;
     Ok(io)
 }
 
