@@ -209,9 +209,9 @@ fn write(
             Some(database) => Ok(database),
             None => reopen().map_err(|error| error.to_string()),
         };
-        let written = opened.and_then(|database| match commit(&database, &batch) {
-            Ok(()) => Ok(database),
-            Err(error) => Err(error.to_string()),
+        let written = opened.and_then(|database| {
+            commit(&database, &batch).map_err(|error| error.to_string())?;
+            Ok(database)
         });
         let result = match written {
             Ok(written) => {

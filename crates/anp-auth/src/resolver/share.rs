@@ -1,4 +1,4 @@
-//! What strangers can make us fetch, and that it is not in the way of those who were here before.
+//! What unknown DIDs can make us fetch, and that it is not in the way of those seen before.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,16 +12,17 @@ use crate::did::Did;
 const MAX_FETCHES: usize = 64;
 
 /// How many DIDs that had a document are remembered, and for how long.
-const KNOWN: u64 = 100_000;
-const KNOWN_FOR: Duration = Duration::from_secs(86_400);
+const SEEN: u64 = 100_000;
+const SEEN_FOR: Duration = Duration::from_secs(86_400);
 
 /// The share of each DID.
 pub(super) struct Shares {
     /// Of those that nobody knows: anybody can make up as many as are allowed.
-    strangers: Share,
+    unknown: Share,
     /// Of those that had a document lately.
-    acquaintances: Share,
-    known: Cache<Did, ()>,
+    known: Share,
+    /// Which those are.
+    seen: Cache<Did, ()>,
 }
 
 /// What some DIDs have together.
@@ -35,11 +36,11 @@ pub(super) struct Share {
 impl Default for Shares {
     fn default() -> Self {
         Self {
-            strangers: Share::default(),
-            acquaintances: Share::default(),
-            known: Cache::builder()
-                .max_capacity(KNOWN)
-                .time_to_live(KNOWN_FOR)
+            unknown: Share::default(),
+            known: Share::default(),
+            seen: Cache::builder()
+                .max_capacity(SEEN)
+                .time_to_live(SEEN_FOR)
                 .build(),
         }
     }
@@ -57,15 +58,15 @@ impl Default for Share {
 impl Shares {
     /// The share of `did`.
     pub(super) fn of(&self, did: &Did) -> &Share {
-        match self.known.contains_key(did) {
-            true => &self.acquaintances,
-            false => &self.strangers,
+        match self.seen.contains_key(did) {
+            true => &self.known,
+            false => &self.unknown,
         }
     }
 
-    /// `did` is real, and no stranger any more.
+    /// `did` is real, and known from now on.
     pub(super) fn had_a_document(&self, did: &Did) {
-        self.known.insert(did.clone(), ());
+        self.seen.insert(did.clone(), ());
     }
 }
 
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_are_not_in_the_way_of_those_who_had_a_document() {
+    fn unknown_dids_are_not_in_the_way_of_those_who_had_a_document() {
         let shares = Shares::default();
         let alice: Did = "did:wba:did.example:alice".parse().unwrap();
         shares.had_a_document(&alice);
