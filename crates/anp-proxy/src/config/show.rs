@@ -31,8 +31,8 @@ pub(super) fn show(config: &impl Serialize, tree: &Node) -> Result<String, Strin
     Ok(text)
 }
 
-/// A line for each key and its origin. A table whose keys were written one by one is shown so, since
-/// each may have come from elsewhere.
+/// A line for each key and its origin. A table that was written is shown key by key, since each may
+/// have come from elsewhere.
 fn collect(table: &Table, node: Option<&Node>, prefix: &str, lines: &mut Vec<(String, String)>) {
     for (key, item) in table {
         let node = node.and_then(|node| node.at(&[key]));

@@ -255,13 +255,13 @@ fn elements_of_a_list_keep_their_numbers_and_a_token_is_not_shown() {
     let text = "[gateway]\ntrusted_proxies = [\"x\", \"10.0.0.0/8\", \"y\"]\n\
                 [gateway.auth]\npublic_names = [\"a\"]\ntokens = [\"anp_secret\"]\n";
     let lines = wrong(text);
-    let begins = |text: &str| lines.iter().any(|line| line.contains(text));
+    let says = |text: &str| lines.iter().any(|line| line.contains(text));
     assert!(
-        begins("trusted_proxies[0]") && begins("trusted_proxies[2]"),
+        says("trusted_proxies[0]") && says("trusted_proxies[2]"),
         "{lines:?}"
     );
     assert!(
-        begins("tokens[0]: expected a table, found a token"),
+        says("tokens[0]: expected a table, found a token"),
         "{lines:?}"
     );
 }
