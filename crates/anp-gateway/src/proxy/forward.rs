@@ -158,8 +158,8 @@ struct Outgoing<'a> {
     may_repeat: bool,
     /// What went wrong on the first tunnel it went on from.
     failed: Option<Failure>,
-    /// Boxed: few requests have any, and it would make every request's future larger.
-    rounds: Option<Box<Rounds>>,
+    /// Where every receiver refused it.
+    rounds: Option<Rounds>,
 }
 
 impl Outgoing<'_> {
@@ -236,10 +236,10 @@ async fn next<D: Downstream>(
             return Err(before);
         }
         let started = request.started;
-        let new = || Box::new(Rounds::new(worker, pool, started));
+        let new = || Rounds::new(worker, started);
         let rounds = request.rounds.get_or_insert_with(new);
         // Boxed: it would make every request's future larger.
-        if !Box::pin(rounds.wait(down)).await? {
+        if !Box::pin(rounds.wait(pool, down)).await? {
             return Err(before);
         }
         request.failed = Some(before);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::{downstream::Downstream, failure::Failure, find::unless_gone};
-use crate::{alive::Life, registry::Pool, worker::Worker};
+use crate::{registry::Pool, worker::Worker};
 
 /// The rounds of a request that every receiver refused, or as many as it may be sent to. A receiver
 /// counts requests whose callers left until its app is done with them (ANPX 3.8), while their places are
@@ -13,8 +13,8 @@ use crate::{alive::Life, registry::Pool, worker::Worker};
 pub(super) struct Rounds {
     until: Instant,
     pause: Duration,
-    /// Its place among those that wait so.
-    place: Option<Life>,
+    /// Most requests of its endpoint that wait so.
+    queue_size: usize,
 }
 
 impl Rounds {
@@ -23,12 +23,12 @@ impl Rounds {
     const MOST: Duration = Duration::from_millis(320);
 
     /// Of a request that began at `started`.
-    pub(super) fn new(worker: &Worker, pool: &Pool, started: Instant) -> Self {
+    pub(super) fn new(worker: &Worker, started: Instant) -> Self {
         let settings = worker.shared.settings.load();
         Self {
             until: started + settings.config.queue_timeout.0,
             pause: Self::FIRST,
-            place: pool.refused.begin(settings.config.queue_size),
+            queue_size: settings.config.queue_size,
         }
     }
 
@@ -36,11 +36,19 @@ impl Rounds {
     ///
     /// # Errors
     /// The caller left.
-    pub(super) async fn wait<D: Downstream>(&mut self, down: &mut D) -> Result<bool, Failure> {
+    pub(super) async fn wait<D: Downstream>(
+        &mut self,
+        pool: &Pool,
+        down: &mut D,
+    ) -> Result<bool, Failure> {
         let at = Instant::now() + self.pause;
-        if self.place.is_none() || at > self.until {
+        if at > self.until {
             return Ok(false);
         }
+        // Not kept while it is asked again: an app may have it for long.
+        let Some(_place) = pool.refused.begin(self.queue_size) else {
+            return Ok(false);
+        };
         self.pause = Self::MOST.min(self.pause * 2);
         unless_gone(down, sleep_until(at)).await?;
         Ok(true)

@@ -268,8 +268,9 @@ impl Table {
 
     /// True where the path of a request decides which endpoint of this host serves it.
     fn has_paths(&self, host: &str) -> bool {
-        let trees = [&self.written, &self.of_dids];
-        trees.iter().any(|tree| tree.paths(host).0.has_paths())
+        let (written, is_named) = self.written.paths(host);
+        let of_dids = self.paths_of_dids(host, is_named);
+        written.has_paths() || of_dids.is_some_and(Node::has_paths)
     }
 
     /// The endpoint with the longest prefix of whole segments that `host` has. What is written comes
@@ -284,12 +285,14 @@ impl Table {
         {
             return written;
         }
+        let of_dids = self.paths_of_dids(host, is_named);
+        of_dids.and_then(|paths| paths.longest(path)).or(written)
+    }
+
+    /// The paths that names of DIDs give on `host`; none where what is written names it and they do not.
+    fn paths_of_dids(&self, host: &str, is_named: bool) -> Option<&Node> {
         let (paths, is_exact) = self.of_dids.paths(host);
-        let of_did = match is_exact || !is_named {
-            true => paths.longest(path),
-            false => None,
-        };
-        of_did.or(written)
+        (is_exact || !is_named).then_some(paths)
     }
 
     fn tree(&mut self, source: Source) -> &mut Tree {

@@ -291,6 +291,26 @@ fn endpoints_of_dids_take_nothing_from_others() {
 }
 
 #[test]
+fn dots_are_refused_only_where_a_path_decides() {
+    let r = routes(&[("named", Some("c.example"), "/"), ("any", None, "/")]);
+    let dotted = |host: &str| find(&r, host, "/x%2f../y");
+    assert_eq!(dotted("h"), Ok("any".to_owned()));
+    let endpoint = Endpoint {
+        name: "did:wba:a.example:alice".to_owned(),
+        path: "/alice".to_owned(),
+        owner: Some(Owner::Did("did:wba:a.example:alice".to_owned())),
+        ..Endpoint::default()
+    };
+    let served = Arc::new(Served::of_did(&endpoint, &Config::default()));
+    let put = r.change(|table| table.insert_of_did(served));
+    assert_eq!(put, Ok(()));
+    assert_eq!(dotted("h"), Err(400));
+    // No path of a DID leads anywhere on a host that an endpoint names.
+    assert_eq!(find(&r, "c.example", "/alice"), Ok("named".to_owned()));
+    assert_eq!(dotted("c.example"), Ok("named".to_owned()));
+}
+
+#[test]
 fn what_is_written_comes_first_whichever_rule_names_its_host() {
     let r = routes(&[
         ("root", None, "/"),

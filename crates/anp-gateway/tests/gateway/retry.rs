@@ -319,6 +319,28 @@ async fn a_request_that_all_refused_is_sent_again_while_it_may_wait() {
 }
 
 #[tokio::test]
+async fn a_refused_request_that_an_app_has_waits_no_more() {
+    let gateway = start(Config {
+        queue_timeout: Span::from_secs(20),
+        queue_size: 1,
+        ..config()
+    })
+    .await;
+    let receiver = gateway.receiver().await;
+    let mut taken = Vec::new();
+    for path in ["/first", "/second"] {
+        let mut caller = gateway.caller().await;
+        caller.get(path).await;
+        receiver.accept().await.response.reset(ResetCode::REFUSED);
+        taken.push((receiver.accept().await, caller));
+    }
+    for (mut request, mut caller) in taken {
+        answer(&mut request, 200, "at last");
+        caller.until("at last").await;
+    }
+}
+
+#[tokio::test]
 async fn a_place_that_does_not_come_is_503() {
     let (gateway, _receiver, _one, _first) = full(Span::from_millis(20)).await;
     let response = gateway.get("/").await;
