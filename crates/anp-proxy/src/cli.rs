@@ -198,7 +198,8 @@ pub(crate) struct ReceiverArgs {
     /// File with a token that the gateway knows, in place of a DID
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<String>,
-    /// What to ask gateways for: a host, a path, or both. Repeatable
+    /// Endpoint to serve, of those that are this receiver's: a host, a path, or both. Repeatable
+    /// [default: all]
     #[arg(long, value_name = "HOST/PATH")]
     pub(crate) endpoint: Vec<String>,
     /// Compress text for callers that take it, where the app did not: zstd, br or gzip, the

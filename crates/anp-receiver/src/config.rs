@@ -58,8 +58,8 @@ pub struct Config {
     /// A file with such a token, that no other user can read. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
-    /// What to ask gateways for: `host`, `/path` or `host/path`, each sent as `ANPX-Endpoint`. What
-    /// was given comes back as public URLs. Default: none, what the gateway has for this receiver.
+    /// Endpoints to serve, of those that the gateway has for this receiver: `host`, `/path` or
+    /// `host/path`, each sent as `ANPX-Endpoint`. Default: none, which stands for all.
     pub endpoints: Vec<String>,
     /// Tunnels held to each gateway, 1 to 64; at least one a worker, and one to a gateway that
     /// speaks version 1. A second one keeps requests flowing while the first reconnects. Default 2.

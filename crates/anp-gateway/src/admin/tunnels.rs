@@ -96,6 +96,7 @@ impl Admin {
             id,
             owner,
             receiver,
+            wishes,
             peer,
             since,
             worker,
@@ -103,7 +104,7 @@ impl Admin {
         } = seen;
         let (received, sent) = tunnel.bytes();
         let table = self.shared.routes.now();
-        let endpoints = table.served_by(owner).take(SHOWN_ENDPOINTS);
+        let endpoints = table.served_to(owner, wishes).take(SHOWN_ENDPOINTS);
         json!({
             "id": id.to_string(),
             "owner": owner.to_string(),
@@ -127,7 +128,7 @@ impl Admin {
             "worker": worker,
             "bytes": { "received": received, "sent": sent },
             "endpoints": endpoints.map(|served| served.name.clone()).collect::<Vec<_>>(),
-            "endpoint_count": table.served_by(owner).count(),
+            "endpoint_count": table.served_to(owner, wishes).count(),
         })
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     members::{ReceiverId, TunnelId},
     owner::Owner,
     registry::Pool,
+    route::place::Wishes,
 };
 
 /// A tunnel, connected or about to be.
@@ -27,6 +28,7 @@ pub(super) struct Entry {
     pub(super) proven: Option<Proven>,
     pub(super) receiver: Option<String>,
     pub(super) instance: Option<String>,
+    pub(super) wishes: Wishes,
     pub(super) pools: Arc<Pools>,
     pub(super) connected: Option<Connected>,
 }
@@ -61,6 +63,7 @@ impl Entry {
             id: self.id,
             owner: self.owner.clone(),
             receiver: self.receiver.clone(),
+            wishes: self.wishes.clone(),
             peer,
             since,
             worker: self.worker,
@@ -82,6 +85,8 @@ pub(crate) struct Seen {
     pub(crate) owner: Owner,
     /// What its receiver calls itself.
     pub(crate) receiver: Option<String>,
+    /// Which of its owner's endpoints it came for.
+    pub(crate) wishes: Wishes,
     /// The other end of its connection.
     pub(crate) peer: SocketAddr,
     /// When it was connected.

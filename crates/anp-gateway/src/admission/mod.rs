@@ -26,7 +26,7 @@ use crate::{
     members::{Member, TunnelId},
     owner::Owner,
     registry::{Pool, Registry},
-    route::{Routes, Table as Endpoints},
+    route::{Routes, Table as Endpoints, place::Wishes},
 };
 
 /// Every tunnel from its handshake to its end.
@@ -92,8 +92,8 @@ impl Tunnels {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Gives a tunnel of `owner` a name, a place, and the worker that has the fewest tunnels of
-    /// this owner, then the fewest of all. There may be `limit` in all. `proven` is what the owner
+    /// Gives a tunnel of `owner` a name, a place, and the worker that has the fewest of the owner's
+    /// tunnels for the same `wishes`, then the fewest of all. There may be `limit` in all. `proven` is what the owner
     /// has shown to be one.
     ///
     /// # Errors
@@ -101,10 +101,11 @@ impl Tunnels {
     pub(crate) fn admit(
         self: &Arc<Self>,
         owner: Owner,
+        wishes: Wishes,
         proven: Option<Proven>,
         limit: usize,
     ) -> Result<Admission, NotAdmitted> {
-        if self.pools_of(&owner).is_empty() {
+        if self.routes.now().served_by(&owner).next().is_none() {
             return Err(NotAdmitted::NotNamed);
         }
         let mut table = self.table.lock();
@@ -116,7 +117,7 @@ impl Tunnels {
         }
         let mut load = vec![(0, 0); self.workers];
         for entry in &table.entries {
-            load[entry.worker].0 += usize::from(entry.owner == owner);
+            load[entry.worker].0 += usize::from(entry.owner == owner && entry.wishes == wishes);
             load[entry.worker].1 += 1;
         }
         let worker = (0..self.workers).min_by_key(|w| load[*w]).unwrap_or(0);
@@ -130,6 +131,7 @@ impl Tunnels {
             proven,
             receiver: None,
             instance: None,
+            wishes,
             pools: pools.clone(),
             connected: None,
         });
@@ -142,9 +144,10 @@ impl Tunnels {
         })
     }
 
-    fn pools_of(&self, owner: &Owner) -> Vec<Arc<Pool>> {
+    fn pools_of(&self, entry: &Entry) -> Vec<Arc<Pool>> {
         let endpoints = self.routes.now();
-        endpoints.served_by(owner).map(|s| s.pool.clone()).collect()
+        let served = endpoints.served_to(&entry.owner, &entry.wishes);
+        served.map(|served| served.pool.clone()).collect()
     }
 
     /// What those have proven who hold tunnels.
@@ -200,7 +203,7 @@ impl Tunnels {
         for entry in table.entries.iter().filter(|e| concerned(&e.owner)) {
             if let Some(tunnel) = entry.tunnel() {
                 let mut pools = Vec::clone(&entry.pools.0.load());
-                let served = endpoints.served_by(&entry.owner);
+                let served = endpoints.served_to(&entry.owner, &entry.wishes);
                 pools.extend(served.map(|served| served.pool.clone()));
                 pools.sort_unstable_by_key(Arc::as_ptr);
                 pools.dedup_by_key(|pool| Arc::as_ptr(pool));
@@ -209,8 +212,8 @@ impl Tunnels {
         }
     }
 
-    /// Lets every tunnel serve what is its owner's now that the endpoints have changed, and closes
-    /// those of owners that have none left.
+    /// Lets every tunnel serve what is its owner's, as far as it asked for that, now that the endpoints
+    /// have changed, and closes those that have none left.
     pub(crate) fn follow_routes(&self) {
         self.follow(|_| true);
     }
@@ -228,7 +231,7 @@ impl Tunnels {
                 let Some(tunnel) = entry.tunnel() else {
                     continue;
                 };
-                let now = self.pools_of(&entry.owner);
+                let now = self.pools_of(entry);
                 if now.is_empty() {
                     closed.push(tunnel.clone());
                 }
@@ -383,35 +386,57 @@ mod tests {
     fn tunnels_of_a_receiver_go_to_different_workers() {
         let tunnels = tunnels(2);
         let a = [
-            tunnels.admit(named("a"), None, 9).unwrap(),
-            tunnels.admit(named("a"), None, 9).unwrap(),
+            tunnels
+                .admit(named("a"), Wishes::default(), None, 9)
+                .unwrap(),
+            tunnels
+                .admit(named("a"), Wishes::default(), None, 9)
+                .unwrap(),
         ];
         assert_eq!(a.each_ref().map(|t| t.worker), [0, 1]);
         let b = [
-            tunnels.admit(named("b"), None, 9).unwrap(),
-            tunnels.admit(named("b"), None, 9).unwrap(),
+            tunnels
+                .admit(named("b"), Wishes::default(), None, 9)
+                .unwrap(),
+            tunnels
+                .admit(named("b"), Wishes::default(), None, 9)
+                .unwrap(),
         ];
         assert_eq!(b.each_ref().map(|t| t.worker), [0, 1]);
         drop(a);
-        assert_eq!(tunnels.admit(named("a"), None, 9).unwrap().worker, 0);
+        assert_eq!(
+            tunnels
+                .admit(named("a"), Wishes::default(), None, 9)
+                .unwrap()
+                .worker,
+            0
+        );
     }
 
     #[test]
     fn admission_ends() {
         let tunnels = tunnels(1);
         assert_eq!(
-            tunnels.admit(named("x"), None, 9).unwrap_err(),
+            tunnels
+                .admit(named("x"), Wishes::default(), None, 9)
+                .unwrap_err(),
             NotAdmitted::NotNamed
         );
-        let first = tunnels.admit(named("a"), None, 9).unwrap();
+        let first = tunnels
+            .admit(named("a"), Wishes::default(), None, 9)
+            .unwrap();
         assert_eq!(
-            tunnels.admit(named("a"), None, 1).unwrap_err(),
+            tunnels
+                .admit(named("a"), Wishes::default(), None, 1)
+                .unwrap_err(),
             NotAdmitted::TooMany
         );
         drop(first);
         tunnels.stop_admitting();
         assert_eq!(
-            tunnels.admit(named("a"), None, 9).unwrap_err(),
+            tunnels
+                .admit(named("a"), Wishes::default(), None, 9)
+                .unwrap_err(),
             NotAdmitted::Stopping
         );
         assert_eq!(tunnels.totals(), (0, 0));
@@ -420,7 +445,9 @@ mod tests {
     #[tokio::test]
     async fn an_endpoint_has_its_tunnels_before_any_request_finds_it() {
         let tunnels = tunnels(1);
-        let admission = tunnels.admit(named("a"), None, 9).unwrap();
+        let admission = tunnels
+            .admit(named("a"), Wishes::default(), None, 9)
+            .unwrap();
         let (io, _) = tokio::io::duplex(1);
         let settings = TunnelConfig::new(Role::Gateway);
         let (tunnel, _driver) = Tunnel::new(io, Bytes::new(), Version::V2, settings, None);

@@ -60,7 +60,7 @@ impl Admission {
                 peer,
                 since: Instant::now(),
             });
-            let pools = self.tunnels.pools_of(&entry.owner);
+            let pools = self.tunnels.pools_of(entry);
             self.tunnels.enter(entry, tunnel, pools);
         }
     }

@@ -90,7 +90,7 @@ async fn accept(caller: &Caller, hello: &Hello) -> Result<(Response<Bytes>, Beco
     if let (Becomes::Tunnel(_, admission), Some(url)) =
         (&becomes, &shared.settings.load().config.public_url)
     {
-        for url in public_urls(&shared.routes, &admission.owner, url) {
+        for url in public_urls(&shared.routes, &admission.owner, &hello.wishes, url) {
             headers.append(PUBLIC_URL, url);
         }
     }
@@ -162,7 +162,8 @@ async fn admit(
         return Err(Refusal::not_permitted(&error, &owner));
     }
     let limit = shared.settings.load().config.max_tunnels;
-    let admitted = shared.tunnels.admit(owner.clone(), proven, limit);
+    let wishes = hello.wishes.clone();
+    let admitted = shared.tunnels.admit(owner.clone(), wishes, proven, limit);
     let admission = admitted.map_err(refused)?;
     let admission = admission.called(&hello.name, hello.instance.as_deref());
     if let Some(issued) = token {

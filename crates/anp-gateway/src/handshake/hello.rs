@@ -10,7 +10,7 @@ use crate::{
     owner::{Owner, is_name},
     route::{
         Routes,
-        place::{HostRule, Place},
+        place::{HostRule, Place, Wishes},
     },
 };
 
@@ -44,7 +44,8 @@ pub(crate) struct Hello {
     pub(crate) host: String,
     /// Empty where nobody asks for proof.
     pub(crate) headers: HeaderMap,
-    wishes: Vec<Place>,
+    /// Which of its owner's endpoints it comes for.
+    pub(crate) wishes: Wishes,
 }
 
 impl Hello {
@@ -98,17 +99,18 @@ impl Hello {
     }
 }
 
-/// The URLs under which callers reach what is the owner's.
+/// The URLs under which callers reach what the receiver serves.
 pub(crate) fn public_urls(
     routes: &Routes,
     owner: &Owner,
+    wishes: &Wishes,
     public_url: &PublicUrl,
 ) -> Vec<HeaderValue> {
     let (scheme, name) = (public_url.scheme(), public_url.name());
     let port = name.port().map(|port| format!(":{port}"));
     let port = port.unwrap_or_default();
     let endpoints = routes.now();
-    let urls = endpoints.served_by(owner).filter_map(|served| {
+    let urls = endpoints.served_to(owner, wishes).filter_map(|served| {
         let host = match &served.place.host {
             HostRule::Any => name.to_string(),
             HostRule::Exact(host) => format!("{host}{port}"),
@@ -135,7 +137,7 @@ fn headers(head: &Head<'_>) -> HeaderMap {
 }
 
 /// Host, path or both, each in a header of its own.
-fn wishes(head: &Head<'_>) -> Result<Vec<Place>, Refusal> {
+fn wishes(head: &Head<'_>) -> Result<Wishes, Refusal> {
     let refuse = || {
         Refusal::new(
             StatusCode::BAD_REQUEST,
@@ -154,7 +156,7 @@ fn wishes(head: &Head<'_>) -> Result<Vec<Place>, Refusal> {
         }
         wishes.push(Place::new((!host.is_empty()).then_some(host), path));
     }
-    Ok(wishes)
+    Ok(wishes.into_iter().collect())
 }
 
 /// The key of a well-formed handshake.

@@ -1,6 +1,6 @@
 //! Where an endpoint is.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// A host and a path prefix of whole segments.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +35,28 @@ impl Place {
             },
             prefix: path.trim_end_matches('/').to_owned(),
         }
+    }
+}
+
+/// What a receiver asked for, of what is its owner's: all of that where it asked for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wishes(Arc<[Place]>);
+
+impl Wishes {
+    /// True where a receiver with these wishes serves the endpoint of this place.
+    pub(crate) fn include(&self, place: &Place) -> bool {
+        self.0.is_empty() || self.0.contains(place)
+    }
+
+    /// Each place that was asked for.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Place> {
+        self.0.iter()
+    }
+}
+
+impl FromIterator<Place> for Wishes {
+    fn from_iter<I: IntoIterator<Item = Place>>(places: I) -> Self {
+        Self(places.into_iter().collect())
     }
 }
 

@@ -6,7 +6,7 @@ use rpds::{HashTrieMapSync as Map, RedBlackTreeMapSync as Ordered};
 
 use super::{
     path::{has_ambiguous_dots, host_of, normalized, without_parameters},
-    place::{HostRule, Place},
+    place::{HostRule, Place, Wishes},
     served::{Owners, Served, Source},
     tree::{Node, Tree},
 };
@@ -241,6 +241,16 @@ impl Table {
         let theirs = self.by_owner.get(owner).into_iter();
         let theirs = theirs.flat_map(|theirs| theirs.values());
         theirs.chain(&self.for_anyone)
+    }
+
+    /// Those of `owner`'s endpoints that a receiver with these wishes serves.
+    pub(crate) fn served_to(
+        &self,
+        owner: &Owner,
+        wishes: &Wishes,
+    ) -> impl Iterator<Item = &Arc<Served>> {
+        let theirs = self.served_by(owner);
+        theirs.filter(|served| wishes.include(&served.place))
     }
 
     /// The endpoint of a request. `authority` is `host[:port]`, `target` origin-form or `*`.

@@ -210,3 +210,57 @@ async fn a_lost_tunnel_is_forgotten() {
         caller.until("\r\n\r\nok").await;
     }
 }
+
+/// A receiver that asks for `wish` alone.
+async fn asking(gateway: &Running, wish: &str) -> Receiver {
+    let mut caller = Caller::connect(gateway.tunnel).await;
+    let offer = [
+        ("Sec-WebSocket-Protocol", "anpx.v2"),
+        ("ANP-Receiver", "known"),
+        ("ANPX-Endpoint", wish),
+    ];
+    caller.handshake("/", &offer).await;
+    let head = caller.head().await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let urls: Vec<_> = head.lines().filter(|l| l.contains("public-url")).collect();
+    assert_eq!(
+        urls,
+        [format!("anpx-public-url: http://gate.example{wish}/")]
+    );
+    Receiver::on_default(caller).await
+}
+
+#[tokio::test]
+async fn who_asks_for_an_endpoint_serves_no_other() {
+    let endpoint = |name: &str| Endpoint {
+        name: name.to_owned(),
+        path: format!("/{name}"),
+        receivers: vec!["known".to_owned()],
+        ..Endpoint::default()
+    };
+    let config = Config {
+        endpoints: ["chat", "files", "both"].map(endpoint).into(),
+        public_url: Some("http://gate.example".parse().unwrap()),
+        ..config()
+    };
+    let gateway = start(config).await;
+    let chat = asking(&gateway, "/chat").await;
+    let files = asking(&gateway, "/files").await;
+    for (path, receiver) in [("/chat", &chat), ("/files", &files)] {
+        // Often enough for a turn of either.
+        for _ in 0..4 {
+            let mut caller = gateway.caller().await;
+            caller.get(path).await;
+            answer(&mut receiver.accept().await, 200, "mine");
+            caller.until("\r\n\r\nmine").await;
+        }
+    }
+    let unasked = gateway.get("/both").await;
+    assert!(unasked.starts_with("HTTP/1.1 503 "), "{unasked}");
+    let shown = gateway.ask_admin("/tunnels").await;
+    let shown: String = shown.split_whitespace().collect();
+    for name in ["chat", "files"] {
+        let only = format!("\"endpoints\":[\"{name}\"]");
+        assert!(shown.contains(&only), "{shown}");
+    }
+}
