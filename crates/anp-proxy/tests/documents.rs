@@ -72,7 +72,7 @@ fn the_readme_leads_to_files_that_are_there() {
     let text = read("README.md");
     assert!(text.contains("]("));
     for link in text.split("](").skip(1) {
-        let target = link.split(')').next().unwrap();
+        let target = link.split([')', '#']).next().unwrap();
         assert!(
             target.contains("://") || root().join(target).exists(),
             "{target} is not there"

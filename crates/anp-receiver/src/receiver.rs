@@ -194,12 +194,16 @@ impl Receiver {
         }
         drop(balancing);
         let drain_timeout = config.drain_timeout.0;
-        info!(drain_timeout = %config.drain_timeout, "receiver stopping");
+        let name = config.name.as_deref();
+        info!(receiver = name, drain_timeout = %config.drain_timeout, "receiver stopping");
         stop.send_replace(Stop::Drain);
         if let Ok(result) = tokio::time::timeout(drain_timeout, workers.all_over()).await {
             return result;
         }
-        warn!("requests still in flight at the drain deadline are cut off");
+        warn!(
+            receiver = name,
+            "requests still in flight at the drain deadline are cut off"
+        );
         stop.send_replace(Stop::Now);
         // Workers that do not end in time end with their tunnels' peers.
         tokio::time::timeout(CLOSE_TIMEOUT, workers.all_over())

@@ -145,7 +145,7 @@ impl Slot {
                 }
                 Next::Stop(stop) => {
                     let gateway = self.gateway.url.to_string();
-                    error!(%gateway, tunnel = self.index, "no tunnel: {failure}; {stop}");
+                    error!(receiver = self.name(), %gateway, tunnel = self.index, "no tunnel: {failure}; {stop}");
                     self.shared.events.send(&Event::GivenUp {
                         gateway: &gateway,
                         reason: &failure,
@@ -214,12 +214,12 @@ impl Slot {
                 Served::Again
             }
             Over::WantedElsewhere => {
-                info!(gateway = %self.gateway.url, tunnel = self.index, "another address of the gateway has no tunnel, opening one there");
+                info!(receiver = self.name(), gateway = %self.gateway.url, tunnel = self.index, "another address of the gateway has no tunnel, opening one there");
                 held.tunnel.drain();
                 Served::Again
             }
             Over::Draining => {
-                info!(gateway = %self.gateway.url, tunnel = self.index, "the gateway drains the tunnel, opening another");
+                info!(receiver = self.name(), gateway = %self.gateway.url, tunnel = self.index, "the gateway drains the tunnel, opening another");
                 // A gateway that drains what it has just taken is not asked again at once.
                 match lasted < self.shared.config.reconnect_delay.0 {
                     true => {
@@ -322,10 +322,15 @@ impl Slot {
         }
     }
 
+    /// What the receiver calls itself: there may be several in one process.
+    fn name(&self) -> Option<&str> {
+        self.shared.config.name.as_deref()
+    }
+
     fn granted(&self, urls: &[String]) {
         let gateway = self.gateway.url.to_string();
         for url in urls {
-            info!(%gateway, url, "callers reach this receiver");
+            info!(receiver = self.name(), %gateway, url, "callers reach this receiver");
         }
         let gateway = &gateway;
         self.shared.events.send(&Event::Granted { gateway, urls });
@@ -337,7 +342,7 @@ impl Slot {
             Version::V1 => 1,
             Version::V2 | Version::Undecided => 2,
         };
-        info!(%gateway, tunnel = self.index, version = number, "tunnel ready");
+        info!(receiver = self.name(), %gateway, tunnel = self.index, version = number, "tunnel ready");
         self.shared.events.send(&Event::Ready {
             gateway: &gateway,
             tunnel: self.index,
@@ -349,7 +354,7 @@ impl Slot {
         let gateway = self.gateway.url.to_string();
         let seconds = after.as_secs_f64();
         warn!(
-            %gateway, tunnel = self.index, attempt,
+            receiver = self.name(), %gateway, tunnel = self.index, attempt,
             "no tunnel: {failure}; trying again in {seconds:.1} s"
         );
         self.shared.events.send(&Event::Lost {

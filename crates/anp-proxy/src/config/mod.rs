@@ -3,6 +3,7 @@
 //! Each layer overrides the ones before it, key by key; a list replaces a list. Every value keeps
 //! where it was written, so that a mistake is reported there and `config show` can tell.
 
+mod apps;
 mod de;
 mod file;
 #[cfg(any(feature = "app", test))]
@@ -19,6 +20,7 @@ use anp_gateway::Config as GatewayConfig;
 use anp_receiver::Config as ReceiverConfig;
 use serde::{Deserialize, Serialize};
 
+use apps::App;
 #[cfg(any(feature = "app", test))]
 pub use json::settings;
 #[cfg(any(feature = "app", test))]
@@ -71,6 +73,9 @@ pub(crate) struct File {
 pub(crate) struct Loaded {
     /// The settings.
     pub(crate) config: Config,
+    /// Several apps, in place of the one that `[receiver]` has without them.
+    pub(crate) apps: Vec<App>,
+    /// All that was written.
     tree: Node,
     sources: Sources,
 }
@@ -97,15 +102,20 @@ pub(crate) fn load(sources: Sources) -> Result<Loaded, Problems> {
     for (key, node) in sources.flags {
         tree.put(&dotted(key), node);
     }
-    match de::typed(tree.clone()) {
-        Ok(config) if problems.is_empty() => Ok(Loaded {
+    apps::open(&mut tree);
+    let mut rest = tree.clone();
+    let apps = apps::take(&mut rest).map(|apps| apps::typed(apps, &rest));
+    let apps = apps.unwrap_or(Ok(Vec::new()));
+    match (de::typed(rest), apps) {
+        (Ok(config), Ok(apps)) if problems.is_empty() => Ok(Loaded {
             config,
+            apps,
             tree,
             sources: kept,
         }),
-        Ok(_) => Err(Problems(problems)),
-        Err(Problems(more)) => {
-            problems.extend(more);
+        (config, apps) => {
+            let more = [config.err(), apps.err()];
+            problems.extend(more.into_iter().flatten().flat_map(|more| more.0));
             Err(Problems(problems))
         }
     }
@@ -195,6 +205,9 @@ impl Loaded {
     }
 
     fn receiver_files(&self) -> Vec<Problem> {
+        if !self.apps.is_empty() {
+            return self.app_files();
+        }
         let found = self.config.receiver.file_problems().into_iter();
         found
             .map(|error| self.problem("receiver", error.key, &error.message))
@@ -226,7 +239,10 @@ impl Loaded {
     /// # Errors
     /// The first setting that cannot be, with its place.
     pub(crate) fn check_receiver(&self) -> Result<(), Problem> {
-        self.judge_receiver(self.config.receiver.validate())
+        match self.apps.is_empty() {
+            true => self.judge_receiver(self.config.receiver.validate()),
+            false => self.check_apps(),
+        }
     }
 
     /// As [`Loaded::check_receiver`], for an app in this process.
@@ -235,6 +251,7 @@ impl Loaded {
     /// As [`Loaded::check_receiver`].
     #[cfg(feature = "app")]
     pub(crate) fn check_receiver_in_process(&self) -> Result<(), Problem> {
+        self.check_single("the app is in this process")?;
         self.judge_receiver(self.config.receiver.validate_streams())
     }
 
@@ -274,7 +291,7 @@ impl Loaded {
     /// # Errors
     /// A setting that TOML cannot write, which no type of ours has.
     pub(crate) fn show(&self) -> Result<String, String> {
-        show::show(&self.config, &self.tree)
+        show::show(&self.config, &self.apps, &self.tree)
     }
 }
 

@@ -2,17 +2,20 @@
 
 use anp_receiver::without_user;
 use serde::Serialize;
-use toml_edit::{Item, Key, Table, Value as Toml};
+use toml_edit::{DocumentMut, Item, Key, Table, Value as Toml};
 
-use super::tree::{Node, Value};
+use super::{
+    apps::App,
+    tree::{Node, Value},
+};
 
 /// The settings of `config` as TOML that could be read back, with the origin of each value behind it.
 ///
 /// Optional settings without a value are left out. Secrets are masked.
-pub(super) fn show(config: &impl Serialize, tree: &Node) -> Result<String, String> {
-    let document = toml_edit::ser::to_document(config).map_err(|error| error.to_string())?;
+pub(super) fn show(config: &impl Serialize, apps: &[App], tree: &Node) -> Result<String, String> {
+    let sections = document(config)?;
     let mut text = String::new();
-    for (name, section) in document.iter() {
+    for (name, section) in sections.iter() {
         let Some(keys) = table(section) else {
             continue;
         };
@@ -20,15 +23,33 @@ pub(super) fn show(config: &impl Serialize, tree: &Node) -> Result<String, Strin
             text.push('\n');
         }
         text.push_str(&format!("[{name}]\n"));
-        let mut lines = Vec::new();
-        collect(&keys, tree.at(&[name]), "", &mut lines);
-        let width = lines.iter().map(|(line, _)| line.chars().count());
-        let width = width.filter(|w| *w <= 60).max().unwrap_or(0);
-        for (line, origin) in lines {
-            text.push_str(&format!("{line:width$}  # {origin}\n"));
-        }
+        write(&mut text, &keys, tree.at(&[name]));
+    }
+    for App { key, receiver } in apps {
+        let node = tree.at(&["receiver", "apps", key]);
+        let mut keys = document(receiver)?.as_table().clone();
+        // The others are those of [receiver].
+        keys.retain(|key, _| key == "name" || node.is_some_and(|node| node.at(&[key]).is_some()));
+        let name = Key::new(key);
+        text.push_str(&format!("\n[receiver.apps.{}]\n", name.display_repr()));
+        write(&mut text, &keys, node);
     }
     Ok(text)
+}
+
+fn document(settings: &impl Serialize) -> Result<DocumentMut, String> {
+    toml_edit::ser::to_document(settings).map_err(|error| error.to_string())
+}
+
+/// Writes the keys of a section, their origins one below the other.
+fn write(text: &mut String, keys: &Table, node: Option<&Node>) {
+    let mut lines = Vec::new();
+    collect(keys, node, "", &mut lines);
+    let width = lines.iter().map(|(line, _)| line.chars().count());
+    let width = width.filter(|w| *w <= 60).max().unwrap_or(0);
+    for (line, origin) in lines {
+        text.push_str(&format!("{line:width$}  # {origin}\n"));
+    }
 }
 
 /// A line for each key and its origin. A table that was written is shown key by key, since each may

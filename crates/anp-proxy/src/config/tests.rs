@@ -289,3 +289,136 @@ fn what_is_shown_names_the_origin_of_each_key_of_a_table() {
         );
     }
 }
+
+/// Two apps beside a gateway, the second with further `keys`.
+fn two_apps(keys: &str) -> String {
+    format!(
+        "[receiver]\ngateways = [\"wss://gate.example\"]\ntunnels = 3\n\
+         [receiver.apps.chat]\nto = [\"http://127.0.0.1:1\"]\n\
+         [receiver.apps.files]\nto = [\"http://127.0.0.1:2\"]\n{keys}"
+    )
+}
+
+#[test]
+fn an_app_has_what_it_does_not_set_from_the_receiver() {
+    let text = two_apps("tunnels = 1\nname = \"depot\"\n");
+    let env = [
+        ("ANP_RECEIVER__APPS__CHAT__DRAIN_TIMEOUT", "1s"),
+        (
+            "ANP_RECEIVER__APPS__MORE",
+            "{to = [\"http://127.0.0.1:3\"], workers = 2}",
+        ),
+    ];
+    let loaded = load(sources(Some(&text), &env, &[])).unwrap();
+    assert_eq!(loaded.problems(), []);
+    let receivers = loaded.receivers();
+    let of = |name: &str| {
+        let named = |c: &&ReceiverConfig| c.name.as_deref() == Some(name);
+        let found = receivers.iter().find(named).unwrap();
+        (
+            found.tunnels,
+            found.workers,
+            found.drain_timeout.to_string(),
+        )
+    };
+    assert_eq!(of("chat"), (3, 1, "1s".to_owned()));
+    assert_eq!(of("depot"), (1, 1, "30s".to_owned()));
+    assert_eq!(of("more"), (3, 2, "30s".to_owned()));
+    let shown = loaded.show().unwrap();
+    let (_, chat) = shown.split_once("[receiver.apps.chat]\n").unwrap();
+    let (chat, _) = chat.split_once("\n\n").unwrap();
+    let lines: Vec<_> = chat
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "to = [\"http://127.0.0.1:1\"] # anp.toml:5:6",
+            "name = \"chat\" # default",
+            "drain_timeout = \"1s\" # environment variable ANP_RECEIVER__APPS__CHAT__DRAIN_TIMEOUT",
+        ]
+    );
+    // What is shown can be read back.
+    let again = load(sources(Some(&shown), &[], &[])).unwrap();
+    assert_eq!(again.receivers(), receivers);
+}
+
+#[test]
+fn a_mistake_of_an_app_is_named_where_it_was_written() {
+    for (keys, expected) in [
+        (
+            "tunels = 1\n",
+            "8:1: unknown key \"tunels\" in [receiver.apps.files]; did you mean \"tunnels\"?",
+        ),
+        (
+            "tunnels = \"x\"\n",
+            "8:11: receiver.apps.files.tunnels: expected a whole number from 0 to 65535, found string \"x\"",
+        ),
+        (
+            "tunnels = 0\n",
+            "8:11: receiver.apps.files.tunnels: expected 1 to 64, got 0",
+        ),
+        (
+            "name = \"chat\"\n",
+            "6:1: receiver.apps.files.endpoints: expected the endpoints of this app, such as [\"/files\"]: app \"chat\" comes to the same gateway with the same name",
+        ),
+        (
+            "token_file = \"/nonexistent\"\n",
+            "8:14: receiver.apps.files.token_file: /nonexistent: No such file or directory (os error 2)",
+        ),
+        (
+            "[receiver.apps.more]\n",
+            "8:1: receiver.apps.more.to: expected at least one app URL, such as \"http://127.0.0.1:8000\"",
+        ),
+        (
+            "[receiver.apps]\nmore = 1\n",
+            "9:8: receiver.apps.more: expected a table, found integer 1",
+        ),
+    ] {
+        assert_eq!(wrong(&two_apps(keys)), [expected], "{keys}");
+    }
+    assert_eq!(
+        wrong(&two_apps("").replace("tunnels = 3", "tunnels = 0")),
+        ["3:11: receiver.tunnels: expected 1 to 64, got 0"]
+    );
+    assert_eq!(
+        wrong(&two_apps("").replace("tunnels = 3", "to = [\"http://127.0.0.1:9\"]")),
+        ["3:6: receiver.to: expected in the table of each app, since [receiver.apps] has some"]
+    );
+}
+
+#[test]
+fn apps_of_one_identity_share_no_endpoint() {
+    let text = |chat: &str, files: &str| {
+        let text = two_apps(files).replace("tunnels = 3", "token = \"anp_x\"");
+        text.replace(
+            "[receiver.apps.files]",
+            &format!("{chat}[receiver.apps.files]"),
+        )
+    };
+    let chat = "endpoints = [\"/chat\"]\n";
+    assert_eq!(wrong(&text(chat, "endpoints = [\"/files\"]\n")), [""; 0]);
+    assert_eq!(
+        wrong(&text(chat, "")),
+        [
+            "7:1: receiver.apps.files.endpoints: expected the endpoints of this app, such as [\"/files\"]: app \"chat\" comes to the same gateway with the same identity"
+        ]
+    );
+    assert_eq!(
+        wrong(&text("", chat)),
+        [
+            "4:1: receiver.apps.chat.endpoints: expected the endpoints of this app, such as [\"/chat\"]: app \"files\" comes to the same gateway with the same identity"
+        ]
+    );
+    assert_eq!(
+        wrong(&text(chat, "endpoints = [\"/files\", \"/chat/\"]\n")),
+        ["9:13: receiver.apps.files.endpoints: \"/chat/\" is served by app \"chat\""]
+    );
+    // Elsewhere, or as somebody else, they are not taken for each other.
+    assert_eq!(
+        wrong(&text("", "gateways = [\"wss://other.example\"]\n")),
+        [""; 0]
+    );
+    assert_eq!(wrong(&two_apps("token = \"anp_y\"\n")), [""; 0]);
+}

@@ -1,7 +1,7 @@
 //! A receiver by itself.
 
-use anp_receiver::{Event, Receiver};
-use tokio::sync::watch;
+use anp_receiver::{Config, Event, Receiver};
+use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     apps, descriptors, failures,
@@ -15,10 +15,11 @@ use crate::{
     stdout,
 };
 
-/// Runs a receiver until it is told to stop, or refused from the start.
+/// Runs a receiver, or one for each of several apps, until it is told to stop, or refused from the
+/// start.
 ///
 /// # Errors
-/// A setting is wrong, or every gateway refused it and none had taken it.
+/// A setting is wrong, or every gateway refused a receiver and none had taken it.
 pub(crate) fn receiver(loaded: &Loaded) -> Result<u8, Failure> {
     loaded.check_receiver()?;
     loaded.check_receiver_files()?;
@@ -26,25 +27,46 @@ pub(crate) fn receiver(loaded: &Loaded) -> Result<u8, Failure> {
     descriptors::raise();
     serve(async {
         let stop = follow()?;
-        let config = loaded.config.receiver.clone();
-        let receiver = Receiver::new(config.clone()).map_err(failures::receiver)?;
-        stdout::mention(&format!(
-            "{} → {}",
-            list(&config.gateways),
-            list(&config.to)
-        ));
-        let apps = list(&config.to);
-        let receiver = receiver.with_observer(move |event| {
-            if let Event::Granted { urls, .. } = event {
-                urls.iter()
-                    .for_each(|url| stdout::mention(&format!("{url} → {apps}")));
-            }
-        });
-        tokio::spawn(apps::warn_unreachable(config));
+        let configs = loaded.receivers();
+        let made = configs.iter().map(|config| Receiver::new(config.clone()));
+        let made: Result<Vec<_>, _> = made.collect();
+        let receivers = made.map_err(failures::receiver)?;
+        let mut running = JoinSet::new();
+        for (config, receiver) in configs.into_iter().zip(receivers) {
+            running.spawn(run_receiver(announced(&config, receiver), stop.clone()));
+            tokio::spawn(apps::warn_unreachable(config));
+        }
         // A gateway that is away now is tried again: its receiver serves as well as it can.
         manager::serves();
-        run_receiver(receiver, stop).await
+        all_over(running).await
     })
+}
+
+/// Says where a receiver leads, and under which URLs callers reach it.
+fn announced(config: &Config, receiver: Receiver) -> Receiver {
+    let apps = list(&config.to);
+    stdout::mention(&format!("{} → {apps}", list(&config.gateways)));
+    receiver.with_observer(move |event| {
+        if let Event::Granted { urls, .. } = event {
+            urls.iter()
+                .for_each(|url| stdout::mention(&format!("{url} → {apps}")));
+        }
+    })
+}
+
+/// Waits for every receiver: one that failed leaves the others to serve.
+async fn all_over(mut running: JoinSet<Result<(), Failure>>) -> Result<(), Failure> {
+    let mut result = Ok(());
+    while let Some(ended) = running.join_next().await {
+        let ended = ended.unwrap_or_else(|broke| Err(Failure::runtime(broke.to_string())));
+        if let Err(failure) = &ended
+            && !running.is_empty()
+        {
+            tracing::error!(others = running.len(), "a receiver ended: {failure}");
+        }
+        result = result.and(ended);
+    }
+    result
 }
 
 pub(super) async fn run_receiver(

@@ -28,6 +28,7 @@ use crate::{
 /// # Errors
 /// A setting is wrong, an address cannot be listened on, or either side failed.
 pub(crate) fn dev(mut loaded: Loaded) -> Result<u8, Failure> {
+    loaded.check_single("anp-proxy dev has one app, that of receiver.to or --to")?;
     prepare(&mut loaded)?;
     serve(async {
         let stop = follow()?;
@@ -44,6 +45,7 @@ pub(crate) fn dev(mut loaded: Loaded) -> Result<u8, Failure> {
 /// As [`dev`].
 pub(crate) fn demo(mut loaded: Loaded) -> Result<u8, Failure> {
     // Its own app is the point of it, whatever the configuration says of others.
+    loaded.apps.clear();
     loaded.config.receiver.to = vec![app_at(SocketAddr::from(([127, 0, 0, 1], 1)))?];
     prepare(&mut loaded)?;
     serve(async {

@@ -139,6 +139,72 @@ fn gateway_and_receiver_say_what_they_do() {
     assert_eq!(receiver.ends(), 0);
 }
 
+/// An app on a port of its own that answers each request with `body`.
+fn app_saying(body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for caller in listener.incoming() {
+            let mut caller = caller.unwrap();
+            // The pool or a look whether anybody is there may leave without a request.
+            let mut head = [0; 1024];
+            if matches!(caller.read(&mut head), Ok(n) if n > 0) {
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+                );
+                let _ = caller.write_all(answer.as_bytes());
+            }
+        }
+    });
+    url
+}
+
+#[test]
+fn one_receiver_process_has_several_apps() {
+    let served = |name: &str| format!("{{name='{name}', path='/{name}', receivers=['{name}']}}");
+    let endpoints = format!(
+        "gateway.endpoints=[{}, {}]",
+        served("chat"),
+        served("files")
+    );
+    let gateway = Running::start(&[
+        "gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--tunnel-listen",
+        "127.0.0.1:0",
+        "--set",
+        &endpoints,
+    ]);
+    let line = gateway.says(" → receivers at ws://");
+    let (here, tunnel) = line.split_once(" → receivers at ").unwrap();
+    let (chat, files) = (app_saying("chat!"), app_saying("files!"));
+    let mut receiver = Running::start(&[
+        "receiver",
+        "--gateway",
+        tunnel,
+        "--set",
+        &format!("receiver.apps.chat.to={chat}"),
+        "--set",
+        &format!("receiver.apps.files={{to=['{files}'], tunnels=1}}"),
+    ]);
+    receiver.says(&format!("{tunnel} → {chat}"));
+    receiver.says(&format!("{tunnel} → {files}"));
+    let mut missing = vec!["chat", "files"];
+    while !missing.is_empty() {
+        let line = receiver.logs("tunnel ready");
+        missing.retain(|name| !line.contains(&format!("\"receiver\":\"{name}\"")));
+    }
+    let here = here.strip_prefix("http://").unwrap();
+    for _ in 0..2 {
+        assert!(get(here, "/chat").ends_with("\r\n\r\nchat!"));
+        assert!(get(here, "/files").ends_with("\r\n\r\nfiles!"));
+    }
+    receiver.signal("TERM");
+    assert_eq!(receiver.ends(), 0);
+}
+
 #[test]
 fn a_gateway_that_is_not_there_is_tried_again() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,0 +1,206 @@
+//! `[receiver.apps.NAME]`: several apps in one process, each with a receiver of its own.
+//!
+//! What an app does not set is that of `[receiver]`, but for its name, which is NAME.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Loaded, ReceiverConfig, de, file,
+    problem::{Problem, Problems},
+    tree::{Entry, Node, Value},
+};
+
+/// Keys of `[receiver]` that say which app it is. Beside several apps nobody could tell whose they are.
+const OF_ONE_APP: [&str; 3] = ["to", "name", "endpoints"];
+
+/// One of several apps, with the settings of its receiver.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    /// The key of its table.
+    pub(crate) key: String,
+    /// What counts for it.
+    pub(crate) receiver: ReceiverConfig,
+}
+
+/// Section, `apps`, name: what apps set themselves, for the types of their keys.
+type Alone = BTreeMap<String, BTreeMap<String, BTreeMap<String, ReceiverConfig>>>;
+
+/// Makes tables of what the environment or the command line has as text, the apps or one of them.
+pub(super) fn open(tree: &mut Node) {
+    let apps = child(tree, "receiver").and_then(|receiver| child(&mut receiver.node, "apps"));
+    let Some(Entry { node: apps, .. }) = apps else {
+        return;
+    };
+    parse(apps);
+    if let Value::Table(entries) = &mut apps.value {
+        entries.iter_mut().for_each(|app| parse(&mut app.node));
+    }
+}
+
+/// Text that is no table is told of with all else that does not fit.
+fn parse(node: &mut Node) {
+    if let Value::Text(text) = &node.value
+        && let Ok(table) = file::parse_value(text.trim(), &node.origin)
+    {
+        *node = table;
+    }
+}
+
+/// Takes the apps out of `tree`: `[receiver]` has the keys of one receiver without them.
+pub(super) fn take(tree: &mut Node) -> Option<Node> {
+    let receiver = child(tree, "receiver")?;
+    let Value::Table(entries) = &mut receiver.node.value else {
+        return None;
+    };
+    let at = entries.iter().position(|entry| entry.key == "apps")?;
+    Some(entries.remove(at).node)
+}
+
+fn child<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Entry> {
+    match &mut node.value {
+        Value::Table(entries) => entries.iter_mut().find(|entry| entry.key == key),
+        _ => None,
+    }
+}
+
+/// The apps of `apps` over the `[receiver]` of `rest`, in the order they were written.
+///
+/// # Errors
+/// Each key of an app that does not fit.
+pub(super) fn typed(apps: Node, rest: &Node) -> Result<Vec<App>, Problems> {
+    let mut alone = Node::empty();
+    alone.put(&["receiver", "apps"], apps.clone());
+    de::typed::<Alone>(alone)?;
+    let Value::Table(entries) = apps.value else {
+        return Ok(Vec::new());
+    };
+    let mut base = rest.at(&["receiver"]).cloned().unwrap_or(Node::empty());
+    if let Value::Table(keys) = &mut base.value {
+        keys.retain(|entry| entry.key != "name");
+    }
+    let mut apps = Vec::with_capacity(entries.len());
+    for Entry { key, origin, node } in entries {
+        let mut merged = base.clone();
+        merged.put(&["name"], Node::text(&key, origin));
+        merged.merge(node);
+        let receiver = de::typed(merged)?;
+        apps.push(App { key, receiver });
+    }
+    Ok(apps)
+}
+
+impl Loaded {
+    /// What each receiver of the process is configured with.
+    pub(crate) fn receivers(&self) -> Vec<ReceiverConfig> {
+        match self.apps.as_slice() {
+            [] => vec![self.config.receiver.clone()],
+            apps => apps.iter().map(|app| app.receiver.clone()).collect(),
+        }
+    }
+
+    /// Refuses several apps where `what` has one.
+    ///
+    /// # Errors
+    /// There are some, with their place.
+    pub(crate) fn check_single(&self, what: &str) -> Result<(), Problem> {
+        match self.apps.is_empty() {
+            true => Ok(()),
+            false => Err(self.problem("receiver", "apps", &format!("expected none: {what}"))),
+        }
+    }
+
+    /// Checks each app, and that a gateway can tell them apart.
+    ///
+    /// # Errors
+    /// The first setting that cannot be, with its place.
+    pub(super) fn check_apps(&self) -> Result<(), Problem> {
+        for key in OF_ONE_APP {
+            if self.origin("receiver", key).is_some() {
+                let message = "expected in the table of each app, since [receiver.apps] has some";
+                return Err(self.problem("receiver", key, message));
+            }
+        }
+        for (at, app) in self.apps.iter().enumerate() {
+            let judged = app.receiver.validate();
+            judged.map_err(|error| self.problem_of(app, error.key, &error.message))?;
+            for other in &self.apps[..at] {
+                self.check_apart(app, other)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Two apps that look alike to a gateway must serve different endpoints there.
+    fn check_apart(&self, app: &App, other: &App) -> Result<(), Problem> {
+        let Some(alike) = alike(&app.receiver, &other.receiver) else {
+            return Ok(());
+        };
+        for (app, other) in [(app, other), (other, app)] {
+            if app.receiver.endpoints.is_empty() {
+                let message = format!(
+                    "expected the endpoints of this app, such as [\"/{}\"]: app \"{}\" comes to the same gateway with the same {alike}",
+                    app.key, other.key
+                );
+                return Err(self.problem_of(app, "endpoints", &message));
+            }
+        }
+        let place = |text: &str| text.trim().trim_end_matches('/').to_owned();
+        let taken = |wish: &&String| {
+            let others = other.receiver.endpoints.iter();
+            others.map(|other| place(other)).any(|o| o == place(wish))
+        };
+        match app.receiver.endpoints.iter().find(taken) {
+            Some(wish) => {
+                let message = format!("\"{wish}\" is served by app \"{}\"", other.key);
+                Err(self.problem_of(app, "endpoints", &message))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What is wrong with the files of the apps. What several have in common is told once.
+    pub(super) fn app_files(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
+        for app in &self.apps {
+            for error in app.receiver.file_problems() {
+                let problem = self.problem_of(app, error.key, &error.message);
+                if !found.contains(&problem) {
+                    found.push(problem);
+                }
+            }
+        }
+        found
+    }
+
+    /// A problem with `key` of an app, which may be that of `[receiver]`.
+    fn problem_of(&self, app: &App, key: &str, message: &str) -> Problem {
+        let own = self.tree.at(&["receiver", "apps", &app.key, key]);
+        match own.is_none() && self.origin("receiver", key).is_some() {
+            true => self.problem("receiver", key, message),
+            false => self.problem("receiver", &format!("apps.{}.{key}", app.key), message),
+        }
+    }
+}
+
+/// What two receivers have in common by which a gateway knows them; `None` where they are different.
+fn alike(a: &ReceiverConfig, b: &ReceiverConfig) -> Option<&'static str> {
+    if !a
+        .gateways
+        .iter()
+        .any(|gateway| b.gateways.contains(gateway))
+    {
+        return None;
+    }
+    let identity = |c: &ReceiverConfig| {
+        let shown = (
+            c.did_document.clone(),
+            c.token.clone(),
+            c.token_file.clone(),
+        );
+        (shown != (None, None, None)).then_some(shown)
+    };
+    match (identity(a), identity(b)) {
+        (None, None) => (a.name == b.name).then_some("name"),
+        (a, b) => (a == b).then_some("identity"),
+    }
+}
