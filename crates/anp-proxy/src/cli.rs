@@ -209,6 +209,11 @@ pub(crate) struct ReceiverArgs {
     /// Path of the app to ask whether it is well; while it is not, requests wait or go elsewhere
     #[arg(long, value_name = "PATH")]
     pub(crate) health_path: Option<String>,
+    /// Ask each gateway whether it takes this receiver and each app whether it answers, and end;
+    /// exit code 1 if one does not
+    #[arg(long)]
+    #[cfg_attr(feature = "app", arg(conflicts_with = "app"))]
+    pub(crate) check: bool,
     /// An app in this process.
     #[cfg(feature = "app")]
     #[command(flatten)]

@@ -105,6 +105,7 @@ fn execute(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Gateway(args) => run::gateway(loaded()?, args.replace)?,
         Command::Admin(args) => admin::admin(args, &loaded()?)?,
         Command::Endpoint(args) => admin::endpoint(args, &loaded()?)?,
+        Command::Receiver(args) if args.check => run::check_receiver(&loaded()?)?,
         Command::Receiver(_) => run::receiver(&loaded()?)?,
         Command::Dev(_) => run::dev(loaded()?)?,
         Command::Demo(_) => run::demo(loaded()?)?,

@@ -101,7 +101,7 @@ impl Check {
 
     /// One request on a connection of its own; of an HTTP/2 app only the connection. `None` where no
     /// connection can be opened here, which says nothing of the app.
-    async fn ask(&self, app: &AppUrl) -> Option<Result<(), String>> {
+    pub(crate) async fn ask(&self, app: &AppUrl) -> Option<Result<(), String>> {
         let asking = async {
             let mut io = match Socket::connect(app, self.tls.as_ref()).await {
                 Ok(io) => io,

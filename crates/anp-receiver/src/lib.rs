@@ -58,6 +58,7 @@
 mod address;
 mod addresses;
 mod app;
+mod check;
 mod coding;
 mod config;
 mod connect;
@@ -86,6 +87,7 @@ pub use app::{
     TakeStreams,
     service::{Body, BodyError, Caller},
 };
+pub use check::{Finding, Taken};
 pub use coding::ContentCoding;
 pub use config::{Config, ConfigError};
 pub use connect::ConnectError;

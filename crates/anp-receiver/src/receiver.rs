@@ -22,6 +22,7 @@ use crate::{
         error::BoxError,
         service::{self, Body},
     },
+    check::{Finding, check},
     config::{Config, MAX_TUNNELS},
     error::Error,
     event::{Event, Events},
@@ -143,6 +144,18 @@ impl Receiver {
     pub fn with_observer(mut self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.events = Events::to(observer);
         self
+    }
+
+    /// Asks every gateway whether it takes this receiver, and every app at a URL whether it answers,
+    /// once each. No request comes through meanwhile.
+    ///
+    /// # Errors
+    /// Nothing could be asked: TLS could not be set up, or a proxy variable cannot be used.
+    pub async fn check(&self) -> Result<Vec<Finding>, Error> {
+        match &self.proxies {
+            Some(proxies) => check(&self.config, &self.identity, proxies).await,
+            None => check(&self.config, &self.identity, &Proxies::from_env()?).await,
+        }
     }
 
     /// Holds tunnels and answers requests until `shutdown` is ready; then lets requests in flight

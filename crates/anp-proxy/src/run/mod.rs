@@ -18,7 +18,7 @@ use self::{
 };
 use crate::{config::Loaded, exit::Failure, signals};
 
-pub(crate) use receiver::receiver;
+pub(crate) use receiver::{check as check_receiver, receiver};
 pub(crate) use serving::{serve, start_log};
 #[cfg(feature = "app")]
 pub(crate) use together::prepare_both;

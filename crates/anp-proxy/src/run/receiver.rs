@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::Loaded,
-    exit::Failure,
+    exit::{FAILURE, Failure, SUCCESS},
     manager,
     signals::{self, Stop},
     stdout,
@@ -40,6 +40,33 @@ pub(crate) fn receiver(loaded: &Loaded) -> Result<u8, Failure> {
         manager::serves();
         all_over(running).await
     })
+}
+
+/// Says of each gateway whether it takes the receiver, and of each app whether it answers; the exit
+/// code is 1 if one does not.
+///
+/// # Errors
+/// A setting is wrong, or nothing can be asked.
+pub(crate) fn check(loaded: &Loaded) -> Result<u8, Failure> {
+    loaded.check_receiver()?;
+    loaded.check_receiver_files()?;
+    start_log(loaded)?;
+    let mut good = true;
+    serve(async {
+        for config in loaded.receivers() {
+            let several = !loaded.apps.is_empty();
+            let name = config.name.as_deref().filter(|_| several);
+            let whose = name.map_or(String::new(), |name| format!("{name}: "));
+            let receiver = Receiver::new(config).map_err(failures::receiver)?;
+            for finding in receiver.check().await.map_err(failures::receiver)? {
+                good &= finding.is_good();
+                let mark = if finding.is_good() { "ok  " } else { "FAIL" };
+                stdout::say(&format!("{mark}  {whose}{finding}"))?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(if good { SUCCESS } else { FAILURE })
 }
 
 /// Says where a receiver leads, and under which URLs callers reach it.

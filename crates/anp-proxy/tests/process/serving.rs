@@ -161,6 +161,65 @@ fn app_saying(body: &'static str) -> String {
 }
 
 #[test]
+fn a_check_says_what_a_receiver_would_find_and_takes_no_request() {
+    let gateway = Running::start(&[
+        "gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--tunnel-listen",
+        "127.0.0.1:0",
+        "--set",
+        "gateway.endpoints=[{name='e', path='/e', receivers=['known']}]",
+        "--set",
+        "gateway.public_url=https://gate.example",
+    ]);
+    let line = gateway.says(" → receivers at ws://");
+    let (_, tunnel) = line.split_once(" → receivers at ").unwrap();
+    let app = app_saying("here");
+    let check = ["receiver", "--check", "--gateway", tunnel, "--to", &app];
+    let (code, out, err) = run(&[&check[..], &["--name", "known"]].concat());
+    assert_eq!(
+        out,
+        format!(
+            "ok    {tunnel}: takes this receiver; callers reach it at https://gate.example/e/\n\
+             ok    {app}: answers\n"
+        )
+    );
+    assert_eq!((code, err.as_str()), (0, ""));
+    // Nobody lost a tunnel that never was one.
+    let closed = gateway.logs("tunnel ");
+    assert!(closed.contains("\"message\":\"tunnel closed\""), "{closed}");
+
+    // Nobody listens on port 9 (discard).
+    let (code, out, _) = run(&[
+        "receiver",
+        "--check",
+        "--gateway",
+        tunnel,
+        "--name",
+        "stranger",
+        "--gateway",
+        "ws://127.0.0.1:9",
+        "--to",
+        "http://127.0.0.1:9",
+        "--health-path",
+        "/x",
+    ]);
+    let mut lines = out.lines();
+    let mut next = || lines.next().unwrap_or_default();
+    let refused = next();
+    assert!(
+        refused.starts_with(&format!(
+            "FAIL  {tunnel}: the gateway refused the tunnel: HTTP 403"
+        )),
+        "{refused}"
+    );
+    assert!(next().starts_with("FAIL  ws://127.0.0.1:9: cannot connect to 127.0.0.1:9: "));
+    assert!(next().starts_with("FAIL  http://127.0.0.1:9: "));
+    assert_eq!(code, 1);
+}
+
+#[test]
 fn one_receiver_process_has_several_apps() {
     let served = |name: &str| format!("{{name='{name}', path='/{name}', receivers=['{name}']}}");
     let endpoints = format!(
