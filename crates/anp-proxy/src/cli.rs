@@ -6,6 +6,7 @@ use clap::{
     Args, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use clap_complete::Shell;
 
 use crate::{
     admin::{AdminArgs, EndpointArgs},
@@ -102,7 +103,8 @@ Examples:
 Examples:
   anp-proxy receiver --gateway wss://gateway.example:8765 --to http://127.0.0.1:8000
   anp-proxy receiver --gateway wss://a.example:8765 --gateway wss://b.example:8765 \\
-                     --to unix:/run/app.sock --name lab-1")]
+                     --to unix:/run/app.sock --name lab-1
+  anp-proxy receiver --config anp.toml --check    would it work?")]
     Receiver(ReceiverArgs),
     /// Run gateway and receiver in one process, in front of an app on this machine
     #[command(after_help = "\
@@ -155,6 +157,16 @@ Examples:
     /// Make tokens for receivers without an identity, and secrets for callers
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Print a script that completes this command line in a shell
+    #[command(after_help = "\
+Examples:
+  source <(anp-proxy completions bash)                               for this shell
+  anp-proxy completions fish > ~/.config/fish/completions/anp-proxy.fish")]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
 }
 
 /// Flags of `gateway`.
@@ -369,7 +381,8 @@ impl Cli {
             | Command::Inspect(_)
             | Command::Config(_)
             | Command::Did(_)
-            | Command::Token(_) => {}
+            | Command::Token(_)
+            | Command::Completions { .. } => {}
         }
         Sources {
             implied,

@@ -35,7 +35,7 @@ use std::{
     path::PathBuf,
 };
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use cli::{Cli, Command, ConfigCommand, TokenCommand};
 use exit::{FAILURE, Failure, SUCCESS};
@@ -100,6 +100,12 @@ fn execute(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Did(command) => did::run(command, || loaded().map_err(Failure::from))?,
         Command::Token(TokenCommand::New { name, caller }) => {
             token::new(name, *caller)?;
+            SUCCESS
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "anp-proxy", &mut script);
+            stdout::say(String::from_utf8_lossy(&script).trim_end())?;
             SUCCESS
         }
         Command::Gateway(args) => run::gateway(loaded()?, args.replace)?,

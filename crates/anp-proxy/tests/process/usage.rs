@@ -284,3 +284,17 @@ fn help_shows_examples_and_exit_codes() {
         assert!(out.contains("Example"), "{command}");
     }
 }
+
+#[test]
+fn a_completion_script_knows_the_commands_and_their_flags() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, err) = run(&["completions", shell]);
+        assert_eq!((code, err.as_str()), (0, ""), "{shell}");
+        for word in ["receiver", "health-path", "tunnel-listen", "completions"] {
+            assert!(script.contains(word), "{word} in {shell}");
+        }
+    }
+    let (code, _, err) = run(&["completions", "csh"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("bash") && err.contains("zsh"), "{err}");
+}
