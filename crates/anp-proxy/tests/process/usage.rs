@@ -4,7 +4,7 @@ use std::{
     fs,
     io::Write as _,
     net::TcpListener,
-    process::Stdio,
+    process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -286,8 +286,8 @@ fn help_shows_examples_and_exit_codes() {
 }
 
 #[test]
-fn a_completion_script_knows_the_commands_and_their_flags() {
-    for shell in ["bash", "zsh", "fish"] {
+fn a_completion_script_is_there_for_each_shell() {
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
         let (code, script, err) = run(&["completions", shell]);
         assert_eq!((code, err.as_str()), (0, ""), "{shell}");
         for word in ["receiver", "health-path", "tunnel-listen", "completions"] {
@@ -297,4 +297,19 @@ fn a_completion_script_knows_the_commands_and_their_flags() {
     let (code, _, err) = run(&["completions", "csh"]);
     assert_eq!(code, 2);
     assert!(err.contains("bash") && err.contains("zsh"), "{err}");
+}
+
+#[test]
+fn bash_completes_the_flags_of_a_command() {
+    let (_, script, _) = run(&["completions", "bash"]);
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("completions");
+    fs::write(&file, script).unwrap();
+    // As bash calls the function it is told of: the program, the word to complete, the one before.
+    let ask = "source \"$0\"; COMP_WORDS=(anp-proxy receiver --he); COMP_CWORD=2; \
+               \"$(complete -p anp-proxy | sed 's/.*-F \\([^ ]*\\).*/\\1/')\" anp-proxy --he receiver; \
+               printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let bash = Command::new("bash").args(["-c", ask]).arg(&file).output();
+    let (_, offered, err) = finished(bash.unwrap());
+    assert_eq!(offered, "--health-path\n--help\n", "{err}");
 }
