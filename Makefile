@@ -5,13 +5,15 @@ PYTHON ?= python3
 # Tests of the Python side start this binary.
 BINARY = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/anp-proxy
 
-.PHONY: help demo build release operations-vm wheel test test-rust pebble test-python lint bench promises guard fuzz
+.PHONY: help demo build release install profile operations-vm wheel test test-rust pebble test-python lint bench promises guard fuzz
 
 help:
 	@echo "make demo       build and run gateway, receiver and a sample app; prints what to try"
 	@echo "make test       every test, Rust and Python"
 	@echo "make pebble     install pebble, without which ACME is not tested; make test does it"
-	@echo "make release    the binary as releases have it, optimised by a profile of its own load, in target/pgo"
+	@echo "make install    anp-proxy for this user, optimised by a profile of its own load, as by cargo install"
+	@echo "make release    the same binary, as target/profiled/anp-proxy"
+	@echo "make profile    write that profile anew; needs llvm-profdata"
 	@echo "make wheel      the Python package, optimised, in python/dist"
 	@echo "make lint       format, clippy, documentation, licences of dependencies"
 	@echo "make bench      us beside our peers on this machine"
@@ -44,9 +46,30 @@ test-rust: pebble
 	  $(CARGO) test --workspace --locked; \
 	fi
 
-# Laid out by a profile of its own load: up to a quarter less CPU a request (docs/performance.md).
-release: .venv/installed
-	.venv/bin/python bench/pgo
+# Laid out by a profile of its own load: up to a quarter less CPU a request (docs/performance.md). With a target
+# named, as the profile was made: it is part of the names of functions.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+PROFILE = target/anp-proxy.profdata
+PROFILED = RUSTFLAGS="$(strip $(RUSTFLAGS) -Cprofile-use=$(CURDIR)/$(PROFILE))" $(CARGO)
+
+$(PROFILE): bench/anp-proxy.profdata.gz
+	@mkdir -p $(@D)
+	gzip -dc $< > $@
+
+.PHONY: profile-is-current
+profile-is-current:
+	@sha256sum --quiet --check bench/anp-proxy.profdata.sha256 \
+	  || echo "the profile is older than these, and little of it is used: the binary will be slower (make profile)"
+
+release: $(PROFILE) profile-is-current
+	$(PROFILED) build --release --locked -p anp-proxy --target $(HOST) --target-dir target/profiled
+	@cp target/profiled/$(HOST)/release/anp-proxy target/profiled/anp-proxy
+
+install: $(PROFILE) profile-is-current
+	$(PROFILED) install --locked --path crates/anp-proxy --target $(HOST)
+
+profile: .venv/installed
+	.venv/bin/python bench/profile
 
 # As root; says what is missing where it cannot.
 operations-vm:

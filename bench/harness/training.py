@@ -121,7 +121,7 @@ def _http2_client() -> Callable[..., object]:
     try:
         from conformance.http2 import Connection
     except ImportError as error:
-        raise BenchError(f"the load by HTTP/2 needs what the tests need ({error}): make release installs it") from error
+        raise BenchError(f"the load by HTTP/2 needs what the tests need ({error}): make profile installs it") from error
     return Connection
 
 
