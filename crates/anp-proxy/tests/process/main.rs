@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod apps;
+#[cfg(test)]
 mod child;
 #[cfg(test)]
 mod configuration;
