@@ -26,6 +26,7 @@ use crate::{
     error::Error,
     event::{Event, Events},
     gateway::Gateway,
+    monitor::{Monitor, Watched},
     proof::Identity,
     proxy::Proxies,
     slot::{Shared, Stop},
@@ -45,6 +46,7 @@ pub struct Receiver {
     config: Config,
     source: Source,
     identity: Identity,
+    watched: Arc<Watched>,
     proxies: Option<Proxies>,
     events: Events,
 }
@@ -114,13 +116,20 @@ impl Receiver {
     }
 
     fn of(config: Config, source: Source) -> Result<Self, Error> {
+        let checks = matches!(source, Source::Http) && config.health_path.is_some();
         Ok(Self {
             identity: Identity::load(&config)?,
+            watched: Arc::new(Watched::new(&config, checks)),
             config,
             source,
             proxies: None,
             events: Events::none(),
         })
+    }
+
+    /// What it is doing, from now to its end and beyond.
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(Arc::clone(&self.watched))
     }
 
     /// Proves who it is by `signer`, in place of what the configuration names, in the form that
@@ -152,6 +161,7 @@ impl Receiver {
     /// # Errors
     /// Nothing could be started, or every gateway was given up; never after `shutdown`.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let running = self.watched.begin();
         let proxies = match self.proxies {
             Some(proxies) => proxies,
             None => Proxies::from_env()?,
@@ -168,18 +178,16 @@ impl Receiver {
             source: self.source,
             stop: stopping,
         };
-        let gateways: Vec<_> = config
-            .gateways
-            .iter()
-            .map(|url| Arc::new(Gateway::new(url.clone(), &config)))
-            .collect();
-        let dealt = worker::deal(&gateways, config.tunnels_per_gateway(), config.workers);
+        let gateways = &self.watched.gateways;
+        let dealt = worker::deal(gateways, config.tunnels_per_gateway(), config.workers);
         let mut workers = Vec::with_capacity(dealt.len());
         let mut more = Vec::with_capacity(dealt.len());
-        for (number, places) in dealt.into_iter().enumerate() {
+        let counts = self.watched.workers.iter().map(Arc::clone);
+        for (number, (places, counts)) in dealt.into_iter().zip(counts).enumerate() {
             let (sender, added) = mpsc::unbounded_channel();
             more.push(sender);
-            workers.push(worker::start(number, places, added, shared.clone())?);
+            let worker = worker::start(number, places, added, shared.clone(), counts)?;
+            workers.push(worker);
         }
         let balancing = balance(gateways.clone(), config.tunnels_per_gateway(), more);
         let balancing = AbortOnDrop(tokio::spawn(balancing));
@@ -193,6 +201,7 @@ impl Receiver {
             () = shutdown => {}
         }
         drop(balancing);
+        running.stops();
         let drain_timeout = config.drain_timeout.0;
         info!(drain_timeout = %config.drain_timeout, "receiver stopping");
         stop.send_replace(Stop::Drain);
