@@ -55,10 +55,11 @@ impl Receiver {
     /// A receiver of `config` that calls the apps at its URLs.
     ///
     /// # Errors
-    /// [`Error::Config`]: see [`Config::validate`]; [`Error::Identity`]: the files it proves itself
-    /// with cannot be used.
+    /// [`Error::Config`]: see [`Config::validate`], and `status_listen` is set, which nobody here would
+    /// serve; [`Error::Identity`]: the files it proves itself with cannot be used.
     pub fn new(config: Config) -> Result<Self, Error> {
         config.validate()?;
+        config.validate_unserved()?;
         Self::of(config, Source::Http)
     }
 

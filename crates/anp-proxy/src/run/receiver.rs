@@ -1,11 +1,12 @@
 //! A receiver by itself.
 
-use anp_receiver::{Event, Receiver};
+use anp_receiver::{Config, Event, Receiver};
 use tokio::sync::watch;
 
 use super::{
     apps, descriptors, failures,
     serving::{follow, list, serve, start_log},
+    status,
 };
 use crate::{
     config::Loaded,
@@ -26,13 +27,17 @@ pub(crate) fn receiver(loaded: &Loaded) -> Result<u8, Failure> {
     descriptors::raise();
     serve(async {
         let stop = follow()?;
-        let config = loaded.config.receiver.clone();
+        let listener = status::listen(loaded).await?;
+        let config = config(loaded);
         let receiver = Receiver::new(config.clone()).map_err(failures::receiver)?;
         stdout::mention(&format!(
             "{} → {}",
             list(&config.gateways),
             list(&config.to)
         ));
+        if let Some(listener) = listener {
+            listener.serve(vec![receiver.monitor()]);
+        }
         let apps = list(&config.to);
         let receiver = receiver.with_observer(move |event| {
             if let Event::Granted { urls, .. } = event {
@@ -45,6 +50,14 @@ pub(crate) fn receiver(loaded: &Loaded) -> Result<u8, Failure> {
         manager::serves();
         run_receiver(receiver, stop).await
     })
+}
+
+/// The settings of a receiver whose status this process serves.
+pub(super) fn config(loaded: &Loaded) -> Config {
+    Config {
+        status_listen: None,
+        ..loaded.config.receiver.clone()
+    }
 }
 
 pub(super) async fn run_receiver(
