@@ -25,6 +25,7 @@ mod logging;
 mod manager;
 mod run;
 mod signals;
+mod status;
 mod stdout;
 mod token;
 

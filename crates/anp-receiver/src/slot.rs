@@ -119,6 +119,7 @@ impl Slot {
             while tunnels.try_join_next().is_some() {}
             let (failure, severity) = match self.open().await {
                 Err(error) => {
+                    self.gateway.tunnels.count_failed();
                     let severity = error.severity();
                     (error.into(), severity)
                 }
@@ -146,6 +147,7 @@ impl Slot {
                 Next::Stop(stop) => {
                     let gateway = self.gateway.url.to_string();
                     error!(receiver = self.name(), %gateway, tunnel = self.index, "no tunnel: {failure}; {stop}");
+                    self.gateway.tunnels.fails(self.index, &failure, None);
                     self.shared.events.send(&Event::GivenUp {
                         gateway: &gateway,
                         reason: &failure,
@@ -198,6 +200,10 @@ impl Slot {
         let lasted = opened.elapsed();
         match over {
             Over::Closed(closed) => {
+                match closed.was_ready {
+                    true => self.gateway.tunnels.count_lost(),
+                    false => self.gateway.tunnels.count_failed(),
+                }
                 let severity = match closed.code {
                     Some(CloseCode::AUTHENTICATION | CloseCode::NOT_PERMITTED) => Severity::Fatal,
                     _ => Severity::Passing { retry_after: None },
@@ -269,11 +275,14 @@ impl Slot {
             status.clone(),
             self.app_up.clone(),
         ));
+        let listed = self.gateway.tunnels.list(tunnel.clone());
         let (ended, closed) = oneshot::channel();
         let supervised = supervise(tunnel.clone(), driver, self.shared.stop.clone());
         tunnels.spawn_local(async move {
+            let closed = supervised.await;
+            drop(listed);
             // A tunnel that was replaced has nobody waiting for this.
-            let _ = ended.send(supervised.await);
+            let _ = ended.send(closed);
         });
         Held {
             tunnel,
@@ -343,6 +352,7 @@ impl Slot {
             Version::V2 | Version::Undecided => 2,
         };
         info!(receiver = self.name(), %gateway, tunnel = self.index, version = number, "tunnel ready");
+        self.gateway.tunnels.opens(self.index);
         self.shared.events.send(&Event::Ready {
             gateway: &gateway,
             tunnel: self.index,
@@ -357,6 +367,7 @@ impl Slot {
             receiver = self.name(), %gateway, tunnel = self.index, attempt,
             "no tunnel: {failure}; trying again in {seconds:.1} s"
         );
+        self.gateway.tunnels.fails(self.index, failure, Some(after));
         self.shared.events.send(&Event::Lost {
             gateway: &gateway,
             tunnel: self.index,

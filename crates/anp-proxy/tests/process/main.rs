@@ -15,4 +15,6 @@ mod reload;
 #[cfg(test)]
 mod serving;
 #[cfg(test)]
+mod status;
+#[cfg(test)]
 mod usage;
