@@ -20,6 +20,8 @@ mod exchange;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod identity;
