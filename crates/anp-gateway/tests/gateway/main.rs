@@ -28,6 +28,8 @@ mod identity;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod new_owners;
+#[cfg(test)]
 mod places;
 #[cfg(test)]
 mod policy;
