@@ -169,6 +169,23 @@ impl Loaded {
         found
     }
 
+    /// What is doubtful of those sections and stops nothing, where nothing is wrong with them.
+    pub(crate) fn warnings(&self) -> Vec<Problem> {
+        let mentioned = |section| self.tree.at(&[section]).is_some();
+        let mut found = Vec::new();
+        if mentioned("gateway") {
+            let warnings = self.config.gateway.file_warnings();
+            let warnings = warnings.iter();
+            found.extend(warnings.map(|w| self.problem("gateway", &w.key, &w.expected)));
+        }
+        if mentioned("receiver") {
+            let warnings = self.config.receiver.file_warnings();
+            let warnings = warnings.iter();
+            found.extend(warnings.map(|w| self.problem("receiver", w.key, &w.message)));
+        }
+        found
+    }
+
     /// Checks the files that `[gateway]` names.
     ///
     /// # Errors
