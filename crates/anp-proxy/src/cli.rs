@@ -310,6 +310,8 @@ Example:
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Say what is wrong with the configuration; exit code 1 if anything is
+    ///
+    /// Certificates that have expired, or are not valid yet, are warnings: exit code 0.
     Check,
     /// Print the settings in effect and where each came from
     Show,

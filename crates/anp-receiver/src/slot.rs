@@ -79,8 +79,9 @@ struct Held {
 
 /// What became of a tunnel.
 enum Over {
-    /// The gateway drains it: a replacement is due while it serves what it has.
-    Draining,
+    /// The gateway sends the receiver elsewhere (ANPX 3.9), for this reason: a replacement is due, while
+    /// a tunnel that drains serves what it has.
+    SentAway(Failure),
     /// It is gone.
     Closed(Closed),
     /// It turned out to be a second one to a gateway of version 1.
@@ -208,12 +209,7 @@ impl Slot {
                     Some(CloseCode::AUTHENTICATION | CloseCode::NOT_PERMITTED) => Severity::Fatal,
                     _ => Severity::Passing { retry_after: None },
                 };
-                let failure = Failure::Closed {
-                    code: closed.code.map(|code| code.0),
-                    // It is the gateway's text, and goes into the log as it is.
-                    reason: printable(&closed.reason),
-                };
-                Served::Failed(failure, severity)
+                Served::Failed(failure(&closed), severity)
             }
             Over::Superfluous => {
                 held.tunnel.drain();
@@ -224,15 +220,13 @@ impl Slot {
                 held.tunnel.drain();
                 Served::Again
             }
-            Over::Draining => {
-                info!(receiver = self.name(), gateway = %self.gateway.url, tunnel = self.index, "the gateway drains the tunnel, opening another");
-                // A gateway that drains what it has just taken is not asked again at once.
-                match lasted < self.shared.config.reconnect_delay.0 {
-                    true => {
-                        Served::Failed(Failure::Draining, Severity::Passing { retry_after: None })
-                    }
-                    false => Served::Again,
-                }
+            // A gateway that sends away what it has just taken is not asked again at once.
+            Over::SentAway(why) if lasted < self.shared.config.reconnect_delay.0 => {
+                Served::Failed(why, Severity::Passing { retry_after: None })
+            }
+            Over::SentAway(why) => {
+                info!(receiver = self.name(), gateway = %self.gateway.url, tunnel = self.index, "{why}; opening another");
+                Served::Again
             }
         }
     }
@@ -309,7 +303,7 @@ impl Slot {
                 self.gateway.speaks(version);
             }
             if status == Status::Draining {
-                return Over::Draining;
+                return Over::SentAway(Failure::Draining);
             }
             let elsewhere = async {
                 match &held.address {
@@ -322,7 +316,7 @@ impl Slot {
                 closed = &mut held.closed => {
                     return match closed.unwrap_or_else(|_| gone()) {
                         // A tunnel with nothing under way is drained and closed in one moment.
-                        closed if was_drained(&closed) => Over::Draining,
+                        closed if is_sent_away(&closed) => Over::SentAway(failure(&closed)),
                         closed => Over::Closed(closed),
                     };
                 }
@@ -449,8 +443,18 @@ fn broken(error: &JoinError) -> Closed {
 }
 
 /// True where the gateway sent the receiver elsewhere (ANPX 3.9).
-fn was_drained(closed: &Closed) -> bool {
+fn is_sent_away(closed: &Closed) -> bool {
     closed.was_ready && closed.by_peer && closed.code == Some(CloseCode::GOING_AWAY)
+}
+
+/// How a tunnel ended, for people.
+fn failure(closed: &Closed) -> Failure {
+    Failure::Closed {
+        code: closed.code.map(|code| code.0),
+        // It may be the gateway's text, and goes into the log as it is.
+        reason: printable(&closed.reason),
+        by_gateway: closed.by_peer && closed.code.is_some(),
+    }
 }
 
 /// A tunnel whose supervisor was dropped.

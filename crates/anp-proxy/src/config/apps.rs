@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use anp_receiver::ConfigError;
+
 use super::{
     Loaded, ReceiverConfig, de, file,
     problem::{Problem, Problems},
@@ -180,11 +182,20 @@ impl Loaded {
         }
     }
 
-    /// What is wrong with the files of the apps. What several have in common is told once.
-    pub(super) fn app_files(&self) -> Vec<Problem> {
+    /// What `look` finds at each receiver, with its place. What several apps have in common is told
+    /// once.
+    pub(super) fn found_of_receivers(
+        &self,
+        look: impl Fn(&ReceiverConfig) -> Vec<ConfigError>,
+    ) -> Vec<Problem> {
+        if self.apps.is_empty() {
+            let found = look(&self.config.receiver).into_iter();
+            let problem = |error: ConfigError| self.problem("receiver", error.key, &error.message);
+            return found.map(problem).collect();
+        }
         let mut found = Vec::new();
         for app in &self.apps {
-            for error in app.receiver.file_problems() {
+            for error in look(&app.receiver) {
                 let problem = self.problem_of(app, error.key, &error.message);
                 if !found.contains(&problem) {
                     found.push(problem);
