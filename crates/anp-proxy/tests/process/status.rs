@@ -110,21 +110,18 @@ fn what_is_missing_is_said() {
     until(&status, "/readyz", |code, body| {
         (code, body) == (503, "not ready\nthe app is down\n")
     });
-    let metrics = until(&status, "/metrics", |_, body| {
-        body.contains("anp_receiver_app_up{receiver=\"\"} 0\n")
+    let tunnels =
+        |count| format!("anp_receiver_tunnels{{receiver=\"\",gateway=\"{tunnel}\"}} {count}\n");
+    until(&status, "/metrics", |_, body| {
+        body.contains("anp_receiver_app_up{receiver=\"\"} 0\n") && body.contains(&tunnels(2))
     });
-    let tunnels = format!("anp_receiver_tunnels{{receiver=\"\",gateway=\"{tunnel}\"}} 2\n");
-    assert!(metrics.contains(&tunnels), "{metrics}");
     gateway.signal("TERM");
     assert_eq!(gateway.ends(), 0);
     let refused = format!("not ready\nno tunnel to {tunnel}: cannot connect to ");
     until(&status, "/readyz", |code, body| {
         code == 503 && body.starts_with(&refused) && body.contains("; trying again ")
     });
-    until(&status, "/metrics", |_, body| {
-        let none = format!("anp_receiver_tunnels{{receiver=\"\",gateway=\"{tunnel}\"}} 0\n");
-        body.contains(&none)
-    });
+    until(&status, "/metrics", |_, body| body.contains(&tunnels(0)));
 }
 
 #[test]

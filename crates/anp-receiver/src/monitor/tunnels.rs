@@ -147,7 +147,37 @@ impl Tunnels {
 
 #[cfg(test)]
 mod tests {
+    use anp_tunnel::{TunnelConfig, Version};
+    use anpx::session::Role;
+    use bytes::Bytes;
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_tunnel_that_is_gone_leaves_its_bytes_and_nothing_else() {
+        let tunnels = Tunnels::default();
+        let mut moved = Vec::new();
+        for _ in 0..2 {
+            let (ours, mut theirs) = tokio::io::duplex(4096);
+            let config = TunnelConfig::new(Role::Receiver);
+            let (tunnel, driver) = Tunnel::new(ours, Bytes::new(), Version::V2, config, None);
+            let listed = tunnels.list(tunnel);
+            // It says its SETTINGS, and then finds the connection ended.
+            let driver = tokio::spawn(driver);
+            theirs.read_u8().await.unwrap();
+            drop(theirs);
+            driver.await.unwrap();
+            let seen = tunnels.snapshot(String::new(), false);
+            assert_eq!((seen.ready, tunnels.held.lock().tunnels.len()), (0, 1));
+            drop(listed);
+            assert_eq!(tunnels.held.lock().tunnels.len(), 0);
+            let after = tunnels.snapshot(String::new(), false);
+            assert_eq!((after.received, after.sent), (seen.received, seen.sent));
+            moved.push(after.sent);
+        }
+        assert!(0 < moved[0] && moved[0] < moved[1], "{moved:?}");
+    }
 
     #[test]
     fn of_several_places_the_first_to_be_tried_is_told() {
