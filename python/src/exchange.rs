@@ -22,6 +22,7 @@ use crate::{
     fields::Headers,
     http::Http,
     outgoing::{Outgoing, Tail},
+    refusal::Refusal,
     websocket::WebSocket,
 };
 
@@ -81,34 +82,6 @@ pub(crate) enum Kind {
 enum Protocol {
     Http(Http),
     WebSocket(Box<WebSocket>),
-}
-
-/// What an app did wrong, or the tunnel could not do, with an event it sent.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    /// The event does not belong here.
-    Unexpected(String),
-    /// The caller is gone.
-    Gone,
-    /// The event cannot be sent.
-    Invalid(PyErr),
-}
-
-impl From<PyErr> for Refusal {
-    fn from(error: PyErr) -> Self {
-        Self::Invalid(error)
-    }
-}
-
-impl From<Refusal> for PyErr {
-    fn from(refusal: Refusal) -> Self {
-        use pyo3::exceptions::{PyConnectionResetError, PyRuntimeError};
-        match refusal {
-            Refusal::Unexpected(message) => PyRuntimeError::new_err(message),
-            Refusal::Gone => PyConnectionResetError::new_err("the caller went away"),
-            Refusal::Invalid(error) => error,
-        }
-    }
 }
 
 impl Wake for Exchange {

@@ -9,9 +9,9 @@ use bytes::Bytes;
 
 use crate::{
     event::{Event, Message, Sent},
-    exchange::Refusal,
     fields::Headers,
     outgoing::{Outgoing, Tail},
+    refusal::Refusal,
 };
 
 /// Where the response is.

@@ -28,6 +28,7 @@ mod http;
 mod kept;
 mod outgoing;
 mod receiver;
+mod refusal;
 mod run;
 mod runner;
 mod scope;

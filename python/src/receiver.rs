@@ -15,8 +15,9 @@ use crate::{
 
 /// What `anp_proxy.Receiver` takes of the table, and besides.
 const NAMES: Names = Names {
-    // Of `gateways` there is an argument; an app in this process needs none of the others.
-    without: &["gateways", "to", "compress", "health_path"],
+    // Of `gateways` there is an argument; an app in this process needs none of the others, and only
+    // the program without one serves `status_listen`.
+    without: &["gateways", "to", "compress", "health_path", "status_listen"],
     besides: &[
         "gateway",
         "did",

@@ -17,9 +17,9 @@ use tungstenite::{
 
 use crate::{
     event::{Event, Message, Sent},
-    exchange::Refusal,
     fields::Headers,
     outgoing::{Outgoing, Tail},
+    refusal::Refusal,
 };
 
 /// Bytes of messages that wait for the app before no more are read.

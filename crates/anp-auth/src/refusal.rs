@@ -24,6 +24,12 @@ pub enum Refusal {
         /// Why once more.
         why: &'static str,
     },
+    /// Too many documents are asked for now: whether anything is proven was not looked at.
+    #[error("no document of {did} now: {}", ResolveError::Busy)]
+    Busy {
+        /// Who is said to have signed.
+        did: Did,
+    },
     /// The identity is proven, and is not allowed here.
     #[error("{0} is not permitted")]
     NotPermitted(Subject),
@@ -92,7 +98,7 @@ impl Refusal {
         match self {
             Self::Unproven(_) | Self::Challenge { .. } => 401,
             Self::NotPermitted(_) => 403,
-            Self::Unavailable { .. } => 503,
+            Self::Busy { .. } | Self::Unavailable { .. } => 503,
         }
     }
 
@@ -102,7 +108,7 @@ impl Refusal {
             Self::Unproven(_) => "no acceptable proof of identity",
             Self::Challenge { .. } => "sign again, with the nonce given",
             Self::NotPermitted(_) => "this identity is not permitted",
-            Self::Unavailable { .. } => "try again later",
+            Self::Busy { .. } | Self::Unavailable { .. } => "try again later",
         }
     }
 
@@ -113,7 +119,7 @@ impl Refusal {
             Self::Unproven(_) => "invalid_request",
             Self::Challenge { .. } => "invalid_nonce",
             Self::NotPermitted(_) => "forbidden_did",
-            Self::Unavailable { .. } => return None,
+            Self::Busy { .. } | Self::Unavailable { .. } => return None,
         };
         let text = self.public_text();
         let mut value =

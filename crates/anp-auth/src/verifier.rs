@@ -18,7 +18,7 @@ use crate::{
     preshared::{PREFIX, PresharedTokens, TokenHash},
     refusal::{Refusal, Unproven},
     replay::{Once, ReplayStore},
-    resolver::Resolver,
+    resolver::{ResolveError, Resolver},
     subject::Subject,
     tokens::{Issued, Tokens},
 };
@@ -286,7 +286,11 @@ impl Verifier {
 
         let document = resolver.resolve(did).await.map_err(|error| {
             let did = did.clone();
-            Unproven::Document { did, error }
+            match error {
+                // Who is not believed does not come again.
+                ResolveError::Busy => Refusal::Busy { did },
+                error => Unproven::Document { did, error }.into(),
+            }
         })?;
         let key = signed.key(&document)?;
         if !signed.is_by(key, name, request, scope.schemes)? {

@@ -73,6 +73,31 @@ async fn a_failure_is_remembered_too() {
     assert_eq!(server.request_count(), 1);
 }
 
+/// As many made-up DIDs as are fetched at once, all of a host that does not answer for them.
+#[tokio::test]
+async fn made_up_dids_leave_fetches_to_those_that_had_a_document() {
+    let (_authority, server, resolver) = both().await;
+    let alice = identity(&server, "alice", KeyKind::Ed25519);
+    server.host(&alice);
+    assert!(resolver.resolve(&alice.did).await.is_ok());
+    let resolver = Arc::new(resolver);
+    let mut made_up = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let path = format!("made-up-{number}");
+        server.answer(&format!("/{path}/did.json"), Answer::Stuck(Vec::new()));
+        let (resolver, did) = (resolver.clone(), did(&server, &path));
+        made_up.spawn(async move { resolver.resolve(&did).await.is_ok() });
+    }
+    // The places of 64 are taken, and the others wait for them.
+    while server.request_count() < 1 + 64 {
+        tokio::task::yield_now().await;
+    }
+    // Past what is kept of hers, as when that has expired.
+    assert!(resolver.explain(&alice.did, |_| {}).await.is_ok());
+    assert_eq!(server.request_count(), 1 + 64 + 1);
+    assert!(made_up.try_join_next().is_none());
+}
+
 /// Row 5 of the threats.
 #[tokio::test]
 async fn addresses_that_are_not_public_get_no_connection() {

@@ -67,7 +67,7 @@ pub(crate) fn answer(
         Failure::Document(document) => (document_of(document.as_deref()), None),
     };
     if let Some(governed) = &exchange.governed {
-        governed.decorate(response.headers_mut(), error);
+        governed.decorate(response.headers_mut());
         if let Some(ProxyError::RateLimited(_)) = error
             && let Some(seconds) = governed.retry_after()
         {

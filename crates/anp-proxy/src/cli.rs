@@ -221,6 +221,9 @@ pub(crate) struct ReceiverArgs {
     /// Path of the app to ask whether it is well; while it is not, requests wait or go elsewhere
     #[arg(long, value_name = "PATH")]
     pub(crate) health_path: Option<String>,
+    /// Where health and metrics are served: /healthz, /readyz and /metrics [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) status_listen: Option<String>,
     /// Ask each gateway whether it takes this receiver and each app whether it answers, and end;
     /// exit code 1 if one does not
     #[arg(long)]
@@ -307,6 +310,8 @@ Example:
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Say what is wrong with the configuration; exit code 1 if anything is
+    ///
+    /// Certificates that have expired, or are not valid yet, are warnings: exit code 0.
     Check,
     /// Print the settings in effect and where each came from
     Show,
@@ -363,6 +368,11 @@ impl Cli {
                 flag("receiver.token_file", "--token-file", &args.token_file);
                 flag("receiver.compress", "--compress", &args.compress);
                 flag("receiver.health_path", "--health-path", &args.health_path);
+                flag(
+                    "receiver.status_listen",
+                    "--status-listen",
+                    &args.status_listen,
+                );
                 flags.extend(many("receiver.endpoints", "--endpoint", &args.endpoint));
                 flags.extend(many("receiver.gateways", "--gateway", &args.gateway));
                 flags.extend(many("receiver.to", "--to", &args.to));
@@ -441,12 +451,13 @@ mod tests {
         );
         assert_eq!(
             keys(
-                "anp-proxy receiver --gateway a --gateway b --to c --name d --compress br --log-level debug"
+                "anp-proxy receiver --gateway a --gateway b --to c --name d --compress br --status-listen e --log-level debug"
             ),
             [
                 "log.level",
                 "receiver.name",
                 "receiver.compress",
+                "receiver.status_listen",
                 "receiver.gateways",
                 "receiver.to"
             ]

@@ -25,6 +25,7 @@ mod logging;
 mod manager;
 mod run;
 mod signals;
+mod status;
 mod stdout;
 mod token;
 
@@ -133,15 +134,21 @@ fn config_file(cli: &Cli) -> Option<(PathBuf, config::Origin)> {
 /// # Errors
 /// It cannot be said.
 fn check(loaded: Result<config::Loaded, config::Problems>) -> Result<u8, Failure> {
-    let problems = match loaded {
-        Ok(loaded) => loaded.problems(),
-        Err(config::Problems(problems)) => problems,
+    let (problems, warnings) = match loaded {
+        Ok(loaded) => match loaded.problems() {
+            problems if problems.is_empty() => (problems, loaded.warnings()),
+            problems => (problems, Vec::new()),
+        },
+        Err(config::Problems(problems)) => (problems, Vec::new()),
     };
     for problem in &problems {
         let _ = writeln!(io::stderr(), "{problem}");
     }
     if !problems.is_empty() {
         return Ok(FAILURE);
+    }
+    for warning in &warnings {
+        let _ = writeln!(io::stderr(), "warning: {warning}");
     }
     stdout::say("configuration is valid")?;
     Ok(SUCCESS)

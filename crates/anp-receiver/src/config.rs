@@ -7,7 +7,12 @@ use anpx::session::{
     config::{V1Config, V2Config},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use crate::{
     address::{AppUrl, GatewayUrl},
@@ -102,6 +107,10 @@ pub struct Config {
     pub ping_interval: Span,
     /// Threads that carry tunnels, 1 to 256. Default 1.
     pub workers: u16,
+    /// Where the program `anp-proxy` serves health and metrics of its receivers. A
+    /// [`Receiver`](crate::Receiver) listens nowhere and takes no such setting: other programs serve
+    /// what [`Receiver::monitor`](crate::Receiver::monitor) tells. Default: nowhere.
+    pub status_listen: Option<SocketAddr>,
 }
 
 /// Most tunnels to one gateway.
@@ -153,6 +162,7 @@ impl Default for Config {
             drain_timeout: Span::from_secs(30),
             ping_interval: Span::from_secs(10),
             workers: 1,
+            status_listen: None,
         }
     }
 }
@@ -176,7 +186,8 @@ impl Config {
     /// As [`Config::validate`], for an app in this process: there is no URL to call it at.
     ///
     /// # Errors
-    /// As [`Config::validate`]; also a setting that only an app at a URL has.
+    /// As [`Config::validate`]; also a setting that only an app at a URL has, or that only the program
+    /// `anp-proxy` acts on.
     pub fn validate_in_process(&self) -> Result<(), ConfigError> {
         self.validate_tunnels()?;
         for (key, set) in [
@@ -187,6 +198,19 @@ impl Config {
                 let message = "expected none: the app is in this process".into();
                 return Err(ConfigError { key, message });
             }
+        }
+        self.validate_unserved()
+    }
+
+    /// Refuses what only the program `anp-proxy` acts on, so that nobody waits for it in vain.
+    pub(crate) fn validate_unserved(&self) -> Result<(), ConfigError> {
+        if self.status_listen.is_some() {
+            return Err(ConfigError {
+                key: "status_listen",
+                message: "expected none: the program anp-proxy serves it for apps at URLs; others \
+                          look at Receiver::monitor"
+                    .into(),
+            });
         }
         Ok(())
     }

@@ -49,14 +49,30 @@ pub enum Failure {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// It ended: the close code, if one was sent or read, and the reason.
-    #[error("the tunnel ended: {reason}{}", .code.map(|c| format!(" (close {c})")).unwrap_or_default())]
+    #[error("{}: {}{}", ended(*.by_gateway), said(.reason), .code.map(|c| format!(" (close {c})")).unwrap_or_default())]
     Closed {
         /// The WebSocket close code.
         code: Option<u16>,
-        /// The reason, fit for a log.
+        /// The reason, fit for a log; empty where the gateway gave none.
         reason: String,
+        /// The gateway closed it, and the reason is its own.
+        by_gateway: bool,
     },
-    /// The gateway drains a tunnel it had only just taken.
-    #[error("the gateway is stopping")]
+    /// The gateway drains it: it stops, or sends this receiver elsewhere.
+    #[error("the gateway drains the tunnel")]
     Draining,
+}
+
+fn ended(by_gateway: bool) -> &'static str {
+    match by_gateway {
+        true => "the gateway closed the tunnel",
+        false => "the tunnel ended",
+    }
+}
+
+fn said(reason: &str) -> &str {
+    match reason {
+        "" => "no reason given",
+        reason => reason,
+    }
 }

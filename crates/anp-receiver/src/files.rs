@@ -1,6 +1,9 @@
 //! Whether the files that settings name can be used.
 
+use std::time::SystemTime;
+
 use anp_auth::SignerError;
+use anp_tls::{OutOfTime, read};
 
 use crate::{
     config::{Config, ConfigError},
@@ -15,6 +18,28 @@ impl Config {
         let identity = Identity::load(self).err().map(of_identity);
         let tls = Tls::new(self).err().map(of_tls);
         identity.into_iter().chain(tls).collect()
+    }
+
+    /// What is doubtful in files that can be used: a certificate that has expired, or is not valid yet,
+    /// which gateways refuse. Blocks as [`Config::file_problems`] does.
+    pub fn file_warnings(&self) -> Vec<ConfigError> {
+        let Some(file) = &self.client_cert else {
+            return Vec::new();
+        };
+        // Where it cannot be read, that is a problem and not a warning.
+        let late = read::out_of_time(file, SystemTime::now()).unwrap_or_default();
+        let told = |(name, why): (String, OutOfTime)| {
+            let (is, at) = match why {
+                OutOfTime::Expired(at) => ("expired on", at),
+                OutOfTime::NotYet(at) => ("is not valid before", at),
+            };
+            let (file, date) = (file.display(), httpdate::fmt_http_date(at));
+            ConfigError {
+                key: "client_cert",
+                message: format!("{file}: the certificate of {name} {is} {date}"),
+            }
+        };
+        late.into_iter().map(told).collect()
     }
 }
 
@@ -102,5 +127,35 @@ mod tests {
             }),
             ["token_file", "client_key"]
         );
+    }
+
+    #[test]
+    fn a_certificate_out_of_time_is_told_with_its_date() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("cert.pem");
+        let authority = anp_tls::testing::Authority::new();
+        let mut config = Config::default();
+        assert_eq!(config.file_warnings().len(), 0);
+        config.client_cert = Some(file.clone());
+        for (years, told) in [
+            ([2000, 2100], None),
+            (
+                [2000, 2001],
+                Some("expired on Mon, 01 Jan 2001 00:00:00 GMT"),
+            ),
+            (
+                [2098, 2100],
+                Some("is not valid before Wed, 01 Jan 2098 00:00:00 GMT"),
+            ),
+        ] {
+            fs::write(&file, authority.pem_between(years, &["lab.example"]).0).unwrap();
+            let found = config.file_warnings();
+            let found: Vec<_> = found.iter().map(|w| (w.key, w.message.clone())).collect();
+            let told = told.map(|told| {
+                let told = format!("{}: the certificate of lab.example {told}", file.display());
+                ("client_cert", told)
+            });
+            assert_eq!(found, Vec::from_iter(told));
+        }
     }
 }

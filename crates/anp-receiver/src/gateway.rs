@@ -6,7 +6,8 @@ use anp_tunnel::Version;
 use tokio::sync::watch;
 
 use crate::{
-    address::GatewayUrl, addresses::Addresses, config::Config, error::Error, proof::Given,
+    address::GatewayUrl, addresses::Addresses, config::Config, error::Error, monitor::Tunnels,
+    proof::Given,
 };
 
 /// One gateway, seen from every tunnel to it.
@@ -16,6 +17,8 @@ pub(crate) struct Gateway {
     /// Tells it which tunnels lead to this receiver.
     pub(crate) instance: String,
     pub(crate) addresses: Addresses,
+    /// Its tunnels, for those who look at the receiver from outside.
+    pub(crate) tunnels: Tunnels,
     /// The version its last tunnel turned out to speak.
     version: watch::Sender<Option<Version>>,
     /// True once it was given up.
@@ -32,6 +35,7 @@ impl Gateway {
     pub(crate) fn new(url: GatewayUrl, config: &Config) -> Self {
         Self {
             addresses: Addresses::new(&url, config),
+            tunnels: Tunnels::default(),
             url,
             instance: format!("{:016x}", rand::random::<u64>()),
             version: watch::Sender::new(None),
@@ -76,6 +80,11 @@ impl Gateway {
             reason.get_or_insert(error);
         }
         self.given_up.send_replace(true);
+    }
+
+    /// True once it was given up.
+    pub(crate) fn was_given_up(&self) -> bool {
+        *self.given_up.borrow()
     }
 
     /// Waits until the gateway is given up.

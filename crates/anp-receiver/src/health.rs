@@ -1,14 +1,9 @@
 //! Whether the apps answer: asked now and then, and at once where a request could not reach one.
 
-use std::{rc::Rc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use tokio::{
-    io::AsyncWriteExt as _,
-    sync::{Notify, watch},
-    task::spawn_local,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt as _, sync::Notify, task::spawn_local, time::timeout};
 use tracing::{info, warn};
 
 use crate::{
@@ -16,6 +11,7 @@ use crate::{
     app::{Socket, Tasks, is_short_of_descriptors},
     config::Config,
     connect::read_head,
+    monitor::WorkerCounts,
     tls::Tls,
 };
 
@@ -47,13 +43,13 @@ impl Check {
         })
     }
 
-    /// Checks the apps of `tasks` for ever, and tells them which are down. `up` is true while any of
-    /// them is; `suspicion` has them checked at once, and one failure is then enough.
+    /// Checks the apps of `tasks` for ever, and tells them which are down. `counts.app_up` is true while
+    /// any of them is up; `suspicion` has them checked at once, and one failure is then enough.
     pub(crate) async fn run(
         self,
         tasks: Rc<Tasks>,
         suspicion: Rc<Notify>,
-        up: watch::Sender<bool>,
+        counts: Arc<WorkerCounts>,
     ) {
         let apps = tasks.apps().all();
         let mut states: Vec<_> = apps.iter().map(|_| State::default()).collect();
@@ -85,7 +81,8 @@ impl Check {
                 app.set_down(!state.up);
             }
             let any = states.iter().any(|state| state.up);
-            up.send_if_modified(|now| std::mem::replace(now, any) != any);
+            let app_up = &counts.app_up;
+            app_up.send_if_modified(|now| std::mem::replace(now, any) != any);
             pause = match states.iter().all(|state| state.up) {
                 true => self.interval,
                 false if news => SOON.min(self.interval),

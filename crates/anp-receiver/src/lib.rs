@@ -15,6 +15,8 @@
 //! Everything of one tunnel, from its socket to the sockets of the apps it calls, lives on one
 //! thread; a second worker is a second such thread with tunnels of its own.
 //!
+//! What it is doing can be read at any time, for health checks and metrics: [`Receiver::monitor`].
+//!
 //! It refuses to be a general HTTP client, a load balancer, or a place for
 //! timeouts of requests: a gateway owns those and cancels, and the app's connection is closed.
 //!
@@ -68,6 +70,7 @@ mod event;
 mod files;
 mod gateway;
 mod health;
+mod monitor;
 mod printable;
 mod proof;
 mod proxy;
@@ -93,6 +96,7 @@ pub use config::{Config, ConfigError};
 pub use connect::ConnectError;
 pub use error::{Error, Failure};
 pub use event::Event;
+pub use monitor::{GatewaySnapshot, Monitor, Phase, Snapshot, Trouble};
 pub use printable::{is_plain, printable, without_user};
 pub use proof::IdentityError;
 pub use proxy::{Proxies, Proxy, ProxyError};

@@ -27,6 +27,7 @@ use crate::{
     error::Error,
     event::{Event, Events},
     gateway::Gateway,
+    monitor::{Monitor, Watched},
     proof::Identity,
     proxy::Proxies,
     slot::{Shared, Stop},
@@ -46,6 +47,7 @@ pub struct Receiver {
     config: Config,
     source: Source,
     identity: Identity,
+    watched: Arc<Watched>,
     proxies: Option<Proxies>,
     events: Events,
 }
@@ -54,10 +56,11 @@ impl Receiver {
     /// A receiver of `config` that calls the apps at its URLs.
     ///
     /// # Errors
-    /// [`Error::Config`]: see [`Config::validate`]; [`Error::Identity`]: the files it proves itself
-    /// with cannot be used.
+    /// [`Error::Config`]: see [`Config::validate`], and `status_listen` is set, which nobody here would
+    /// serve; [`Error::Identity`]: the files it proves itself with cannot be used.
     pub fn new(config: Config) -> Result<Self, Error> {
         config.validate()?;
+        config.validate_unserved()?;
         Self::of(config, Source::Http)
     }
 
@@ -115,13 +118,20 @@ impl Receiver {
     }
 
     fn of(config: Config, source: Source) -> Result<Self, Error> {
+        let checks = matches!(source, Source::Http) && config.health_path.is_some();
         Ok(Self {
             identity: Identity::load(&config)?,
+            watched: Arc::new(Watched::new(&config, checks)),
             config,
             source,
             proxies: None,
             events: Events::none(),
         })
+    }
+
+    /// What it is doing, from now to its end and beyond.
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(Arc::clone(&self.watched))
     }
 
     /// Proves who it is by `signer`, in place of what the configuration names, in the form that
@@ -165,6 +175,7 @@ impl Receiver {
     /// # Errors
     /// Nothing could be started, or every gateway was given up; never after `shutdown`.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let running = self.watched.begin();
         let proxies = match self.proxies {
             Some(proxies) => proxies,
             None => Proxies::from_env()?,
@@ -181,18 +192,16 @@ impl Receiver {
             source: self.source,
             stop: stopping,
         };
-        let gateways: Vec<_> = config
-            .gateways
-            .iter()
-            .map(|url| Arc::new(Gateway::new(url.clone(), &config)))
-            .collect();
-        let dealt = worker::deal(&gateways, config.tunnels_per_gateway(), config.workers);
+        let gateways = &self.watched.gateways;
+        let dealt = worker::deal(gateways, config.tunnels_per_gateway(), config.workers);
         let mut workers = Vec::with_capacity(dealt.len());
         let mut more = Vec::with_capacity(dealt.len());
-        for (number, places) in dealt.into_iter().enumerate() {
+        let counts = self.watched.workers.iter().map(Arc::clone);
+        for (number, (places, counts)) in dealt.into_iter().zip(counts).enumerate() {
             let (sender, added) = mpsc::unbounded_channel();
             more.push(sender);
-            workers.push(worker::start(number, places, added, shared.clone())?);
+            let worker = worker::start(number, places, added, shared.clone(), counts)?;
+            workers.push(worker);
         }
         let balancing = balance(gateways.clone(), config.tunnels_per_gateway(), more);
         let balancing = AbortOnDrop(tokio::spawn(balancing));
@@ -206,6 +215,7 @@ impl Receiver {
             () = shutdown => {}
         }
         drop(balancing);
+        running.stops();
         let drain_timeout = config.drain_timeout.0;
         let name = config.name.as_deref();
         info!(receiver = name, drain_timeout = %config.drain_timeout, "receiver stopping");

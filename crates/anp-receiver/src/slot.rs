@@ -79,8 +79,9 @@ struct Held {
 
 /// What became of a tunnel.
 enum Over {
-    /// The gateway drains it: a replacement is due while it serves what it has.
-    Draining,
+    /// The gateway sends the receiver elsewhere (ANPX 3.9), for this reason: a replacement is due, while
+    /// a tunnel that drains serves what it has.
+    SentAway(Failure),
     /// It is gone.
     Closed(Closed),
     /// It turned out to be a second one to a gateway of version 1.
@@ -119,6 +120,7 @@ impl Slot {
             while tunnels.try_join_next().is_some() {}
             let (failure, severity) = match self.open().await {
                 Err(error) => {
+                    self.gateway.tunnels.count_failed();
                     let severity = error.severity();
                     (error.into(), severity)
                 }
@@ -146,6 +148,7 @@ impl Slot {
                 Next::Stop(stop) => {
                     let gateway = self.gateway.url.to_string();
                     error!(receiver = self.name(), %gateway, tunnel = self.index, "no tunnel: {failure}; {stop}");
+                    self.gateway.tunnels.fails(self.index, &failure, None);
                     self.shared.events.send(&Event::GivenUp {
                         gateway: &gateway,
                         reason: &failure,
@@ -198,16 +201,15 @@ impl Slot {
         let lasted = opened.elapsed();
         match over {
             Over::Closed(closed) => {
+                match closed.was_ready {
+                    true => self.gateway.tunnels.count_lost(),
+                    false => self.gateway.tunnels.count_failed(),
+                }
                 let severity = match closed.code {
                     Some(CloseCode::AUTHENTICATION | CloseCode::NOT_PERMITTED) => Severity::Fatal,
                     _ => Severity::Passing { retry_after: None },
                 };
-                let failure = Failure::Closed {
-                    code: closed.code.map(|code| code.0),
-                    // It is the gateway's text, and goes into the log as it is.
-                    reason: printable(&closed.reason),
-                };
-                Served::Failed(failure, severity)
+                Served::Failed(failure(&closed), severity)
             }
             Over::Superfluous => {
                 held.tunnel.drain();
@@ -218,15 +220,13 @@ impl Slot {
                 held.tunnel.drain();
                 Served::Again
             }
-            Over::Draining => {
-                info!(receiver = self.name(), gateway = %self.gateway.url, tunnel = self.index, "the gateway drains the tunnel, opening another");
-                // A gateway that drains what it has just taken is not asked again at once.
-                match lasted < self.shared.config.reconnect_delay.0 {
-                    true => {
-                        Served::Failed(Failure::Draining, Severity::Passing { retry_after: None })
-                    }
-                    false => Served::Again,
-                }
+            // A gateway that sends away what it has just taken is not asked again at once.
+            Over::SentAway(why) if lasted < self.shared.config.reconnect_delay.0 => {
+                Served::Failed(why, Severity::Passing { retry_after: None })
+            }
+            Over::SentAway(why) => {
+                info!(receiver = self.name(), gateway = %self.gateway.url, tunnel = self.index, "{why}; opening another");
+                Served::Again
             }
         }
     }
@@ -269,11 +269,14 @@ impl Slot {
             status.clone(),
             self.app_up.clone(),
         ));
+        let listed = self.gateway.tunnels.list(tunnel.clone());
         let (ended, closed) = oneshot::channel();
         let supervised = supervise(tunnel.clone(), driver, self.shared.stop.clone());
         tunnels.spawn_local(async move {
+            let closed = supervised.await;
+            drop(listed);
             // A tunnel that was replaced has nobody waiting for this.
-            let _ = ended.send(supervised.await);
+            let _ = ended.send(closed);
         });
         Held {
             tunnel,
@@ -300,7 +303,7 @@ impl Slot {
                 self.gateway.speaks(version);
             }
             if status == Status::Draining {
-                return Over::Draining;
+                return Over::SentAway(Failure::Draining);
             }
             let elsewhere = async {
                 match &held.address {
@@ -313,7 +316,7 @@ impl Slot {
                 closed = &mut held.closed => {
                     return match closed.unwrap_or_else(|_| gone()) {
                         // A tunnel with nothing under way is drained and closed in one moment.
-                        closed if was_drained(&closed) => Over::Draining,
+                        closed if is_sent_away(&closed) => Over::SentAway(failure(&closed)),
                         closed => Over::Closed(closed),
                     };
                 }
@@ -343,6 +346,7 @@ impl Slot {
             Version::V2 | Version::Undecided => 2,
         };
         info!(receiver = self.name(), %gateway, tunnel = self.index, version = number, "tunnel ready");
+        self.gateway.tunnels.opens(self.index);
         self.shared.events.send(&Event::Ready {
             gateway: &gateway,
             tunnel: self.index,
@@ -357,6 +361,7 @@ impl Slot {
             receiver = self.name(), %gateway, tunnel = self.index, attempt,
             "no tunnel: {failure}; trying again in {seconds:.1} s"
         );
+        self.gateway.tunnels.fails(self.index, failure, Some(after));
         self.shared.events.send(&Event::Lost {
             gateway: &gateway,
             tunnel: self.index,
@@ -438,8 +443,18 @@ fn broken(error: &JoinError) -> Closed {
 }
 
 /// True where the gateway sent the receiver elsewhere (ANPX 3.9).
-fn was_drained(closed: &Closed) -> bool {
+fn is_sent_away(closed: &Closed) -> bool {
     closed.was_ready && closed.by_peer && closed.code == Some(CloseCode::GOING_AWAY)
+}
+
+/// How a tunnel ended, for people.
+fn failure(closed: &Closed) -> Failure {
+    Failure::Closed {
+        code: closed.code.map(|code| code.0),
+        // It may be the gateway's text, and goes into the log as it is.
+        reason: printable(&closed.reason),
+        by_gateway: closed.by_peer && closed.code.is_some(),
+    }
 }
 
 /// A tunnel whose supervisor was dropped.

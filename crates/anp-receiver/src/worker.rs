@@ -4,7 +4,7 @@ use std::{future::pending, io, rc::Rc, sync::Arc, thread};
 
 use tokio::{
     runtime::{Builder, LocalOptions},
-    sync::{Notify, mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot},
     task::JoinSet,
 };
 
@@ -14,6 +14,7 @@ use crate::{
     error::Error,
     gateway::Gateway,
     health::Check,
+    monitor::WorkerCounts,
     slot::{Shared, Slot},
 };
 
@@ -38,13 +39,14 @@ pub(crate) fn deal(gateways: &[Arc<Gateway>], tunnels: u16, workers: u16) -> Vec
     dealt
 }
 
-/// Starts worker `number`. The receiver given back is ready once all its tunnels are over; an
+/// Starts worker `number`, which counts in `counts`. The receiver given back is ready once all its tunnels are over; an
 /// error there means that the thread panicked.
 pub(crate) fn start(
     number: usize,
     places: Places,
     added: mpsc::UnboundedReceiver<Place>,
     shared: Shared,
+    counts: Arc<WorkerCounts>,
 ) -> Result<oneshot::Receiver<()>, Error> {
     let failed = |source: io::Error| Error::Worker {
         doing: "could not be started",
@@ -64,7 +66,7 @@ pub(crate) fn start(
                 }
                 Ok(runtime) => {
                     let _ = started.send(Ok(()));
-                    runtime.block_on(run(places, added, shared));
+                    runtime.block_on(run(places, added, shared, counts));
                     // Nobody waits where the receiver was dropped.
                     let _ = sender.send(());
                 }
@@ -79,7 +81,12 @@ pub(crate) fn start(
 }
 
 /// Runs every place, and those that are added, until it is over.
-async fn run(places: Places, mut added: mpsc::UnboundedReceiver<Place>, shared: Shared) {
+async fn run(
+    places: Places,
+    mut added: mpsc::UnboundedReceiver<Place>,
+    shared: Shared,
+    counts: Arc<WorkerCounts>,
+) {
     let config = &shared.config;
     let codings = Codings::new(&config.compress);
     let suspicion = Rc::new(Notify::new());
@@ -87,13 +94,18 @@ async fn run(places: Places, mut added: mpsc::UnboundedReceiver<Place>, shared: 
         Source::Http => App::Http(Rc::new(Tasks::new(
             apps(&shared, codings),
             Rc::clone(&suspicion),
+            Arc::clone(&counts),
         ))),
-        Source::Service(make) => App::Service(make(codings)),
+        Source::Service(make) => App::Service(make(codings, Arc::clone(&counts))),
         Source::Streams(taker) => App::Streams(Arc::clone(taker)),
     });
-    let (up, app_up) = watch::channel(true);
+    let app_up = counts.app_up.subscribe();
     if let (Some(check), App::Http(tasks)) = (Check::new(config, shared.tls.clone()), &*app) {
-        tokio::task::spawn_local(check.run(Rc::clone(tasks), Rc::clone(&suspicion), up));
+        tokio::task::spawn_local(check.run(
+            Rc::clone(tasks),
+            Rc::clone(&suspicion),
+            Arc::clone(&counts),
+        ));
     }
     let mut slots = JoinSet::new();
     let slot = |(gateway, index): Place| {

@@ -217,8 +217,10 @@ async fn a_lost_tunnel_is_opened_again() {
     assert_eq!(running.event().await, "ready 0 V2");
     tunnel.close(CloseCode::LIMIT, "enough");
     let told = running.event().await;
-    assert!(told.starts_with("lost 1 the tunnel ended: "), "{told}");
-    assert!(told.contains("4008"), "{told}");
+    assert_eq!(
+        told,
+        "lost 1 the gateway closed the tunnel: enough (close 4008)"
+    );
     gateway.tunnel().await;
     assert_eq!(running.event().await, "ready 0 V2");
 }
@@ -275,7 +277,7 @@ async fn a_gateway_that_took_it_before_is_asked_again() {
         tunnel.close(code, "not now");
         let told = running.event().await;
         assert!(
-            told.starts_with("lost 1 the tunnel ended: not now"),
+            told.starts_with("lost 1 the gateway closed the tunnel: not now"),
             "{told}"
         );
     }
@@ -374,16 +376,32 @@ async fn a_gateway_of_version_1_gets_one_tunnel() {
 }
 
 #[tokio::test]
-async fn what_a_gateway_says_at_the_end_is_one_line() {
-    let gateway = Gateway::listen().await;
-    let mut running = Running::start(config(&gateway));
-    let tunnel = gateway.tunnel().await;
-    assert_eq!(running.event().await, "ready 0 V2");
-    tunnel.close(CloseCode::LIMIT, "bye\n2026 INFO FORGED\u{1b}[31m\u{202e}");
-    assert_eq!(
-        running.event().await,
-        "lost 1 the tunnel ended: bye\\n2026 INFO FORGED\\u{1b}[31m\\u{202e} (close 4008)"
-    );
+async fn what_a_gateway_says_at_the_end_is_told_and_is_one_line() {
+    for (code, says, told) in [
+        (
+            CloseCode::LIMIT,
+            "bye\n2026 INFO FORGED\u{1b}[31m\u{202e}",
+            "bye\\n2026 INFO FORGED\\u{1b}[31m\\u{202e} (close 4008)",
+        ),
+        (
+            CloseCode::GOING_AWAY,
+            "closed by the operator",
+            "closed by the operator (close 1001)",
+        ),
+        (CloseCode::GOING_AWAY, "", "no reason given (close 1001)"),
+    ] {
+        let gateway = Gateway::listen().await;
+        let mut config = config(&gateway);
+        // Whoever closes a tunnel within this is not asked for another at once.
+        config.reconnect_delay = Span::from_secs(300);
+        config.max_reconnect_delay = Span::from_secs(300);
+        let mut running = Running::start(config);
+        let tunnel = gateway.tunnel().await;
+        assert_eq!(running.event().await, "ready 0 V2");
+        tunnel.close(code, says);
+        let told = format!("lost 1 the gateway closed the tunnel: {told}");
+        assert_eq!(running.event().await, told);
+    }
 }
 
 #[tokio::test]

@@ -18,4 +18,4 @@ pub use app::App;
 pub use caller::{BodyEnd, Caller};
 pub use front::Front;
 pub use peer::{Peer, Said};
-pub use rig::{Rig, RunningGateway, RunningReceiver, soon};
+pub use rig::{Rig, RunningGateway, RunningReceiver, soon, until};

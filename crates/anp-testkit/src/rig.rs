@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, time::Duration};
 
 use anp_gateway::{Endpoint, Gateway, GatewayError, Shutdown};
-use anp_receiver::{Error, Event, Proxies, Receiver};
+use anp_receiver::{Error, Event, Monitor, Proxies, Receiver, Snapshot};
 use anp_tunnel::units::Span;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -201,6 +201,7 @@ impl RunningGateway {
 /// A receiver that serves one app.
 #[derive(Debug)]
 pub struct RunningReceiver {
+    monitor: Monitor,
     events: mpsc::UnboundedReceiver<Told>,
     stop: oneshot::Sender<()>,
     run: JoinHandle<Result<(), Error>>,
@@ -249,6 +250,7 @@ impl RunningReceiver {
     }
 
     fn run(receiver: Receiver) -> Self {
+        let monitor = receiver.monitor();
         let (told, events) = mpsc::unbounded_channel();
         let receiver = receiver.with_observer(move |event| {
             let _ = told.send(match event {
@@ -262,7 +264,12 @@ impl RunningReceiver {
         let run = tokio::spawn(receiver.run(async move {
             let _ = stopped.await;
         }));
-        Self { events, stop, run }
+        Self {
+            monitor,
+            events,
+            stop,
+            run,
+        }
     }
 
     /// Waits until a tunnel is ready.
@@ -271,6 +278,11 @@ impl RunningReceiver {
     /// The receiver gave up.
     pub async fn ready(&mut self) {
         while !matches!(self.next().await, Told::Ready) {}
+    }
+
+    /// What it tells those who look at it; outlives it.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
     }
 
     /// Waits until a tunnel was lost or an attempt failed; gives the reason.
@@ -308,4 +320,24 @@ impl RunningReceiver {
         self.run.abort();
         let _ = self.run.await;
     }
+}
+
+/// Looks at a receiver until it is as `seen` wants it; gives what was seen then.
+///
+/// # Panics
+/// It took 20 s.
+#[track_caller]
+pub fn until(
+    monitor: &Monitor,
+    seen: impl Fn(&Snapshot) -> bool,
+) -> impl Future<Output = Snapshot> {
+    soon(async move {
+        loop {
+            let snapshot = monitor.snapshot();
+            if seen(&snapshot) {
+                return snapshot;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
 }

@@ -9,6 +9,15 @@ use x509_parser::{
     time::ASN1Time,
 };
 
+/// Why a certificate is not valid at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutOfTime {
+    /// It was valid until then.
+    Expired(SystemTime),
+    /// It will be valid from then on.
+    NotYet(SystemTime),
+}
+
 /// The names and times of a certificate (RFC 5280 section 4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFacts {
@@ -53,6 +62,14 @@ impl CertificateFacts {
     pub fn has_expired(&self, now: SystemTime) -> bool {
         self.not_after < now
     }
+
+    /// Why it is not valid at `now`; `None` where it is.
+    pub fn out_of_time(&self, now: SystemTime) -> Option<OutOfTime> {
+        match self.has_expired(now) {
+            true => Some(OutOfTime::Expired(self.not_after)),
+            false => (now < self.not_before).then_some(OutOfTime::NotYet(self.not_before)),
+        }
+    }
 }
 
 fn text(name: &GeneralName<'_>) -> Option<String> {
@@ -85,6 +102,7 @@ mod tests {
     fn names_and_times_are_read() {
         let names = ["Gate.example", "*.apps.example", "127.0.0.1", "::1"];
         let mut params = rcgen::CertificateParams::new(names.map(String::from)).unwrap();
+        params.not_before = rcgen::date_time_ymd(2001, 2, 3);
         params.not_after = rcgen::date_time_ymd(2031, 2, 3);
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
@@ -95,7 +113,18 @@ mod tests {
         let end = UNIX_EPOCH + Duration::from_secs(1_927_843_200);
         assert_eq!(facts.not_after, end);
         assert!(!facts.has_expired(end));
-        assert!(facts.has_expired(end + Duration::from_secs(1)));
+        let late = end + Duration::from_secs(1);
+        assert!(facts.has_expired(late));
+        let begin = UNIX_EPOCH + Duration::from_secs(981_158_400);
+        let early = begin - Duration::from_secs(1);
+        for (now, why) in [
+            (early, Some(OutOfTime::NotYet(begin))),
+            (begin, None),
+            (end, None),
+            (late, Some(OutOfTime::Expired(end))),
+        ] {
+            assert_eq!(facts.out_of_time(now), why);
+        }
         assert!(CertificateFacts::of(&CertificateDer::from(vec![0x30, 0])).is_none());
     }
 }

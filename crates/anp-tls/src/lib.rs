@@ -28,7 +28,7 @@ mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use facts::CertificateFacts;
+pub use facts::{CertificateFacts, OutOfTime};
 pub use provider::provider;
 pub use read::FileError;
 pub use roots::{authorities, roots};

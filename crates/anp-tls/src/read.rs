@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use rustls::sign::CertifiedKey;
@@ -11,7 +12,7 @@ use rustls_pki_types::{
     pem::{self, PemObject as _},
 };
 
-use crate::provider;
+use crate::{CertificateFacts, OutOfTime, provider};
 
 /// A file of certificates or keys that cannot be used. `Display` names it and says why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +58,17 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileErr
         )),
         false => Ok(all),
     }
+}
+
+/// Which certificates of a PEM file are not valid at `now`: what each is called, and why.
+///
+/// # Errors
+/// As [`certificates`].
+pub fn out_of_time(path: &Path, now: SystemTime) -> Result<Vec<(String, OutOfTime)>, FileError> {
+    let all = certificates(path)?;
+    let all = all.iter().filter_map(CertificateFacts::of);
+    let late = |facts: CertificateFacts| Some((facts.name().to_owned(), facts.out_of_time(now)?));
+    Ok(all.filter_map(late).collect())
 }
 
 /// The private key of a PEM file, the first where there are several.

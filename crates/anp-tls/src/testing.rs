@@ -58,20 +58,21 @@ impl Authority {
 
     /// A certificate for `names` and its key.
     pub fn pem(&self, names: &[&str]) -> (String, String) {
-        self.pem_until(2100, names)
+        self.pem_between([2000, 2100], names)
     }
 
     /// One that is over.
     pub fn expired_pem(&self, names: &[&str]) -> (String, String) {
-        self.pem_until(2001, names)
+        self.pem_between([2000, 2001], names)
     }
 
-    fn pem_until(&self, year: i32, names: &[&str]) -> (String, String) {
+    /// One that is valid from the first day of one year to that of another.
+    pub fn pem_between(&self, [from, until]: [i32; 2], names: &[&str]) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
-        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
-        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         (cert.pem(), key.serialize_pem())
     }

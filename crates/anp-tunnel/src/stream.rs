@@ -60,7 +60,10 @@ pub(crate) fn halves(
         id,
     };
     (
-        SendStream { handle: handle() },
+        SendStream {
+            handle: handle(),
+            responded: None,
+        },
         RecvStream {
             handle: handle(),
             ended: false,
@@ -153,6 +156,8 @@ impl RecvStream {
 #[derive(Debug)]
 pub struct SendStream {
     handle: Handle,
+    /// The status of the final head that was sent.
+    responded: Option<u16>,
 }
 
 impl SendStream {
@@ -181,7 +186,15 @@ impl SendStream {
         let id = self.handle.id;
         self.handle
             .shared
-            .with(|state| state.session()?.respond(id, head, body, end))
+            .with(|state| state.session()?.respond(id, head, body, end))?;
+        self.responded = Some(head.status);
+        Ok(())
+    }
+
+    /// Receiver: the status of the final head that was sent with [`SendStream::respond`]; `None`
+    /// before.
+    pub fn responded(&self) -> Option<u16> {
+        self.responded
     }
 
     /// Most body bytes [`SendStream::respond`] takes.

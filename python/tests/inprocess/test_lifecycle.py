@@ -98,6 +98,7 @@ async def test_no_gateway_is_an_error_that_says_why():
         ({"gateway": "ws://x", "max_message": "1MiB"}, "max_message"),
         ({"gateway": "ws://x", "to": ["http://x"]}, "to"),
         ({"gateway": "ws://x", "compress": ["br"]}, "compress"),
+        ({"gateway": "ws://x", "status_listen": "127.0.0.1:0"}, "status_listen"),
         ({"gateway": "ws://x", "lifespan": "maybe"}, "lifespan"),
     ],
 )
@@ -110,7 +111,7 @@ async def test_the_settings_that_an_unknown_one_is_told_of_are_those_to_be_had()
     with pytest.raises(ValueError) as refused:
         anp_proxy.Receiver(hello, "ws://x", no_such=1)
     known = str(refused.value).partition("known: ")[2].split(", ")
-    assert {"tunnels", "lifespan"} < set(known) and not {"to", "compress", "health_path", "gateways"} & set(known)
+    assert {"tunnels", "lifespan"} < set(known) and not {"to", "compress", "health_path", "status_listen", "gateways"} & set(known)
 
 
 async def test_an_app_that_cannot_be_called_is_a_type_error_at_once():

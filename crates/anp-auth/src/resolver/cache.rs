@@ -37,6 +37,12 @@ impl Cache {
         )
     }
 
+    /// What is known of `did`, if anything is.
+    pub(super) async fn kept(&self, did: &Did) -> Option<Result<Arc<Document>, ResolveError>> {
+        let found = self.0.get(did).await?;
+        Some(found.map(|(document, _)| document))
+    }
+
     /// What is known of `did`; runs `fetch` if nothing is, however many ask at once.
     pub(super) async fn get(
         &self,

@@ -13,7 +13,8 @@ use crate::{did::Did, document::Document};
 /// No redirect is followed, no compression accepted; 64 KiB and the timeout are the most that a
 /// document may take; the name is looked up once, and only an address that is allowed is connected
 /// to. A document is kept for as long as its server says, from 1 minute to 1 day, 5 minutes if it
-/// says nothing, a failure for 30 s. However many ask for one DID at once, it is fetched once.
+/// says nothing, a failure for 30 s. However many ask for one DID at once, it is fetched once. Of
+/// those who wait for a fetch, 256 may name DIDs without a document in the last day, and 256 others.
 pub struct HttpsResolver {
     fetch: Fetch,
     fixed: HashMap<Did, Arc<Document>>,
@@ -77,8 +78,14 @@ impl Resolver for HttpsResolver {
             if let Some(document) = self.fixed.get(did) {
                 return Ok(document.clone());
             }
+            if let Some(found) = self.cache.kept(did).await {
+                return found;
+            }
+            let share = self.shares.of(did);
+            let Ok(_waiting) = share.waiting.try_acquire() else {
+                return Err(ResolveError::Busy);
+            };
             let fetch = async {
-                let share = self.shares.of(did);
                 if !share.budget.take(did.host(), Instant::now()) {
                     return Err(ResolveError::Busy);
                 }

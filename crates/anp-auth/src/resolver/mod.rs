@@ -72,8 +72,8 @@ pub enum ResolveError {
     /// Everything together took too long.
     #[error("no document within {} ms", .0.as_millis())]
     Timeout(Duration),
-    /// Too many documents of this host were fetched lately.
-    #[error("too many documents of this host were asked for")]
+    /// Too many documents of this host were fetched lately, or too many requests wait for documents.
+    #[error("too many documents were asked for")]
     Busy,
     /// Documents of this domain are kept here, and this is none of them.
     #[error("documents of its domain are hosted here, and there is none of it")]

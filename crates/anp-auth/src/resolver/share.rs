@@ -11,6 +11,10 @@ use crate::did::Did;
 /// Fetches of one share under way at once, look-ups that outlived theirs included.
 const MAX_FETCHES: usize = 64;
 
+/// Requests that wait at once for documents of one share, whatever they name. Whoever waits holds a
+/// place of its caller's, and some of those must be left to who needs no fetch.
+const MAX_WAITING: usize = 256;
+
 /// How many DIDs that had a document are remembered, and for how long.
 const SEEN: u64 = 100_000;
 const SEEN_FOR: Duration = Duration::from_secs(86_400);
@@ -31,6 +35,8 @@ pub(super) struct Share {
     pub(super) budget: Budget,
     /// Their fetches at once.
     pub(super) places: Arc<Semaphore>,
+    /// Those who wait for them.
+    pub(super) waiting: Semaphore,
 }
 
 impl Default for Shares {
@@ -51,6 +57,7 @@ impl Default for Share {
         Self {
             budget: Budget::new(),
             places: Arc::new(Semaphore::new(MAX_FETCHES)),
+            waiting: Semaphore::new(MAX_WAITING),
         }
     }
 }

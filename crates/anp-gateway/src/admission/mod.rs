@@ -197,7 +197,8 @@ impl Tunnels {
     }
 
     /// Lets tunnels of these owners serve what will be theirs once `endpoints` are the ones that count:
-    /// a request that finds one of them is to find its tunnels, too.
+    /// a request that finds one of them is to find its tunnels, too. Tunnels of the owner before leave
+    /// with [`Tunnels::follow_routes`], before whoever asked for the change is answered.
     pub(crate) fn join_ahead(&self, endpoints: &Endpoints, concerned: impl Fn(&Owner) -> bool) {
         let table = self.table.lock();
         for entry in table.entries.iter().filter(|e| concerned(&e.owner)) {

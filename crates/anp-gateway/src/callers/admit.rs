@@ -60,6 +60,7 @@ pub(crate) async fn admit<D: Downstream>(
     };
     match judged {
         Ok(Admitted { did, told }) => {
+            governed.look_at(upload);
             governed.tell(told);
             Ok(did)
         }

@@ -37,7 +37,7 @@ impl Refused {
             Refusal::Unproven(_) => Denied::Unproven,
             Refusal::Challenge { .. } => Denied::Challenged,
             Refusal::NotPermitted(_) => Denied::NotPermitted,
-            Refusal::Unavailable { .. } => Denied::Busy,
+            Refusal::Busy { .. } | Refusal::Unavailable { .. } => Denied::Busy,
         };
         let mut told = Vec::new();
         for (name, value) in [

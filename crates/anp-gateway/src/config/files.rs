@@ -4,13 +4,14 @@ use std::{
     fs::{self, File},
     io,
     path::Path,
+    time::SystemTime,
 };
 
 use anp_auth::{
     Tokens, load_document,
     resolver::{HttpsResolver, ResolverConfig},
 };
-use anp_tls::{FileError, read};
+use anp_tls::{FileError, OutOfTime, read};
 use rustls::RootCertStore;
 
 use super::{Config, auth::Auth, error::ConfigError};
@@ -31,28 +32,47 @@ impl Config {
         found
     }
 
+    /// What is doubtful in files that can be used: certificates that have expired, or are not valid yet.
+    /// A gateway starts with them, and those who connect refuse them. Blocks as
+    /// [`Config::file_problems`] does.
+    pub fn file_warnings(&self) -> Vec<ConfigError> {
+        let mut found = Vec::new();
+        for (table, pair) in self.certificates() {
+            // Where it cannot be read, that is a problem and not a warning.
+            let late = read::out_of_time(&pair.cert, SystemTime::now()).unwrap_or_default();
+            found.extend(late.into_iter().map(|(name, why)| ConfigError {
+                key: format!("{table}.cert"),
+                expected: tell_late(&pair.cert, &name, why),
+            }));
+        }
+        found
+    }
+
+    /// The certificates that are files, and the tables that name them.
+    fn certificates(&self) -> Vec<(String, KeyPair)> {
+        let public = self.tls.iter().flat_map(|tls| tls.pairs());
+        let public = public.enumerate().map(|(i, pair)| match i.checked_sub(1) {
+            None => ("tls".to_owned(), pair),
+            Some(more) => (format!("tls.more[{more}]"), pair),
+        });
+        let tunnel = self.tunnel_tls.as_ref().and_then(|tls| tls.pair());
+        let tunnel = tunnel.map(|pair| ("tunnel_tls".to_owned(), pair));
+        public.chain(tunnel).collect()
+    }
+
     fn check_certificates(&self, found: &mut Vec<ConfigError>) {
-        if let Some(tls) = &self.tls {
-            for (i, pair) in tls.pairs().iter().enumerate() {
-                let table = match i.checked_sub(1) {
-                    None => "tls".to_owned(),
-                    Some(more) => format!("tls.more[{more}]"),
-                };
-                self.check_pair(&table, pair, found);
-            }
+        for (table, pair) in self.certificates() {
+            self.check_pair(&table, &pair, found);
         }
         if let Some(acme) = &self.acme
             && let Some(path) = &acme.ca_file
         {
             note(found, "acme.ca_file", check_authorities(path));
         }
-        if let Some(tls) = &self.tunnel_tls {
-            if let Some(pair) = tls.pair() {
-                self.check_pair("tunnel_tls", &pair, found);
-            }
-            if let Some(path) = &tls.client_ca {
-                note(found, "tunnel_tls.client_ca", check_authorities(path));
-            }
+        if let Some(tls) = &self.tunnel_tls
+            && let Some(path) = &tls.client_ca
+        {
+            note(found, "tunnel_tls.client_ca", check_authorities(path));
         }
     }
 
@@ -94,6 +114,16 @@ impl Auth {
             note(found, "auth.replay_store", check_kept(path));
         }
     }
+}
+
+/// What the user is told of a certificate of `file` that is not valid now.
+fn tell_late(file: &Path, name: &str, why: OutOfTime) -> String {
+    let (is, at) = match why {
+        OutOfTime::Expired(at) => ("expired on", at),
+        OutOfTime::NotYet(at) => ("is not valid before", at),
+    };
+    let (file, date) = (file.display(), httpdate::fmt_http_date(at));
+    format!("{file}: the certificate of {name} {is} {date}")
 }
 
 fn note(found: &mut Vec<ConfigError>, key: &str, checked: Result<(), String>) {
@@ -149,6 +179,8 @@ fn check_writable(_: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+
+    use anp_tls::testing::{Authority, put};
 
     use super::*;
     use crate::tls::settings::{TlsConfig, TunnelTlsConfig};
@@ -212,6 +244,67 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn certificates_out_of_time_are_told_and_are_no_problem() {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::new();
+        let pair = |name: &str, years| {
+            let (cert, key) = authority.pem_between(years, &[&format!("{name}.example")]);
+            let file = |end: &str, text: &str| {
+                let file = directory.path().join(format!("{name}.{end}"));
+                put(&file, text);
+                file
+            };
+            KeyPair {
+                cert: file("pem", &cert),
+                key: file("key", &key),
+            }
+        };
+        let KeyPair { cert, key } = pair("good", [2000, 2100]);
+        let tunnel = pair("early", [2098, 2100]);
+        let mut config = Config {
+            tls: Some(TlsConfig {
+                cert,
+                key,
+                more: vec![pair("late", [2000, 2001])],
+            }),
+            tunnel_tls: Some(TunnelTlsConfig {
+                cert: Some(tunnel.cert),
+                key: Some(tunnel.key),
+                client_ca: None,
+            }),
+            ..Config::default()
+        };
+        assert_eq!(keys(&config), [""; 0]);
+        let told: Vec<_> = config
+            .file_warnings()
+            .iter()
+            .map(|w| w.to_string())
+            .collect();
+        let place = directory.path().display();
+        assert_eq!(
+            told,
+            [
+                format!(
+                    "tls.more[0].cert: {place}/late.pem: the certificate of late.example expired on \
+                     Mon, 01 Jan 2001 00:00:00 GMT"
+                ),
+                format!(
+                    "tunnel_tls.cert: {place}/early.pem: the certificate of early.example is not \
+                     valid before Wed, 01 Jan 2098 00:00:00 GMT"
+                ),
+            ]
+        );
+        // What cannot be read is told by the other.
+        config.tunnel_tls = None;
+        config.tls = Some(TlsConfig {
+            cert: directory.path().join("missing"),
+            key: directory.path().join("missing"),
+            more: Vec::new(),
+        });
+        assert_eq!(config.file_warnings(), []);
     }
 
     #[cfg(unix)]

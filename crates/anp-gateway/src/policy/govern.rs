@@ -20,7 +20,7 @@ use crate::{
     alive::Life,
     callers::{CALLER_DID, Callers},
     error::ProxyError,
-    proxy::{Comments, Download, Downstream, Failure, request::client},
+    proxy::{Comments, Download, Downstream, Failure, Upload, request::client},
     worker::Worker,
 };
 
@@ -36,6 +36,8 @@ pub(crate) struct Governed {
     buckets: Vec<Arc<Bucket>>,
     /// What the caller is told of the proof it showed, or has to show.
     told: Vec<(&'static str, Bytes)>,
+    /// The body, too, is what was shown to be so far: then the caller may be told.
+    is_proven: bool,
     /// Its place among the requests of its tenant.
     place: Option<Life>,
 }
@@ -52,6 +54,7 @@ impl Governed {
             left: Vec::new(),
             buckets: Vec::new(),
             told: Vec::new(),
+            is_proven: true,
             place: None,
         })
     }
@@ -111,14 +114,23 @@ impl Governed {
         self.policy.callers.clone()
     }
 
-    /// The caller is told this with the answer: of its app, or of the gateway to what it has shown.
+    /// The caller is told this with the answer, of its app or of the gateway, unless the body may be
+    /// another than the one that was shown to be its own.
     pub(crate) fn tell(&mut self, fields: Vec<(&'static str, Bytes)>) {
         self.told = fields;
     }
 
-    /// The caller is told nothing: what it has shown is not proven.
-    pub(crate) fn withhold(&mut self) {
-        self.told = Vec::new();
+    /// Takes note of what is known of the body by now.
+    pub(crate) fn look_at(&mut self, upload: &Upload) {
+        self.is_proven = !upload.is_unproven();
+    }
+
+    /// What the caller is told.
+    fn told(&self) -> &[(&'static str, Bytes)] {
+        match self.is_proven {
+            true => &self.told,
+            false => &[],
+        }
     }
 
     /// Changes the request as its app shall see it; `caller` is the identity that was proven.
@@ -192,22 +204,16 @@ impl Governed {
             result = result.and_then(|()| to.push(name, value));
         }
         let has = |name: &[u8]| from.iter().any(|(n, _)| n == name);
-        self.fields(&self.told, has, |name, value| {
+        self.fields(has, |name, value| {
             result = result.and_then(|()| to.push(name, value));
         });
         result.map_err(|_: FieldsError| ProxyError::BadResponse)?;
         Ok(to.build())
     }
 
-    /// Adds to an answer of the gateway's own what belongs there. A token does not belong to an error
-    /// that comes after the proof, which may be that the proof was for something else.
-    pub(crate) fn decorate(&self, headers: &mut HeaderMap, error: Option<ProxyError>) {
-        let told = match error {
-            Some(ProxyError::Caller(_)) => &self.told[..],
-            _ => &[],
-        };
+    /// Adds to an answer of the gateway's own what belongs there.
+    pub(crate) fn decorate(&self, headers: &mut HeaderMap) {
         self.fields(
-            told,
             |_| false,
             |name, value| {
                 let field = (
@@ -224,18 +230,13 @@ impl Governed {
     /// True for a field that counts for nothing where the app sets it.
     fn replaces(&self, name: &[u8]) -> bool {
         let security = self.policy.security.as_ref();
-        let told = || self.told.iter().any(|(ours, _)| ours.as_bytes() == name);
+        let told = || self.told().iter().any(|(ours, _)| ours.as_bytes() == name);
         self.cors.is_some() && is_cors(name) || told() || security.is_some_and(|s| s.replaces(name))
     }
 
-    /// Gives `add` the fields of a response, `told` among them; `has` says which the app set.
-    fn fields(
-        &self,
-        told: &[(&'static str, Bytes)],
-        has: impl Fn(&[u8]) -> bool,
-        mut add: impl FnMut(&[u8], &Bytes),
-    ) {
-        for (name, value) in told {
+    /// Gives `add` the fields of a response; `has` says which the app set.
+    fn fields(&self, has: impl Fn(&[u8]) -> bool, mut add: impl FnMut(&[u8], &Bytes)) {
+        for (name, value) in self.told() {
             add(name.as_bytes(), value);
         }
         if let (Some(cors), Some(grant)) = (&self.policy.cors, &self.cors) {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::Upload;
 use crate::{
     access_log::{self, Line, Outcome},
     alive::Life,
@@ -85,6 +86,13 @@ impl Exchange {
     pub(crate) fn is_from(&mut self, client: Option<&Bytes>) {
         if let (Some(log), Some(client)) = (&mut self.log, client) {
             log.client = client.clone();
+        }
+    }
+
+    /// Takes note of what is known of the request's body by now, where that matters.
+    pub(crate) fn look_at(&mut self, upload: &Upload) {
+        if let Some(governed) = &mut self.governed {
+            governed.look_at(upload);
         }
     }
 

@@ -109,17 +109,17 @@ pub(crate) async fn forward<D: Downstream>(
         rounds: None,
     };
     request.upload.prefetch(down).await?;
+    exchange.look_at(request.upload);
     loop {
         let (member, mut recv) = next(worker, pool, &mut request, down).await?;
         exchange.tunnel = Some(member.id);
-        let failure = match answer(down, &mut request, &mut recv).await {
+        let answered = answer(down, &mut request, &mut recv).await;
+        exchange.look_at(request.upload);
+        let failure = match answered {
             Ok((mut head, end)) => {
                 request.upload.forget();
                 let recv = match &mut exchange.governed {
                     Some(governed) => {
-                        if request.upload.is_unproven() {
-                            governed.withhold();
-                        }
                         if head.status != 101 {
                             head.headers = governed.shape(&head.headers)?;
                         }

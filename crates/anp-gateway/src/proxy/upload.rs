@@ -127,7 +127,7 @@ impl Upload {
         self.check_digest()
     }
 
-    /// True while it may still turn out to be another body than the one that was signed.
+    /// True while it is, or may still turn out to be, another body than the one that was signed.
     pub(crate) fn is_unproven(&self) -> bool {
         let limits = self.limits.as_ref();
         limits.is_some_and(|limits| limits.signed.is_some())
@@ -338,11 +338,26 @@ impl Upload {
     /// Breaks off what turned out to be another body than the signed one, before its end is sent.
     fn check_digest(&mut self) -> Result<(), Failure> {
         let whole = self.whole;
-        let signed = self.limits.as_mut().map(|limits| &mut limits.signed);
-        let over = signed.and_then(|s| s.take_if(|signed| whole || signed.left == Some(0)));
-        if over.is_none_or(|signed| signed.digest.is(&signed.expected)) {
+        let Some(limits) = &mut self.limits else {
+            return Ok(());
+        };
+        let is_over = |signed: &mut Signed| whole || signed.left == Some(0);
+        let Some(signed) = limits.signed.take_if(is_over) else {
+            return Ok(());
+        };
+        let Signed {
+            digest, expected, ..
+        } = signed;
+        if digest.is(&expected) {
             return Ok(());
         }
+        // It never comes to be proven.
+        let (digest, left) = (BodyDigest::default(), None);
+        limits.signed = Some(Signed {
+            digest,
+            expected,
+            left,
+        });
         if let Some(send) = &mut self.send {
             send.reset(ResetCode::CANCELLED);
         }

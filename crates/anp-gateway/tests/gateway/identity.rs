@@ -4,6 +4,7 @@ use anp_auth::{AuthForm, Identity, KeyKind, NewIdentity, Signer, Target, create,
 use anp_gateway::{Config, Endpoint, config::Auth};
 use anp_tunnel::{TunnelConfig, Version};
 use anpx::session::Role;
+use http::{HeaderName, HeaderValue};
 use tempfile::TempDir;
 
 use super::support::{self, Caller, Receiver, Running};
@@ -71,15 +72,38 @@ impl Tenant {
         url: &str,
         nonce: Option<&str>,
     ) -> Vec<(String, String)> {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let now = i64::try_from(now.unwrap().as_secs()).unwrap();
         let target = Target::of(method, url).unwrap();
-        let headers = self.signer.headers(form, &target, nonce, now).unwrap();
-        let headers = headers.into_iter();
-        headers
-            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
-            .collect()
+        texts(self.signer.headers(form, &target, nonce, now()).unwrap())
     }
+
+    /// As [`Tenant::signed`], for a request with this body.
+    pub(crate) fn signed_with(
+        &self,
+        body: &str,
+        form: AuthForm,
+        method: &str,
+        url: &str,
+    ) -> Vec<(String, String)> {
+        let target = Target::of(method, url).unwrap();
+        let body = body.as_bytes();
+        let headers = self
+            .signer
+            .headers_with_body(form, &target, body, None, now());
+        texts(headers.unwrap())
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(now.unwrap().as_secs()).unwrap()
+}
+
+fn texts(headers: Vec<(HeaderName, HeaderValue)>) -> Vec<(String, String)> {
+    let headers = headers.into_iter();
+    headers
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+        .collect()
 }
 
 pub(crate) fn endpoint(name: &str, owner: Option<anp_gateway::Owner>) -> Endpoint {

@@ -20,11 +20,15 @@ mod exchange;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod new_owners;
 #[cfg(test)]
 mod places;
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! `[receiver.apps.NAME]`: several apps in one process, each with a receiver of its own.
 //!
-//! What an app does not set is that of `[receiver]`, but for its name, which is NAME.
+//! What an app does not set is that of `[receiver]`, but for its name, which is NAME, and for what the
+//! process has only one of.
 
 use std::collections::BTreeMap;
+
+use anp_receiver::ConfigError;
 
 use super::{
     Loaded, ReceiverConfig, de, file,
@@ -12,6 +15,9 @@ use super::{
 
 /// Keys of `[receiver]` that say which app it is. Beside several apps nobody could tell whose they are.
 const OF_ONE_APP: [&str; 3] = ["to", "name", "endpoints"];
+
+/// The key of `[receiver]` that says nothing of an app.
+const OF_THE_PROCESS: &str = "status_listen";
 
 /// One of several apps, with the settings of its receiver.
 #[derive(Clone, Debug)]
@@ -76,7 +82,7 @@ pub(super) fn typed(apps: Node, rest: &Node) -> Result<Vec<App>, Problems> {
     };
     let mut base = rest.at(&["receiver"]).cloned().unwrap_or(Node::empty());
     if let Value::Table(keys) = &mut base.value {
-        keys.retain(|entry| entry.key != "name");
+        keys.retain(|entry| !matches!(entry.key.as_str(), "name" | OF_THE_PROCESS));
     }
     let mut apps = Vec::with_capacity(entries.len());
     for Entry { key, origin, node } in entries {
@@ -90,10 +96,19 @@ pub(super) fn typed(apps: Node, rest: &Node) -> Result<Vec<App>, Problems> {
 }
 
 impl Loaded {
+    /// What the receiver of the process is configured with, where it has one app.
+    pub(crate) fn receiver(&self) -> ReceiverConfig {
+        ReceiverConfig {
+            // The process serves it.
+            status_listen: None,
+            ..self.config.receiver.clone()
+        }
+    }
+
     /// What each receiver of the process is configured with.
     pub(crate) fn receivers(&self) -> Vec<ReceiverConfig> {
         match self.apps.as_slice() {
-            [] => vec![self.config.receiver.clone()],
+            [] => vec![self.receiver()],
             apps => apps.iter().map(|app| app.receiver.clone()).collect(),
         }
     }
@@ -121,6 +136,10 @@ impl Loaded {
             }
         }
         for (at, app) in self.apps.iter().enumerate() {
+            if app.receiver.status_listen.is_some() {
+                let message = "expected in [receiver]: it is for all apps of the process";
+                return Err(self.problem_of(app, OF_THE_PROCESS, message));
+            }
             let judged = app.receiver.validate();
             judged.map_err(|error| self.problem_of(app, error.key, &error.message))?;
             for other in &self.apps[..at] {
@@ -130,15 +149,20 @@ impl Loaded {
         Ok(())
     }
 
-    /// Two apps that look alike to a gateway must serve different endpoints there.
+    /// Two apps have different names, and where they come to a gateway with one identity, by which it
+    /// knows them, different endpoints.
     fn check_apart(&self, app: &App, other: &App) -> Result<(), Problem> {
-        let Some(alike) = alike(&app.receiver, &other.receiver) else {
+        if app.receiver.name == other.receiver.name {
+            let message = format!("expected another name than that of app \"{}\"", other.key);
+            return Err(self.problem_of(app, "name", &message));
+        }
+        if !are_one(&app.receiver, &other.receiver) {
             return Ok(());
-        };
+        }
         for (app, other) in [(app, other), (other, app)] {
             if app.receiver.endpoints.is_empty() {
                 let message = format!(
-                    "expected the endpoints of this app, such as [\"/{}\"]: app \"{}\" comes to the same gateway with the same {alike}",
+                    "expected the endpoints of this app, such as [\"/{}\"]: app \"{}\" comes to the same gateway with the same identity",
                     app.key, other.key
                 );
                 return Err(self.problem_of(app, "endpoints", &message));
@@ -158,11 +182,20 @@ impl Loaded {
         }
     }
 
-    /// What is wrong with the files of the apps. What several have in common is told once.
-    pub(super) fn app_files(&self) -> Vec<Problem> {
+    /// What `look` finds at each receiver, with its place. What several apps have in common is told
+    /// once.
+    pub(super) fn found_of_receivers(
+        &self,
+        look: impl Fn(&ReceiverConfig) -> Vec<ConfigError>,
+    ) -> Vec<Problem> {
+        if self.apps.is_empty() {
+            let found = look(&self.config.receiver).into_iter();
+            let problem = |error: ConfigError| self.problem("receiver", error.key, &error.message);
+            return found.map(problem).collect();
+        }
         let mut found = Vec::new();
         for app in &self.apps {
-            for error in app.receiver.file_problems() {
+            for error in look(&app.receiver) {
                 let problem = self.problem_of(app, error.key, &error.message);
                 if !found.contains(&problem) {
                     found.push(problem);
@@ -182,15 +215,8 @@ impl Loaded {
     }
 }
 
-/// What two receivers have in common by which a gateway knows them; `None` where they are different.
-fn alike(a: &ReceiverConfig, b: &ReceiverConfig) -> Option<&'static str> {
-    if !a
-        .gateways
-        .iter()
-        .any(|gateway| b.gateways.contains(gateway))
-    {
-        return None;
-    }
+/// True where a gateway that both come to knows them by the same identity.
+fn are_one(a: &ReceiverConfig, b: &ReceiverConfig) -> bool {
     let identity = |c: &ReceiverConfig| {
         let shown = (
             c.did_document.clone(),
@@ -199,8 +225,6 @@ fn alike(a: &ReceiverConfig, b: &ReceiverConfig) -> Option<&'static str> {
         );
         (shown != (None, None, None)).then_some(shown)
     };
-    match (identity(a), identity(b)) {
-        (None, None) => (a.name == b.name).then_some("name"),
-        (a, b) => (a == b).then_some("identity"),
-    }
+    let shown = identity(a);
+    shown.is_some() && shown == identity(b) && a.gateways.iter().any(|g| b.gateways.contains(g))
 }

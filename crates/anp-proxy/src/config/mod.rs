@@ -179,6 +179,21 @@ impl Loaded {
         found
     }
 
+    /// What is doubtful of those sections and stops nothing, where nothing is wrong with them.
+    pub(crate) fn warnings(&self) -> Vec<Problem> {
+        let mentioned = |section| self.tree.at(&[section]).is_some();
+        let mut found = Vec::new();
+        if mentioned("gateway") {
+            let warnings = self.config.gateway.file_warnings();
+            let warnings = warnings.iter();
+            found.extend(warnings.map(|w| self.problem("gateway", &w.key, &w.expected)));
+        }
+        if mentioned("receiver") {
+            found.extend(self.found_of_receivers(ReceiverConfig::file_warnings));
+        }
+        found
+    }
+
     /// Checks the files that `[gateway]` names.
     ///
     /// # Errors
@@ -205,13 +220,7 @@ impl Loaded {
     }
 
     fn receiver_files(&self) -> Vec<Problem> {
-        if !self.apps.is_empty() {
-            return self.app_files();
-        }
-        let found = self.config.receiver.file_problems().into_iter();
-        found
-            .map(|error| self.problem("receiver", error.key, &error.message))
-            .collect()
+        self.found_of_receivers(ReceiverConfig::file_problems)
     }
 
     /// Checks what types cannot express of `[log]`.

@@ -361,11 +361,15 @@ fn a_mistake_of_an_app_is_named_where_it_was_written() {
         ),
         (
             "name = \"chat\"\n",
-            "6:1: receiver.apps.files.endpoints: expected the endpoints of this app, such as [\"/files\"]: app \"chat\" comes to the same gateway with the same name",
+            "8:8: receiver.apps.files.name: expected another name than that of app \"chat\"",
         ),
         (
             "token_file = \"/nonexistent\"\n",
             "8:14: receiver.apps.files.token_file: /nonexistent: No such file or directory (os error 2)",
+        ),
+        (
+            "status_listen = \"127.0.0.1:0\"\n",
+            "8:17: receiver.apps.files.status_listen: expected in [receiver]: it is for all apps of the process",
         ),
         (
             "[receiver.apps.more]\n",

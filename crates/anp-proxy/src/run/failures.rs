@@ -24,14 +24,7 @@ pub(super) fn gateway(error: GatewayError, loaded: &Loaded) -> Failure {
             key,
             address,
             source,
-        } => {
-            let origin = loaded.origin("gateway", key);
-            let origin = origin.map_or_else(|| "the default".to_owned(), ToString::to_string);
-            Failure::runtime(format!(
-                "cannot listen on {address} (gateway.{key}, from {origin}): {}",
-                why_not(&source, address)
-            ))
-        }
+        } => cannot_listen(loaded, ("gateway", key), address, &source),
         GatewayError::Tls { key, source } => {
             loaded.problem("gateway", key, &source.to_string()).into()
         }
@@ -47,6 +40,21 @@ pub(super) fn gateway(error: GatewayError, loaded: &Loaded) -> Failure {
         }
         other => Failure::runtime(format!("the gateway failed: {other}")),
     }
+}
+
+/// Why nothing listens on `address`, which a setting (section and key) names.
+pub(super) fn cannot_listen(
+    loaded: &Loaded,
+    (section, key): (&str, &str),
+    address: SocketAddr,
+    error: &io::Error,
+) -> Failure {
+    let origin = loaded.origin(section, key);
+    let origin = origin.map_or_else(|| "the default".to_owned(), ToString::to_string);
+    Failure::runtime(format!(
+        "cannot listen on {address} ({section}.{key}, from {origin}): {}",
+        why_not(error, address)
+    ))
 }
 
 /// Where `key` of the gateway was written, or what is nearest to it, before what is wrong.

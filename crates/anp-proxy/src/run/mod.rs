@@ -10,6 +10,7 @@ mod inherit;
 mod receiver;
 mod serving;
 mod state;
+mod status;
 mod together;
 
 use self::{

@@ -6,6 +6,7 @@ use tokio::{sync::watch, task::JoinSet};
 use super::{
     apps, descriptors, failures,
     serving::{follow, list, serve, start_log},
+    status,
 };
 use crate::{
     config::Loaded,
@@ -27,10 +28,14 @@ pub(crate) fn receiver(loaded: &Loaded) -> Result<u8, Failure> {
     descriptors::raise();
     serve(async {
         let stop = follow()?;
+        let listener = status::listen(loaded).await?;
         let configs = loaded.receivers();
         let made = configs.iter().map(|config| Receiver::new(config.clone()));
         let made: Result<Vec<_>, _> = made.collect();
         let receivers = made.map_err(failures::receiver)?;
+        if let Some(listener) = listener {
+            listener.serve(receivers.iter().map(Receiver::monitor).collect());
+        }
         let mut running = JoinSet::new();
         for (config, receiver) in configs.into_iter().zip(receivers) {
             running.spawn(run_receiver(announced(&config, receiver), stop.clone()));

@@ -14,6 +14,7 @@ use super::{
     gateway::{bind, run_gateway, url},
     receiver::run_receiver,
     serving::{follow, list, serve, start_log},
+    status,
 };
 use crate::{
     config::Loaded,
@@ -102,7 +103,8 @@ async fn both(
     stop: watch::Receiver<Stop>,
     ready: String,
 ) -> Result<(), Failure> {
-    let mut config = loaded.config.receiver.clone();
+    let listener = status::listen(loaded).await?;
+    let mut config = loaded.receiver();
     config.gateways = vec![gateway_at(reachable(bound.tunnel_addr()))?];
     let said = Once::new();
     let receiver = Receiver::new(config)
@@ -112,6 +114,9 @@ async fn both(
                 said.call_once(|| stdout::mention(&ready));
             }
         });
+    if let Some(listener) = listener {
+        listener.serve(vec![receiver.monitor()]);
+    }
     // Either's failure ends the other: alone neither serves anything.
     tokio::try_join!(
         // The receiver is the first to hear of a stop, or it would take the gateway's drain for news.

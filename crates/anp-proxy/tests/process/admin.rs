@@ -288,3 +288,40 @@ fn where_nobody_is_the_way_to_start_one_is_told() {
     assert_eq!(code, 2);
     assert!(err.contains("allow_plain_admin = true"), "{err}");
 }
+
+#[test]
+fn a_receiver_tells_why_its_tunnel_was_closed() {
+    let any = "127.0.0.1:0";
+    let addresses = [
+        "--listen",
+        any,
+        "--tunnel-listen",
+        any,
+        "--admin-listen",
+        any,
+    ];
+    let args = [&["gateway", "--log-format", "json"], &addresses[..]].concat();
+    let gateway = Running::start(&args);
+    let lines = gateway.logs_up_to("\"listener\":\"admin\"");
+    let address = |listener: &str| {
+        let line = lines.iter().find(|line| line.contains(listener)).unwrap();
+        let address = line.split("\"address\":\"").nth(1).unwrap();
+        address.split('"').next().unwrap().to_owned()
+    };
+    let tunnels = format!("ws://{}", address("\"tunnel\""));
+    let url = format!("http://{}", address("\"admin\""));
+    let one = ["--set", "receiver.tunnels=1", "--to", "http://127.0.0.1:9"];
+    let receiver = Running::start(&[&["receiver", "--gateway", &tunnels], &one[..]].concat());
+    for (id, line, why) in [
+        ("t1", "admin close t1 --now", "closed by the operator"),
+        ("t2", "admin close t2 --now --reason moved", "moved"),
+    ] {
+        receiver.logs("tunnel ready");
+        gateway.logs(&format!("\"tunnel\":\"{id}\""));
+        said(&url, line);
+        receiver.logs(&format!(
+            "the gateway closed the tunnel: {why} (close 1001); "
+        ));
+    }
+    receiver.logs("tunnel ready");
+}

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use anp_tls::testing::Authority;
+
 use crate::{
     child::{command, finished, run},
     usage::Scratch,
@@ -144,6 +146,42 @@ fn config_check_tells_by_its_code() {
     let (code, _, err) = run(&["config", "check", "--set", "receiver.tunnels=0"]);
     assert_eq!(code, 1);
     assert!(err.contains("receiver."), "{err}");
+}
+
+#[test]
+fn certificates_out_of_time_are_warnings_at_their_places() {
+    let (cert, key) = Authority::new().expired_pem(&["a.example"]);
+    let [cert, key] = [cert, key].map(|text| Scratch::new(text.as_bytes()));
+    let (cert, key) = (cert.path(), key.path());
+    let text = format!(
+        "[gateway]\nallow_world_readable_keys = true\ntls.cert = \"{cert}\"\ntls.key = \"{key}\"\n\
+         [receiver]\ngateways = [\"wss://a.example\"]\nto = [\"http://127.0.0.1:9\"]\n\
+         allow_world_readable_keys = true\nclient_cert = \"{cert}\"\nclient_key = \"{key}\"\n"
+    );
+    let file = Scratch::new(text.as_bytes());
+    let (code, out, err) = run(&["config", "check", "--config", file.path()]);
+    assert_eq!(
+        (code, out.as_str()),
+        (0, "configuration is valid\n"),
+        "{err}"
+    );
+    let told =
+        format!("{cert}: the certificate of a.example expired on Mon, 01 Jan 2001 00:00:00 GMT");
+    let places = ["3:12: gateway.tls.cert", "9:15: receiver.client_cert"];
+    let lines = places.map(|place| format!("warning: {}:{place}: {told}\n", file.path()));
+    assert_eq!(err, lines.concat());
+    // Beside what is wrong they are not told.
+    let args = [
+        "config",
+        "check",
+        "--config",
+        file.path(),
+        "--set",
+        "receiver.tunnels=0",
+    ];
+    let (code, _, err) = run(&args);
+    assert_eq!(code, 1);
+    assert!(!err.contains("warning"), "{err}");
 }
 
 #[test]

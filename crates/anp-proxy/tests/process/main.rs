@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod apps;
+#[cfg(test)]
 mod child;
 #[cfg(test)]
 mod configuration;
@@ -12,5 +14,7 @@ mod newcomer;
 mod reload;
 #[cfg(test)]
 mod serving;
+#[cfg(test)]
+mod status;
 #[cfg(test)]
 mod usage;

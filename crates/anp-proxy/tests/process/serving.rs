@@ -26,7 +26,7 @@ fn send(address: &str, target: &str) -> TcpStream {
     stream
 }
 
-fn get(address: &str, target: &str) -> String {
+pub(crate) fn get(address: &str, target: &str) -> String {
     let mut answer = String::new();
     send(address, target).read_to_string(&mut answer).unwrap();
     answer
@@ -110,20 +110,9 @@ fn a_second_gateway_on_the_same_port_is_refused() {
 
 #[test]
 fn gateway_and_receiver_say_what_they_do() {
-    let gateway = Running::start(&[
-        "gateway",
-        "--listen",
-        "127.0.0.1:0",
-        "--tunnel-listen",
-        "127.0.0.1:0",
-        "--set",
-        "gateway.public_url=https://gate.example/",
-    ]);
-    let line = gateway.says(" → receivers at ws://");
-    let (here, tunnel) = line.split_once(" → receivers at ").unwrap();
-    let (here, tunnel) = (here.to_owned(), tunnel.to_owned());
+    let (gateway, address, tunnel) = gateway(&["gateway.public_url=https://gate.example/"]);
     let known = gateway.says("https://gate.example");
-    assert_eq!(known, format!("https://gate.example → {here}"));
+    assert_eq!(known, format!("https://gate.example → http://{address}"));
     // Port 9 of loopback: nobody serves discard any more.
     let mut receiver = Running::start(&[
         "receiver",
@@ -135,131 +124,6 @@ fn gateway_and_receiver_say_what_they_do() {
     assert_eq!(receiver.says("→"), format!("{tunnel} → http://127.0.0.1:9"));
     receiver.logs("nothing answers at http://127.0.0.1:9");
     gateway.logs("tunnel ready");
-    receiver.signal("TERM");
-    assert_eq!(receiver.ends(), 0);
-}
-
-/// An app on a port of its own that answers each request with `body`.
-fn app_saying(body: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for caller in listener.incoming() {
-            let mut caller = caller.unwrap();
-            // The pool or a look whether anybody is there may leave without a request.
-            let mut head = [0; 1024];
-            if matches!(caller.read(&mut head), Ok(n) if n > 0) {
-                let length = body.len();
-                let answer = format!(
-                    "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-                );
-                let _ = caller.write_all(answer.as_bytes());
-            }
-        }
-    });
-    url
-}
-
-#[test]
-fn a_check_says_what_a_receiver_would_find_and_takes_no_request() {
-    let gateway = Running::start(&[
-        "gateway",
-        "--listen",
-        "127.0.0.1:0",
-        "--tunnel-listen",
-        "127.0.0.1:0",
-        "--set",
-        "gateway.endpoints=[{name='e', path='/e', receivers=['known']}]",
-        "--set",
-        "gateway.public_url=https://gate.example",
-    ]);
-    let line = gateway.says(" → receivers at ws://");
-    let (_, tunnel) = line.split_once(" → receivers at ").unwrap();
-    let app = app_saying("here");
-    let check = ["receiver", "--check", "--gateway", tunnel, "--to", &app];
-    let (code, out, err) = run(&[&check[..], &["--name", "known"]].concat());
-    assert_eq!(
-        out,
-        format!(
-            "ok    {tunnel}: takes this receiver; callers reach it at https://gate.example/e/\n\
-             ok    {app}: answers\n"
-        )
-    );
-    assert_eq!((code, err.as_str()), (0, ""));
-    // Nobody lost a tunnel that never was one.
-    let closed = gateway.logs("tunnel ");
-    assert!(closed.contains("\"message\":\"tunnel closed\""), "{closed}");
-
-    // Nobody listens on port 9 (discard).
-    let (code, out, _) = run(&[
-        "receiver",
-        "--check",
-        "--gateway",
-        tunnel,
-        "--name",
-        "stranger",
-        "--gateway",
-        "ws://127.0.0.1:9",
-        "--to",
-        "http://127.0.0.1:9",
-        "--health-path",
-        "/x",
-    ]);
-    let mut lines = out.lines();
-    let mut next = || lines.next().unwrap_or_default();
-    let refused = next();
-    assert!(
-        refused.starts_with(&format!(
-            "FAIL  {tunnel}: the gateway refused the tunnel: HTTP 403"
-        )),
-        "{refused}"
-    );
-    assert!(next().starts_with("FAIL  ws://127.0.0.1:9: cannot connect to 127.0.0.1:9: "));
-    assert!(next().starts_with("FAIL  http://127.0.0.1:9: "));
-    assert_eq!(code, 1);
-}
-
-#[test]
-fn one_receiver_process_has_several_apps() {
-    let served = |name: &str| format!("{{name='{name}', path='/{name}', receivers=['{name}']}}");
-    let endpoints = format!(
-        "gateway.endpoints=[{}, {}]",
-        served("chat"),
-        served("files")
-    );
-    let gateway = Running::start(&[
-        "gateway",
-        "--listen",
-        "127.0.0.1:0",
-        "--tunnel-listen",
-        "127.0.0.1:0",
-        "--set",
-        &endpoints,
-    ]);
-    let line = gateway.says(" → receivers at ws://");
-    let (here, tunnel) = line.split_once(" → receivers at ").unwrap();
-    let (chat, files) = (app_saying("chat!"), app_saying("files!"));
-    let mut receiver = Running::start(&[
-        "receiver",
-        "--gateway",
-        tunnel,
-        "--set",
-        &format!("receiver.apps.chat.to={chat}"),
-        "--set",
-        &format!("receiver.apps.files={{to=['{files}'], tunnels=1}}"),
-    ]);
-    receiver.says(&format!("{tunnel} → {chat}"));
-    receiver.says(&format!("{tunnel} → {files}"));
-    let mut missing = vec!["chat", "files"];
-    while !missing.is_empty() {
-        let line = receiver.logs("tunnel ready");
-        missing.retain(|name| !line.contains(&format!("\"receiver\":\"{name}\"")));
-    }
-    let here = here.strip_prefix("http://").unwrap();
-    for _ in 0..2 {
-        assert!(get(here, "/chat").ends_with("\r\n\r\nchat!"));
-        assert!(get(here, "/files").ends_with("\r\n\r\nfiles!"));
-    }
     receiver.signal("TERM");
     assert_eq!(receiver.ends(), 0);
 }
@@ -354,6 +218,18 @@ fn a_service_manager_is_told_when_a_gateway_and_a_receiver_serve_and_stop() {
         assert_eq!(told(), "STOPPING=1\n");
         assert_eq!(running.ends(), 0);
     }
+}
+
+/// A gateway on any ports with these settings, where callers connect, and the URL for receivers.
+pub(crate) fn gateway(settings: &[&str]) -> (Running, String, String) {
+    let any = "127.0.0.1:0";
+    let mut args = vec!["gateway", "--listen", any, "--tunnel-listen", any];
+    args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+    let gateway = Running::start(&args);
+    let line = gateway.says(" → receivers at ws://");
+    let (here, tunnel) = line.split_once(" → receivers at ").unwrap();
+    let address = here.strip_prefix("http://").unwrap().to_owned();
+    (gateway, address, tunnel.to_owned())
 }
 
 /// A gateway on any ports, as far as `ulimit` lets it, and where callers connect.

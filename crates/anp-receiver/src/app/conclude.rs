@@ -5,13 +5,16 @@ use anpx::{RequestHead, ResetCode};
 use tracing::{debug, warn};
 
 use super::error::AppError;
+use crate::monitor::WorkerCounts;
 
-/// Sees to the end of an exchange: one that failed is reset with the code that says why.
+/// Sees to the end of an exchange: counts it, and resets one that failed with the code that says why.
 pub(crate) fn conclude(
     result: Result<(), AppError>,
     head: &RequestHead,
     response: &mut SendStream,
+    counts: &WorkerCounts,
 ) {
+    counts.request(response.responded(), result.as_ref().err());
     let Err(error) = result else {
         return;
     };

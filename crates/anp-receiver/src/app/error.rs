@@ -5,6 +5,8 @@ use std::{error::Error as StdError, io, time::Duration};
 use anp_http1::BodyError;
 use anpx::{FieldsError, ResetCode, StreamError};
 
+use crate::monitor::FailureKind;
+
 /// Why an exchange with an app did not end well.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppError {
@@ -72,6 +74,21 @@ impl AppError {
             Self::Coding(_) | Self::Service(_) => Some(ResetCode::INTERNAL),
             Self::Gone(_) => None,
         }
+    }
+
+    /// As what it is counted; `None` where it is no failure of the app's or ours.
+    pub(crate) fn kind(&self) -> Option<FailureKind> {
+        Some(match self {
+            Self::Unreachable { .. } | Self::NoApp => FailureKind::Unreachable,
+            Self::ConnectTimeout { .. } => FailureKind::ConnectTimeout,
+            Self::Broken { .. } | Self::Stale | Self::Service(_) => FailureKind::Broken,
+            Self::NotProcessed => FailureKind::Refused,
+            Self::Malformed(_) => FailureKind::Malformed,
+            Self::TooLarge(_) => FailureKind::TooLarge,
+            Self::BadRequest(_) => FailureKind::BadRequest,
+            Self::Coding(_) => FailureKind::Compression,
+            Self::Gone(_) => return None,
+        })
     }
 
     /// What a bad field of a response or of its trailers comes to.

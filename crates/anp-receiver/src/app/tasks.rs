@@ -5,6 +5,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
+    sync::Arc,
     task::{Poll, Waker},
 };
 
@@ -18,6 +19,7 @@ use super::{
     http1::{Ended, exchange, splice},
     pool::Apps,
 };
+use crate::monitor::WorkerCounts;
 
 /// Most tasks that wait for a request; what each runs is 2 KiB large.
 pub(crate) const MAX_WAITING: usize = 256;
@@ -28,6 +30,7 @@ pub(crate) struct Tasks {
     apps: Apps,
     /// Told of apps that cannot be reached.
     suspicion: Rc<Notify>,
+    counts: Arc<WorkerCounts>,
     waiting: RefCell<Vec<Rc<Place>>>,
 }
 
@@ -39,11 +42,13 @@ struct Place {
 }
 
 impl Tasks {
-    /// Tasks that call `apps`, and tell `suspicion` of those that cannot be reached.
-    pub(crate) fn new(apps: Apps, suspicion: Rc<Notify>) -> Self {
+    /// Tasks that call `apps`, tell `suspicion` of those that cannot be reached, and count in `counts`
+    /// what became of requests.
+    pub(crate) fn new(apps: Apps, suspicion: Rc<Notify>, counts: Arc<WorkerCounts>) -> Self {
         Self {
             apps,
             suspicion,
+            counts,
             waiting: RefCell::default(),
         }
     }
@@ -79,7 +84,8 @@ impl Tasks {
             if result.as_ref().is_err_and(AppError::is_unreachable) {
                 self.suspicion.notify_one();
             }
-            conclude(result, &incoming.head, &mut incoming.response);
+            let Incoming { head, response, .. } = &mut incoming;
+            conclude(result, head, response, &self.counts);
             drop(incoming);
             if self.waiting.borrow().len() >= MAX_WAITING {
                 return;

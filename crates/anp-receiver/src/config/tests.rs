@@ -1,6 +1,7 @@
 //! What types cannot check of a configuration.
 
 use super::*;
+use crate::{error::Error, receiver::Receiver};
 
 fn valid() -> Config {
     Config {
@@ -59,6 +60,25 @@ fn an_app_in_the_process_has_no_url() {
     assert_eq!(config.validate_streams().unwrap_err().key, "compress");
     config.health_path = Some("/".into());
     assert_eq!(config.validate_in_process().unwrap_err().key, "health_path");
+}
+
+#[test]
+fn nobody_waits_in_vain_for_a_status_listener() {
+    let mut config = Config {
+        status_listen: Some(([127, 0, 0, 1], 0).into()),
+        ..valid()
+    };
+    assert_eq!(config.validate(), Ok(()));
+    let refused = |made: Result<Receiver, Error>| match made {
+        Err(Error::Config(error)) => error.key,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(Receiver::new(config.clone())), "status_listen");
+    config.to.clear();
+    assert_eq!(
+        config.validate_in_process().unwrap_err().key,
+        "status_listen"
+    );
 }
 
 #[test]

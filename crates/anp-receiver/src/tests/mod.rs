@@ -9,7 +9,7 @@ mod service;
 mod tasks;
 mod upgrades;
 
-use std::{future::poll_fn, rc::Rc, time::Duration};
+use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
 
 use anp_tunnel::{Head, Part, RecvStream, SendStream, Status, Tunnel, TunnelConfig, Version};
 use anpx::{
@@ -126,7 +126,8 @@ impl Gateway {
     }
 
     async fn with(apps: &[&str], version: Version, codings: Codings) -> Self {
-        let tasks = Rc::new(Tasks::new(apps_at(apps, codings), Rc::default()));
+        let apps = apps_at(apps, codings);
+        let tasks = Rc::new(Tasks::new(apps, Rc::default(), Arc::default()));
         Self::calling(Called::Http(tasks), version).await
     }
 

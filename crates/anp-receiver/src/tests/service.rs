@@ -49,7 +49,8 @@ where
         service: service.clone(),
         asked: false,
     });
-    Gateway::calling(App::Service(make(Codings::default())), version).await
+    let service = make(Codings::default(), Arc::default());
+    Gateway::calling(App::Service(service), version).await
 }
 
 /// A function as a service that insists on being asked whether it is ready.

@@ -1,6 +1,6 @@
 //! The tasks that answer requests, and wait for the next.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use anp_tunnel::Version;
 
@@ -21,7 +21,7 @@ async fn until_waiting(tasks: &Tasks, count: usize) {
 
 async fn gateway(app: &App) -> (Gateway, Rc<Tasks>) {
     let apps = apps_at(&[&app.url()], Codings::default());
-    let tasks = Rc::new(Tasks::new(apps, Rc::default()));
+    let tasks = Rc::new(Tasks::new(apps, Rc::default(), Arc::default()));
     let called = Called::Http(Rc::clone(&tasks));
     (Gateway::calling(called, Version::V2).await, tasks)
 }

@@ -13,6 +13,8 @@ mod hostile;
 #[cfg(test)]
 mod leaving;
 #[cfg(test)]
+mod monitor;
+#[cfg(test)]
 mod restarts;
 #[cfg(test)]
 mod tenants;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use anp_receiver::{Caller as Sender, Receiver};
-use anp_testkit::{BodyEnd, Caller, Rig, soon};
+use anp_testkit::{BodyEnd, Caller, Rig, soon, until};
 use axum::{
     Extension, Router,
     body::{Body, Bytes},
@@ -194,4 +194,21 @@ async fn a_graceful_stop_lets_a_response_end() {
     let (body, end) = soon(caller.chunks()).await;
     assert_eq!((&body[..], end), (&b"data: last\n\n"[..], BodyEnd::Whole));
     soon(stopping).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_routes_answer_is_counted() {
+    let (rig, _) = start().await;
+    let monitor = rig.receiver.monitor();
+    rig.get("/who").await;
+    let mut caller = rig.caller().await;
+    caller.get("/nowhere").await;
+    assert_eq!(soon(caller.response()).await.0.status, 404);
+    let answered = [("2xx", 1), ("4xx", 1)];
+    let seen = until(&monitor, |seen| {
+        answered
+            .iter()
+            .all(|counted| seen.requests.contains(counted))
+    });
+    assert!(seen.await.failures.iter().all(|(_, n)| *n == 0));
 }

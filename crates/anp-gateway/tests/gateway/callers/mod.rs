@@ -1,6 +1,7 @@
 //! Callers that have to prove who they are (rows 4, 8, 9 and 11 of the threats, for callers).
 
 mod dids;
+mod errors;
 mod others;
 
 use anp_auth::AuthForm;

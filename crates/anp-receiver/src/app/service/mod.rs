@@ -20,6 +20,7 @@ pub use caller::Caller;
 use crate::{
     app::{conclude::conclude, error::BoxError},
     coding::Codings,
+    monitor::WorkerCounts,
 };
 
 /// A service on one worker: takes requests and answers each, whatever happens.
@@ -28,8 +29,8 @@ pub(crate) trait Serve {
     fn serve(&self, incoming: Incoming);
 }
 
-/// Makes each worker the service it calls.
-pub(crate) type Make = Arc<dyn Fn(Codings) -> Rc<dyn Serve> + Send + Sync>;
+/// Makes each worker the service it calls, which counts what became of requests.
+pub(crate) type Make = Arc<dyn Fn(Codings, Arc<WorkerCounts>) -> Rc<dyn Serve> + Send + Sync>;
 
 /// The way to make services that `make` makes.
 pub(crate) fn maker<S, B>(make: impl Fn() -> S + Send + Sync + 'static) -> Make
@@ -40,10 +41,11 @@ where
     B: http_body::Body + 'static,
     B::Error: Into<BoxError>,
 {
-    Arc::new(move |codings| {
+    Arc::new(move |codings, counts| {
         Rc::new(Local {
             service: make(),
             codings: Rc::new(codings),
+            counts,
             body: PhantomData,
         })
     })
@@ -53,6 +55,7 @@ where
 struct Local<S, B> {
     service: S,
     codings: Rc<Codings>,
+    counts: Arc<WorkerCounts>,
     body: PhantomData<fn() -> B>,
 }
 
@@ -67,10 +70,12 @@ where
     fn serve(&self, mut incoming: Incoming) {
         let service = self.service.clone();
         let codings = Rc::clone(&self.codings);
+        let counts = Arc::clone(&self.counts);
         spawn_local(async move {
             if incoming.head.protocol.is_some() {
                 let result = upgrade::exchange(service, &mut incoming, &codings).await;
-                return conclude(result, &incoming.head, &mut incoming.response);
+                let Incoming { head, response, .. } = &mut incoming;
+                return conclude(result, head, response, &counts);
             }
             let Incoming {
                 head,
@@ -78,7 +83,7 @@ where
                 mut response,
             } = incoming;
             let result = exchange::exchange(service, &head, body, &mut response, &codings).await;
-            conclude(result, &head, &mut response);
+            conclude(result, &head, &mut response, &counts);
         });
     }
 }

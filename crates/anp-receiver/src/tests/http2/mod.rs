@@ -1,17 +1,19 @@
 //! Apps that speak HTTP/2.
 
+mod again;
 mod calls;
 mod connections;
 mod failures;
 mod flow;
 mod late;
+mod raw;
 mod upgrades;
 
 use std::{cell::Cell, future::poll_fn, rc::Rc};
 
 use anp_tunnel::{Head, Part};
 use anpx::{Fields, ResetCode, StreamError, session::End};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::{
     Reason,
     server::{Builder, SendResponse},
