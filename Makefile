@@ -58,7 +58,7 @@ $(PROFILE): bench/anp-proxy.profdata.gz
 
 .PHONY: profile-is-current
 profile-is-current:
-	@sha256sum --quiet --check bench/anp-proxy.profdata.sha256 \
+	@! command -v sha256sum >/dev/null || sha256sum --quiet --check bench/anp-proxy.profdata.sha256 \
 	  || echo "the profile is older than these, and little of it is used: the binary will be slower (make profile)"
 
 release: $(PROFILE) profile-is-current
@@ -66,7 +66,7 @@ release: $(PROFILE) profile-is-current
 	@cp target/profiled/$(HOST)/release/anp-proxy target/profiled/anp-proxy
 
 install: $(PROFILE) profile-is-current
-	$(PROFILED) install --locked --path crates/anp-proxy --target $(HOST)
+	$(PROFILED) install --locked --path crates/anp-proxy --target $(HOST) --target-dir target/profiled
 
 profile: .venv/installed
 	.venv/bin/python bench/profile
