@@ -180,6 +180,10 @@ async fn a_damaged_header_is_refused_and_the_genuine_one_still_good() {
             for letter in ["A", "B"] {
                 let mut damaged = genuine.clone();
                 let value = format!("{start}{letter}{letter}w{last}");
+                // One of some thousand signatures ends so.
+                if value == genuine[name].to_str().unwrap() {
+                    continue;
+                }
                 damaged.insert(name, HeaderValue::try_from(value).unwrap());
                 let refused = gate.verify(&damaged).await;
                 assert!(matches!(refused, Err(Refusal::Unproven(_))), "{refused:?}");

@@ -33,7 +33,7 @@ pub(crate) struct Pool {
     /// Requests under way.
     pub(crate) requests: Alive,
     /// By worker.
-    counts: Box<[Counts]>,
+    counts: Arc<[Counts]>,
 }
 
 /// Requests that are over, by class. Apart from other workers' in memory.
@@ -52,6 +52,16 @@ impl Pool {
             refused: Alive::default(),
             requests: Alive::default(),
             counts: (0..workers).map(|_| Counts::default()).collect(),
+        }
+    }
+
+    /// The pool of the same endpoint at another place: with what was counted, and without tunnels and
+    /// those who wait.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self {
+            requests: self.requests.clone(),
+            counts: self.counts.clone(),
+            ..Self::new(0)
         }
     }
 

@@ -18,6 +18,7 @@ use crate::{
     error::Error,
     gateway::Gateway,
     health::Check,
+    printable::printable,
     proof::Identity,
     proxy::Proxies,
     tls::Tls,
@@ -44,8 +45,8 @@ pub enum Finding {
     App {
         /// The address as configured.
         url: AppUrl,
-        /// Nothing, or why it is not well.
-        result: Result<(), String>,
+        /// What it did that is well, or why it is not.
+        result: Result<Sign, String>,
     },
 }
 
@@ -57,13 +58,24 @@ pub struct Taken {
     pub version: Version,
     /// The URLs under which callers would reach it, as far as the gateway says.
     pub urls: Vec<String>,
+    /// What the receiver asked for and the gateway has no endpoint of its for.
+    pub missing: Vec<String>,
+}
+
+/// A sign of life of an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// It takes connections; more was not asked.
+    Connection,
+    /// It answered to `health_path`.
+    Answer,
 }
 
 impl Finding {
     /// True if nothing is wrong.
     pub fn is_good(&self) -> bool {
         match self {
-            Self::Gateway { result, .. } => result.is_ok(),
+            Self::Gateway { result, .. } => result.as_ref().is_ok_and(|t| t.missing.is_empty()),
             Self::App { result, .. } => result.is_ok(),
         }
     }
@@ -77,16 +89,23 @@ impl fmt::Display for Finding {
                     f,
                     "{url}: answers, and says only to a tunnel whether it takes this receiver (version 1)"
                 ),
+                Ok(taken) if !taken.missing.is_empty() => write!(
+                    f,
+                    "{url}: takes this receiver, but has no endpoint for it at {}",
+                    taken.missing.join(", ")
+                ),
                 Ok(taken) if taken.urls.is_empty() => write!(f, "{url}: takes this receiver"),
                 Ok(taken) => write!(
                     f,
                     "{url}: takes this receiver; callers reach it at {}",
                     taken.urls.join(", ")
                 ),
-                Err(error) => write!(f, "{url}: {error}"),
+                // It may quote a certificate.
+                Err(error) => write!(f, "{url}: {}", printable(&error.to_string())),
             },
             Self::App { url, result } => match result {
-                Ok(()) => write!(f, "{url}: answers"),
+                Ok(Sign::Connection) => write!(f, "{url}: takes connections"),
+                Ok(Sign::Answer) => write!(f, "{url}: answers"),
                 Err(reason) => write!(f, "{url}: {reason}"),
             },
         }
@@ -112,7 +131,16 @@ pub(crate) async fn check(
         let result = match &health {
             Some(health) => {
                 let asked = health.ask(url).await;
-                asked.unwrap_or_else(|| Err("no descriptor is left for a connection".to_owned()))
+                let asked = asked
+                    .unwrap_or_else(|| Err("no descriptor is left for a connection".to_owned()));
+                // An HTTP/2 app is asked nothing.
+                asked.map(|()| {
+                    if url.is_http2() {
+                        Sign::Connection
+                    } else {
+                        Sign::Answer
+                    }
+                })
             }
             None => reach(url, config, tls.as_ref()).await,
         };
@@ -143,6 +171,7 @@ async fn ask_gateway(
         link,
         version,
         urls,
+        missing,
         ..
     } = connected;
     // What becomes of the connection says nothing of the handshake.
@@ -153,7 +182,11 @@ async fn ask_gateway(
         }
     })
     .await;
-    Ok(Taken { version, urls })
+    Ok(Taken {
+        version,
+        urls,
+        missing,
+    })
 }
 
 async fn close(mut io: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
@@ -168,10 +201,10 @@ async fn close(mut io: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
 }
 
 /// A connection to the app, without a word.
-async fn reach(app: &AppUrl, config: &Config, tls: Option<&Tls>) -> Result<(), String> {
+async fn reach(app: &AppUrl, config: &Config, tls: Option<&Tls>) -> Result<Sign, String> {
     let limit = config.app_connect_timeout.0;
     match timeout(limit, Socket::connect(app, tls)).await {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(_)) => Ok(Sign::Connection),
         Ok(Err(error)) => Err(format!("cannot connect: {error}")),
         Err(_) => Err(format!(
             "no connection within {}",

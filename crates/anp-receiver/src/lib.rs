@@ -90,7 +90,7 @@ pub use app::{
     TakeStreams,
     service::{Body, BodyError, Caller},
 };
-pub use check::{Finding, Taken};
+pub use check::{Finding, Sign, Taken};
 pub use coding::ContentCoding;
 pub use config::{Config, ConfigError};
 pub use connect::ConnectError;

@@ -180,6 +180,10 @@ impl Slot {
         if self.gateway.gives(&connected.urls) {
             self.granted(&connected.urls);
         }
+        // Told once, not for each tunnel.
+        for endpoint in connected.missing.iter().filter(|_| self.index == 0) {
+            warn!(receiver = self.name(), gateway = %url, endpoint, "the gateway has no such endpoint for this receiver, which serves the others");
+        }
         if self.index > 0 && connected.version == Version::V1 {
             self.gateway.speaks(Version::V1);
             return Ok(None);

@@ -29,6 +29,9 @@ use crate::{
     route::{Routes, Table as Endpoints, place::Wishes},
 };
 
+/// Why a tunnel is closed whose owner has no endpoint any more.
+const NAMED_NO_MORE: &str = "no endpoint names this receiver any more";
+
 /// Every tunnel from its handshake to its end.
 #[derive(Debug)]
 pub(crate) struct Tunnels {
@@ -105,7 +108,7 @@ impl Tunnels {
         proven: Option<Proven>,
         limit: usize,
     ) -> Result<Admission, NotAdmitted> {
-        if self.routes.now().served_by(&owner).next().is_none() {
+        if !self.is_named(&owner) {
             return Err(NotAdmitted::NotNamed);
         }
         let mut table = self.table.lock();
@@ -142,6 +145,11 @@ impl Tunnels {
             tunnels: self.clone(),
             pools,
         })
+    }
+
+    /// True where there is an endpoint of this owner.
+    fn is_named(&self, owner: &Owner) -> bool {
+        self.routes.now().served_by(owner).next().is_some()
     }
 
     fn pools_of(&self, entry: &Entry) -> Vec<Arc<Pool>> {
@@ -214,7 +222,8 @@ impl Tunnels {
     }
 
     /// Lets every tunnel serve what is its owner's, as far as it asked for that, now that the endpoints
-    /// have changed, and closes those that have none left.
+    /// have changed, and closes those of owners that have none left. What a tunnel asked for may come
+    /// back.
     pub(crate) fn follow_routes(&self) {
         self.follow(|_| true);
     }
@@ -232,19 +241,15 @@ impl Tunnels {
                 let Some(tunnel) = entry.tunnel() else {
                     continue;
                 };
-                let now = self.pools_of(entry);
-                if now.is_empty() {
+                if !self.is_named(&entry.owner) {
                     closed.push(tunnel.clone());
                 }
-                self.enter(entry, tunnel, now);
+                self.enter(entry, tunnel, self.pools_of(entry));
             }
         }
         // Outside the lock: their ends take it.
         for tunnel in closed {
-            tunnel.close(
-                CloseCode::NOT_PERMITTED,
-                "no endpoint names this receiver any more",
-            );
+            tunnel.close(CloseCode::NOT_PERMITTED, NAMED_NO_MORE);
         }
     }
 

@@ -6,10 +6,11 @@ use std::{
 };
 
 use anp_tunnel::{Observer, Status, Tunnel};
+use anpx::CloseCode;
 use tokio::time::Instant;
 
 use super::{
-    Tunnels,
+    NAMED_NO_MORE, Tunnels,
     entry::{Connected, Pools},
 };
 use crate::{members::TunnelId, owner::Owner};
@@ -62,6 +63,11 @@ impl Admission {
             });
             let pools = self.tunnels.pools_of(entry);
             self.tunnels.enter(entry, tunnel, pools);
+        }
+        drop(table);
+        // A change of the endpoints closes the tunnels that are there, and this one was on its way.
+        if !self.tunnels.is_named(&self.owner) {
+            tunnel.close(CloseCode::NOT_PERMITTED, NAMED_NO_MORE);
         }
     }
 

@@ -30,6 +30,9 @@ use crate::{
 /// The URLs that a receiver is reached under, each in a header of its own.
 const PUBLIC_URL: HeaderName = HeaderName::from_static("anpx-public-url");
 
+/// The places that a receiver asked for and that are not its owner's, each in a header of its own.
+const NO_ENDPOINT: HeaderName = HeaderName::from_static("anpx-no-endpoint");
+
 /// What a connection becomes after 101.
 #[derive(Debug)]
 pub(crate) enum Becomes {
@@ -156,7 +159,8 @@ async fn admit(
             Refusal::not_admitted(error, &owner)
         }
     };
-    if let Some(place) = hello.asks_beyond(&shared.routes, &owner) {
+    let (beyond, has_some) = hello.asks_beyond(&shared.routes, &owner);
+    if let (Some(place), false) = (beyond.first(), has_some) {
         let error = format!("{place} was asked for, and is no endpoint of this receiver");
         tell(&format_args!("{error}: \"{owner}\""));
         return Err(Refusal::not_permitted(&error, &owner));
@@ -166,6 +170,11 @@ async fn admit(
     let admitted = shared.tunnels.admit(owner.clone(), wishes, proven, limit);
     let admission = admitted.map_err(refused)?;
     let admission = admission.called(&hello.name, hello.instance.as_deref());
+    for place in beyond {
+        if let Ok(place) = HeaderValue::try_from(place.to_string()) {
+            headers.append(NO_ENDPOINT, place);
+        }
+    }
     if let Some(issued) = token {
         for (name, value) in auth::fields_of(&issued) {
             if let Ok(value) = HeaderValue::try_from(value) {

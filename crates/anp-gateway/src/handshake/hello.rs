@@ -87,15 +87,18 @@ impl Hello {
             .any(|name| self.headers.contains_key(*name))
     }
 
-    /// The first place that it asks for and that is not the owner's.
-    pub(super) fn asks_beyond(&self, routes: &Routes, owner: &Owner) -> Option<&Place> {
+    /// The places that it asks for and that are not the owner's; true if it asks for others, too, or for
+    /// none.
+    pub(super) fn asks_beyond(&self, routes: &Routes, owner: &Owner) -> (Vec<&Place>, bool) {
         let endpoints = routes.now();
-        let own = |wish: &Place| {
+        let own = |wish: &&Place| {
             endpoints
                 .served_by(owner)
-                .any(|served| served.place == *wish)
+                .any(|served| served.place == **wish)
         };
-        self.wishes.iter().find(|wish| !own(wish))
+        let (own, beyond): (Vec<_>, Vec<_>) = self.wishes.iter().partition(own);
+        let has_some = beyond.is_empty() || !own.is_empty();
+        (beyond, has_some)
     }
 }
 

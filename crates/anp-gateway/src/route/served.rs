@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// An endpoint: its place, who serves it, and within which limits. Settings never change; a change
-/// is another value over the same pool.
+/// of them is another value over the same pool.
 #[derive(Clone, Debug)]
 pub(crate) struct Served {
     /// Its name in logs and metrics.
@@ -105,9 +105,14 @@ impl Served {
         self.place.prefix.is_empty()
     }
 
-    /// Takes the place of `before`, whose name it has, or whose place and owners: its tunnels, and what was used of its limits.
+    /// Takes the place of `before`, whose name it has, or whose place and owners: its tunnels, those who
+    /// wait for them, and what was used of its limits.
     pub(crate) fn follow(&mut self, before: &Self) {
-        self.pool = before.pool.clone();
+        // Tunnels are there for a place, and so are requests: those that wait go to no other's.
+        self.pool = match self.place == before.place {
+            true => before.pool.clone(),
+            false => Arc::new(before.pool.elsewhere()),
+        };
         let policy = self.policy.as_mut().and_then(Arc::get_mut);
         if let (Some(policy), Some(before)) = (policy, &before.policy) {
             policy.follow(before);

@@ -55,3 +55,5 @@ mod tunnels;
 mod upgrade;
 #[cfg(test)]
 mod versions;
+#[cfg(test)]
+mod wishes;

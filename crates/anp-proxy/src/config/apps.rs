@@ -3,7 +3,7 @@
 //! What an app does not set is that of `[receiver]`, but for its name, which is NAME, and for what the
 //! process has only one of.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use anp_receiver::ConfigError;
 
@@ -19,11 +19,16 @@ const OF_ONE_APP: [&str; 3] = ["to", "name", "endpoints"];
 /// The key of `[receiver]` that says nothing of an app.
 const OF_THE_PROCESS: &str = "status_listen";
 
+/// What a receiver proves itself with. An app that sets any of them has none of `[receiver]`'s.
+const IDENTITY: [&str; 4] = ["did_document", "did_key", "token", "token_file"];
+
 /// One of several apps, with the settings of its receiver.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     /// The key of its table.
     pub(crate) key: String,
+    /// Its table over that of `[receiver]`.
+    pub(super) node: Node,
     /// What counts for it.
     pub(crate) receiver: ReceiverConfig,
 }
@@ -81,18 +86,29 @@ pub(super) fn typed(apps: Node, rest: &Node) -> Result<Vec<App>, Problems> {
         return Ok(Vec::new());
     };
     let mut base = rest.at(&["receiver"]).cloned().unwrap_or(Node::empty());
-    if let Value::Table(keys) = &mut base.value {
-        keys.retain(|entry| !matches!(entry.key.as_str(), "name" | OF_THE_PROCESS));
-    }
+    retain(&mut base, |key| !matches!(key, "name" | OF_THE_PROCESS));
     let mut apps = Vec::with_capacity(entries.len());
     for Entry { key, origin, node } in entries {
         let mut merged = base.clone();
+        if IDENTITY.iter().any(|key| node.at(&[key]).is_some()) {
+            retain(&mut merged, |key| !IDENTITY.contains(&key));
+        }
         merged.put(&["name"], Node::text(&key, origin));
         merged.merge(node);
-        let receiver = de::typed(merged)?;
-        apps.push(App { key, receiver });
+        let receiver = de::typed(merged.clone())?;
+        apps.push(App {
+            key,
+            node: merged,
+            receiver,
+        });
     }
     Ok(apps)
+}
+
+fn retain(table: &mut Node, keep: impl Fn(&str) -> bool) {
+    if let Value::Table(entries) = &mut table.value {
+        entries.retain(|entry| keep(&entry.key));
+    }
 }
 
 impl Loaded {
@@ -168,7 +184,6 @@ impl Loaded {
                 return Err(self.problem_of(app, "endpoints", &message));
             }
         }
-        let place = |text: &str| text.trim().trim_end_matches('/').to_owned();
         let taken = |wish: &&String| {
             let others = other.receiver.endpoints.iter();
             others.map(|other| place(other)).any(|o| o == place(wish))
@@ -215,15 +230,25 @@ impl Loaded {
     }
 }
 
+/// A host in lower case and a path, as gateways compare them.
+fn place(endpoint: &str) -> (String, &str) {
+    let endpoint = endpoint.trim().trim_end_matches('/');
+    let (host, path) = endpoint.split_at(endpoint.find('/').unwrap_or(endpoint.len()));
+    (host.to_ascii_lowercase(), path)
+}
+
 /// True where a gateway that both come to knows them by the same identity.
 fn are_one(a: &ReceiverConfig, b: &ReceiverConfig) -> bool {
     let identity = |c: &ReceiverConfig| {
+        let file = c.token_file.as_ref();
+        // What is wrong with the file is told with the other files.
+        let read = file.and_then(|file| fs::read_to_string(file).ok());
+        let token = c.token.as_ref().map(|token| token.expose().to_owned());
         let shown = (
             c.did_document.clone(),
-            c.token.clone(),
-            c.token_file.clone(),
+            token.or(read.map(|t| t.trim().to_owned())),
         );
-        (shown != (None, None, None)).then_some(shown)
+        (shown != (None, None)).then_some(shown)
     };
     let shown = identity(a);
     shown.is_some() && shown == identity(b) && a.gateways.iter().any(|g| b.gateways.contains(g))

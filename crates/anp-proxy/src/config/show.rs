@@ -25,14 +25,19 @@ pub(super) fn show(config: &impl Serialize, apps: &[App], tree: &Node) -> Result
         text.push_str(&format!("[{name}]\n"));
         write(&mut text, &keys, tree.at(&[name]));
     }
-    for App { key, receiver } in apps {
-        let node = tree.at(&["receiver", "apps", key]);
+    for App {
+        key,
+        node,
+        receiver,
+    } in apps
+    {
+        let own = tree.at(&["receiver", "apps", key]);
         let mut keys = document(receiver)?.as_table().clone();
         // The others are those of [receiver].
-        keys.retain(|key, _| key == "name" || node.is_some_and(|node| node.at(&[key]).is_some()));
+        keys.retain(|key, _| key == "name" || own.is_some_and(|own| own.at(&[key]).is_some()));
         let name = Key::new(key);
         text.push_str(&format!("\n[receiver.apps.{}]\n", name.display_repr()));
-        write(&mut text, &keys, node);
+        write(&mut text, &keys, Some(node));
     }
     Ok(text)
 }

@@ -335,13 +335,37 @@ fn an_app_has_what_it_does_not_set_from_the_receiver() {
         lines,
         [
             "to = [\"http://127.0.0.1:1\"] # anp.toml:5:6",
-            "name = \"chat\" # default",
+            "name = \"chat\" # anp.toml:4:16",
             "drain_timeout = \"1s\" # environment variable ANP_RECEIVER__APPS__CHAT__DRAIN_TIMEOUT",
         ]
     );
     // What is shown can be read back.
     let again = load(sources(Some(&shown), &[], &[])).unwrap();
     assert_eq!(again.receivers(), receivers);
+}
+
+#[test]
+fn an_app_with_an_identity_of_its_own_has_not_that_of_the_receiver() {
+    let text = two_apps("token = \"anp_own\"\n");
+    let text = text.replace(
+        "tunnels = 3",
+        "token_file = \"/nonexistent\"\nresolve = {\"a.example\" = [\"192.0.2.1\"]}",
+    );
+    let text = text + "resolve = {\"b.example\" = [\"192.0.2.2\"]}\n";
+    let loaded = load(sources(Some(&text), &[], &[])).unwrap();
+    let [chat, files] = loaded.receivers().try_into().unwrap();
+    assert!(chat.token_file.is_some() && chat.token.is_none());
+    assert!(files.token_file.is_none() && files.token.is_some());
+    assert_eq!((chat.resolve.len(), files.resolve.len()), (1, 2));
+    // Each key of a table that is of both has the place where it was written.
+    let shown = loaded.show().unwrap();
+    let (_, files) = shown.split_once("[receiver.apps.files]").unwrap();
+    for (name, place) in [("a", "anp.toml:4:26"), ("b", "anp.toml:10:26")] {
+        let line = files
+            .lines()
+            .find(|line| line.contains(&format!("\"{name}.example\"")));
+        assert!(line.is_some_and(|line| line.ends_with(place)), "{files}");
+    }
 }
 
 #[test]
@@ -419,6 +443,21 @@ fn apps_of_one_identity_share_no_endpoint() {
         wrong(&text(chat, "endpoints = [\"/files\", \"/chat/\"]\n")),
         ["9:13: receiver.apps.files.endpoints: \"/chat/\" is served by app \"chat\""]
     );
+    // Hosts are compared as gateways do, and tokens wherever they stand.
+    let hosts = [
+        "endpoints = [\"A.example/x\"]\n",
+        "endpoints = [\"a.example/x/\"]\n",
+    ];
+    assert_eq!(
+        wrong(&text(hosts[0], hosts[1])),
+        ["9:13: receiver.apps.files.endpoints: \"a.example/x/\" is served by app \"chat\""]
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, "anp_x\n").unwrap();
+    let same = format!("token_file = \"{}\"\n", file.display());
+    let lines = wrong(&text("", &same));
+    assert!(lines[0].contains("with the same identity"), "{lines:?}");
     // Elsewhere, or as somebody else, they are not taken for each other.
     assert_eq!(
         wrong(&text("", "gateways = [\"wss://other.example\"]\n")),

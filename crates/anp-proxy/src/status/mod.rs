@@ -29,8 +29,9 @@ use self::{
 /// Connections at once; more are closed.
 const MAX_CONNECTIONS: usize = 256;
 
-/// For a connection, from its begin to its end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// For a connection, from its begin to its end. Less than a probe is repeated in, so that whoever says
+/// nothing keeps no probe away for long.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Largest head of a request, in bytes; 8 KiB is hyper's least.
 const MAX_HEAD: usize = 16 << 10;
@@ -90,7 +91,8 @@ pub(crate) async fn serve(status: Status, listener: TcpListener) {
             }
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!(%peer, "too many status connections");
+            // Whoever comes could fill the log.
+            tracing::debug!(%peer, "too many status connections");
             continue;
         };
         let status = Arc::clone(&status);
@@ -109,6 +111,8 @@ async fn converse(status: Arc<Status>, socket: TcpStream, peer: SocketAddr) {
     });
     let serving = http1::Builder::new()
         .keep_alive(false)
+        // Some probes shut their half down behind the request.
+        .half_close(true)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(socket), service);
     match timeout(PATIENCE, serving).await {

@@ -45,7 +45,7 @@ fn a_check_says_what_a_receiver_would_find_and_takes_no_request() {
         out,
         format!(
             "ok    {tunnel}: takes this receiver; callers reach it at https://gate.example/e/\n\
-             ok    {app}: answers\n"
+             ok    {app}: takes connections\n"
         )
     );
     assert_eq!((code, err.as_str()), (0, ""));

@@ -186,6 +186,15 @@ impl Answer {
             .collect()
     }
 
+    /// What was asked for and the gateway has no endpoint of this receiver's for, fit for a terminal.
+    pub(crate) fn missing_endpoints(&self) -> Vec<String> {
+        self.get("anpx-no-endpoint")
+            .filter(|place| place.len() <= 2048 && place.bytes().all(|b| b.is_ascii_graphic()))
+            .take(MAX_URLS)
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// Checks a handshake's answer (RFC 6455 section 4.1) and gives the wire version.
     pub(crate) fn check(&self, accept: &str) -> Result<Version, ConnectError> {
         let not_a_gateway = |reason: String| Err(ConnectError::NotAGateway(reason));

@@ -37,6 +37,8 @@ pub(crate) struct Connected {
     pub(crate) held: Option<Held>,
     /// Where callers reach this receiver, as far as the gateway says.
     pub(crate) urls: Vec<String>,
+    /// What it asked for and the gateway has no endpoint of its for.
+    pub(crate) missing: Vec<String>,
 }
 
 /// What a receiver says of itself in a handshake.
@@ -169,6 +171,7 @@ async fn attempt(
         version,
         held,
         urls: answer.public_urls(),
+        missing: answer.missing_endpoints(),
     })
 }
 

@@ -105,14 +105,21 @@ impl Snapshot {
     /// What is missing, a line each, for people: also of a receiver that is ready, where another
     /// gateway has no tunnel. Holds what gateways say, in a form fit for terminals, and no secrets.
     pub fn missing(&self) -> Vec<String> {
-        match self.phase {
+        let mut lines = match self.phase {
             Phase::Created => return vec!["it is not started".to_owned()],
             Phase::Stopping => return vec!["it is stopping".to_owned()],
-            Phase::Ended => return vec!["it has ended".to_owned()],
-            Phase::Running => {}
-        }
+            // Every tunnel is gone; of interest is who refused it.
+            Phase::Ended => {
+                let given_up = self.gateways.iter().filter(|gateway| gateway.given_up);
+                let why = given_up.map(GatewaySnapshot::missing);
+                return std::iter::once("it has ended".to_owned())
+                    .chain(why)
+                    .collect();
+            }
+            Phase::Running => Vec::new(),
+        };
         let without = self.gateways.iter().filter(|gateway| gateway.ready == 0);
-        let mut lines: Vec<_> = without.map(GatewaySnapshot::missing).collect();
+        lines.extend(without.map(GatewaySnapshot::missing));
         if self.app_up == Some(false) {
             lines.push("the app is down".to_owned());
         }
