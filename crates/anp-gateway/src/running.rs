@@ -79,6 +79,10 @@ impl Running {
         for end in &mut self.ends {
             let _ = end.await;
         }
+        // A stop that is not graceful gets here without a drain, and who starts next wants the file.
+        if let Some(auth) = &self.shared.auth {
+            auth.retire();
+        }
         tracing::info!("stopped");
         Ok(())
     }
