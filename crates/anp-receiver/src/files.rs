@@ -29,10 +29,7 @@ impl Config {
         // Where it cannot be read, that is a problem and not a warning.
         let late = read::out_of_time(file, SystemTime::now()).unwrap_or_default();
         let told = |(name, why): (String, OutOfTime)| {
-            let (is, at) = match why {
-                OutOfTime::Expired(at) => ("expired on", at),
-                OutOfTime::NotYet(at) => ("is not valid before", at),
-            };
+            let (is, at) = why.words();
             let (file, date) = (file.display(), httpdate::fmt_http_date(at));
             ConfigError {
                 key: "client_cert",

@@ -18,6 +18,16 @@ pub enum OutOfTime {
     NotYet(SystemTime),
 }
 
+impl OutOfTime {
+    /// In words, and the time behind them: "expired on", or "is not valid before".
+    pub fn words(self) -> (&'static str, SystemTime) {
+        match self {
+            Self::Expired(at) => ("expired on", at),
+            Self::NotYet(at) => ("is not valid before", at),
+        }
+    }
+}
+
 /// The names and times of a certificate (RFC 5280 section 4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFacts {

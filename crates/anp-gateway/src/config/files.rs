@@ -118,10 +118,7 @@ impl Auth {
 
 /// What the user is told of a certificate of `file` that is not valid now.
 fn tell_late(file: &Path, name: &str, why: OutOfTime) -> String {
-    let (is, at) = match why {
-        OutOfTime::Expired(at) => ("expired on", at),
-        OutOfTime::NotYet(at) => ("is not valid before", at),
-    };
+    let (is, at) = why.words();
     let (file, date) = (file.display(), httpdate::fmt_http_date(at));
     format!("{file}: the certificate of {name} {is} {date}")
 }
