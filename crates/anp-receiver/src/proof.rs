@@ -71,18 +71,7 @@ impl Identity {
             tracing::info!(did = %signer.did(), "identity loaded");
             return Ok(Self::Key(Box::new(signer), config.auth_form));
         }
-        if let Some(token) = &config.token {
-            return Ok(Self::Token(token.clone()));
-        }
-        if let Some(file) = &config.token_file {
-            let text = read_secret(file)?;
-            let token = text.trim();
-            if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-                return Err(IdentityError::Token(file.clone()));
-            }
-            return Ok(Self::Token(token.to_owned().into()));
-        }
-        Ok(Self::None)
+        Ok(config.preshared()?.map_or(Self::None, Self::Token))
     }
 
     /// What to show first.
@@ -115,6 +104,24 @@ impl Identity {
             }
             _ => String::new(),
         }
+    }
+}
+
+impl Config {
+    /// The token that `token` has, or the file of `token_file`. Blocks for as long as reading takes.
+    ///
+    /// # Errors
+    /// The file cannot be used, or has something else.
+    pub fn preshared(&self) -> Result<Option<Secret>, IdentityError> {
+        let (None, Some(file)) = (&self.token, &self.token_file) else {
+            return Ok(self.token.clone());
+        };
+        let text = read_secret(file)?;
+        let token = text.trim();
+        if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(IdentityError::Token(file.clone()));
+        }
+        Ok(Some(token.to_owned().into()))
     }
 }
 

@@ -3,7 +3,7 @@
 //! What an app does not set is that of `[receiver]`, but for its name, which is NAME, and for what the
 //! process has only one of.
 
-use std::{collections::BTreeMap, fs};
+use std::collections::BTreeMap;
 
 use anp_receiver::ConfigError;
 
@@ -239,15 +239,10 @@ fn place(endpoint: &str) -> (String, &str) {
 
 /// True where a gateway that both come to knows them by the same identity.
 fn are_one(a: &ReceiverConfig, b: &ReceiverConfig) -> bool {
+    // What is wrong with a file is told with the other files.
+    let token = |c: &ReceiverConfig| c.preshared().ok().flatten();
     let identity = |c: &ReceiverConfig| {
-        let file = c.token_file.as_ref();
-        // What is wrong with the file is told with the other files.
-        let read = file.and_then(|file| fs::read_to_string(file).ok());
-        let token = c.token.as_ref().map(|token| token.expose().to_owned());
-        let shown = (
-            c.did_document.clone(),
-            token.or(read.map(|t| t.trim().to_owned())),
-        );
+        let shown = (c.did_document.clone(), token(c));
         (shown != (None, None)).then_some(shown)
     };
     let shown = identity(a);
