@@ -159,12 +159,12 @@ async fn admit(
             Refusal::not_admitted(error, &owner)
         }
     };
-    let (beyond, has_some) = hello.asks_beyond(&shared.routes, &owner);
-    if let (Some(place), false) = (beyond.first(), has_some) {
+    let beyond = hello.asks_beyond(&shared.routes, &owner);
+    let beyond = beyond.map_err(|place| {
         let error = format!("{place} was asked for, and is no endpoint of this receiver");
         tell(&format_args!("{error}: \"{owner}\""));
-        return Err(Refusal::not_permitted(&error, &owner));
-    }
+        Refusal::not_permitted(&error, &owner)
+    })?;
     let limit = shared.settings.load().config.max_tunnels;
     let wishes = hello.wishes.clone();
     let admitted = shared.tunnels.admit(owner.clone(), wishes, proven, limit);

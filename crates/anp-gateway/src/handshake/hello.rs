@@ -87,9 +87,15 @@ impl Hello {
             .any(|name| self.headers.contains_key(*name))
     }
 
-    /// The places that it asks for and that are not the owner's; true if it asks for others, too, or for
-    /// none.
-    pub(super) fn asks_beyond(&self, routes: &Routes, owner: &Owner) -> (Vec<&Place>, bool) {
+    /// The places that it asks for and that are not the owner's.
+    ///
+    /// # Errors
+    /// It asks for nothing else; the first of them.
+    pub(super) fn asks_beyond(
+        &self,
+        routes: &Routes,
+        owner: &Owner,
+    ) -> Result<Vec<&Place>, &Place> {
         let endpoints = routes.now();
         let own = |wish: &&Place| {
             endpoints
@@ -97,8 +103,10 @@ impl Hello {
                 .any(|served| served.place == **wish)
         };
         let (own, beyond): (Vec<_>, Vec<_>) = self.wishes.iter().partition(own);
-        let has_some = beyond.is_empty() || !own.is_empty();
-        (beyond, has_some)
+        match beyond.first() {
+            Some(first) if own.is_empty() => Err(first),
+            _ => Ok(beyond),
+        }
     }
 }
 
