@@ -10,20 +10,11 @@ use tokio::task::JoinHandle;
 
 use super::{
     api::Admin,
-    support::{Caller, Running, answer, config, run, start},
+    support::{Caller, Running, answer, config, endpoint, run, start},
 };
 
 /// Changes of owner that each test makes.
 const CHANGES: usize = 50;
-
-fn endpoint(name: &str, receiver: &str) -> Endpoint {
-    Endpoint {
-        name: name.to_owned(),
-        path: format!("/{name}"),
-        receivers: vec![receiver.to_owned()],
-        ..Endpoint::default()
-    }
-}
 
 /// `one` and `two` are connected whatever else becomes of their endpoints.
 fn own_endpoints() -> Vec<Endpoint> {

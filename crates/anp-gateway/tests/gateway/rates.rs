@@ -6,20 +6,11 @@ use anpx::session::{End, Role};
 use tokio::net::TcpSocket;
 
 use crate::support::{
-    Caller, Receiver, Running, answer, body, config, head, part, send, soon, start,
+    Caller, Receiver, Running, answer, body, config, endpoint, head, part, send, soon, start,
 };
 
 fn limit(text: &str) -> Option<Switch<RateLimit>> {
     Some(serde_json::from_str(text).unwrap())
-}
-
-fn endpoint(name: &str, receiver: &str) -> Endpoint {
-    Endpoint {
-        name: name.to_owned(),
-        path: format!("/{name}"),
-        receivers: vec![receiver.to_owned()],
-        ..Endpoint::default()
-    }
 }
 
 /// Asks on a connection of its own and has the app answer; the response's head.

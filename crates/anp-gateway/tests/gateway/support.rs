@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, time::Duration};
 
-use anp_gateway::{Bound, Config, Gateway, GatewayError, Shutdown};
+use anp_gateway::{Bound, Config, Endpoint, Gateway, GatewayError, Shutdown};
 use anp_tunnel::{
     Closed, Incoming, Observer, Part, RecvStream, Status, Tunnel, TunnelConfig, Version,
 };
@@ -45,6 +45,16 @@ pub(crate) fn config() -> Config {
         admin_listen: Some(any),
         workers: Some(2),
         ..Config::default()
+    }
+}
+
+/// The endpoint `/name`, which one receiver serves.
+pub(crate) fn endpoint(name: &str, receiver: &str) -> Endpoint {
+    Endpoint {
+        name: name.to_owned(),
+        path: format!("/{name}"),
+        receivers: vec![receiver.to_owned()],
+        ..Endpoint::default()
     }
 }
 

@@ -1,27 +1,18 @@
 //! Receivers of one owner that each ask for some of its endpoints.
 
-use anp_gateway::{Config, Endpoint};
+use anp_gateway::Config;
 use anp_tunnel::{TunnelConfig, Version};
 use anpx::session::Role;
 use serde_json::json;
 
 use crate::{
     api::Admin,
-    support::{Caller, Receiver, Running, answer, config, start},
+    support::{Caller, Receiver, Running, answer, config, endpoint, start},
 };
-
-fn endpoint(name: &str) -> Endpoint {
-    Endpoint {
-        name: name.to_owned(),
-        path: format!("/{name}"),
-        receivers: vec!["known".to_owned()],
-        ..Endpoint::default()
-    }
-}
 
 async fn gateway(names: &[&str]) -> Running {
     start(Config {
-        endpoints: names.iter().map(|name| endpoint(name)).collect(),
+        endpoints: names.iter().map(|name| endpoint(name, "known")).collect(),
         public_url: Some("http://gate.example".parse().unwrap()),
         ..config()
     })
