@@ -46,7 +46,7 @@ test-rust: pebble
 	  $(CARGO) test --workspace --locked; \
 	fi
 
-# Laid out by a profile of its own load: up to a quarter less CPU a request (docs/performance.md). With a target
+# Laid out by a profile of its own load: a sixth less CPU a request (docs/performance.md). With a target
 # named, as the profile was made: it is part of the names of functions.
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 PROFILE = target/anp-proxy.profdata

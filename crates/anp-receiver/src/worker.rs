@@ -39,8 +39,8 @@ pub(crate) fn deal(gateways: &[Arc<Gateway>], tunnels: u16, workers: u16) -> Vec
     dealt
 }
 
-/// Starts worker `number`, which counts in `counts`. The receiver given back is ready once all its tunnels are over; an
-/// error there means that the thread panicked.
+/// Starts worker `number`, which counts in `counts`. The receiver given back is ready once all its
+/// tunnels are over; an error there means that the thread panicked.
 pub(crate) fn start(
     number: usize,
     places: Places,

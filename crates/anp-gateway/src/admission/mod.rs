@@ -96,8 +96,8 @@ impl Tunnels {
     }
 
     /// Gives a tunnel of `owner` a name, a place, and the worker that has the fewest of the owner's
-    /// tunnels for the same `wishes`, then the fewest of all. There may be `limit` in all. `proven` is what the owner
-    /// has shown to be one.
+    /// tunnels for the same `wishes`, then the fewest of all. There may be `limit` in all. `proven` is
+    /// what the owner has shown to be one.
     ///
     /// # Errors
     /// It must be refused.

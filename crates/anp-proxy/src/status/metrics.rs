@@ -170,7 +170,7 @@ impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let seen: Vec<_> = self.0.iter().map(Monitor::snapshot).collect();
         for family in &FAMILIES {
-            // A gateway may be configured twice, and a name given to two: one series, their sum.
+            // A gateway may be configured twice: one series, the sum.
             let mut sums: BTreeMap<(&str, String), u64> = BTreeMap::new();
             for receiver in &seen {
                 let name = receiver.name.as_deref().unwrap_or_default();
