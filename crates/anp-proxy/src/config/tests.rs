@@ -454,7 +454,7 @@ fn apps_of_one_identity_share_no_endpoint() {
     );
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
-    std::fs::write(&file, "anp_x\n").unwrap();
+    anp_tls::testing::put(&file, "anp_x\n");
     let same = format!("token_file = \"{}\"\n", file.display());
     let lines = wrong(&text("", &same));
     assert!(lines[0].contains("with the same identity"), "{lines:?}");
