@@ -6,8 +6,8 @@ use anp_tunnel::Version;
 use tokio::sync::watch;
 
 use crate::{
-    address::GatewayUrl, addresses::Addresses, config::Config, error::Error, monitor::Tunnels,
-    proof::Given,
+    address::GatewayUrl, addresses::Addresses, config::Config, error::Error,
+    monitor::tunnels::Tunnels, proof::Given,
 };
 
 /// One gateway, seen from every tunnel to it.

@@ -5,8 +5,6 @@ use std::{error::Error as StdError, io, time::Duration};
 use anp_http1::BodyError;
 use anpx::{FieldsError, ResetCode, StreamError};
 
-use crate::monitor::FailureKind;
-
 /// Why an exchange with an app did not end well.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppError {
@@ -110,6 +108,47 @@ impl From<BodyError> for AppError {
     }
 }
 
+/// What an [`AppError`] is counted as: why an app gave no response, or no whole one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    Unreachable,
+    ConnectTimeout,
+    Broken,
+    Refused,
+    Malformed,
+    TooLarge,
+    BadRequest,
+    Compression,
+}
+
+impl FailureKind {
+    /// In the order of their declaration.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Unreachable,
+        Self::ConnectTimeout,
+        Self::Broken,
+        Self::Refused,
+        Self::Malformed,
+        Self::TooLarge,
+        Self::BadRequest,
+        Self::Compression,
+    ];
+
+    /// The word in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Broken => "broken",
+            Self::Refused => "refused",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::BadRequest => "bad_request",
+            Self::Compression => "compression",
+        }
+    }
+}
+
 /// Why a service gave no response, or no whole one.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
@@ -123,3 +162,19 @@ pub(crate) enum Fault {
 
 /// Any error, as tower's middleware has it.
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_place_and_a_word_of_its_own() {
+        let mut names: Vec<_> = FailureKind::ALL.map(FailureKind::name).to_vec();
+        for (place, kind) in FailureKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), FailureKind::ALL.len());
+    }
+}

@@ -7,54 +7,13 @@ use std::sync::atomic::{
 
 use tokio::sync::watch;
 
-use crate::app::error::AppError;
+use crate::app::error::{AppError, FailureKind};
 
 /// What became of a request. The first two had no response: its caller left, or the app gave none.
 pub(super) const CLASSES: [&str; 7] = ["aborted", "failed", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 const ABORTED: usize = 0;
 const FAILED: usize = 1;
-
-/// Why an app gave no response, or no whole one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FailureKind {
-    Unreachable,
-    ConnectTimeout,
-    Broken,
-    Refused,
-    Malformed,
-    TooLarge,
-    BadRequest,
-    Compression,
-}
-
-impl FailureKind {
-    /// In the order of their declaration.
-    pub(super) const ALL: [Self; 8] = [
-        Self::Unreachable,
-        Self::ConnectTimeout,
-        Self::Broken,
-        Self::Refused,
-        Self::Malformed,
-        Self::TooLarge,
-        Self::BadRequest,
-        Self::Compression,
-    ];
-
-    /// The word in metrics.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::ConnectTimeout => "connect_timeout",
-            Self::Broken => "broken",
-            Self::Refused => "refused",
-            Self::Malformed => "malformed",
-            Self::TooLarge => "too_large",
-            Self::BadRequest => "bad_request",
-            Self::Compression => "compression",
-        }
-    }
-}
 
 /// The counters of one worker, and the health of the app as it sees it.
 #[derive(Debug)]
@@ -142,16 +101,5 @@ mod tests {
                 assert_eq!(counts.failures(any), expected, "{error:?} {any:?}");
             }
         }
-    }
-
-    #[test]
-    fn every_kind_has_a_place_and_a_word_of_its_own() {
-        let mut names: Vec<_> = FailureKind::ALL.map(FailureKind::name).to_vec();
-        for (place, kind) in FailureKind::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, place);
-        }
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), FailureKind::ALL.len());
     }
 }

@@ -5,37 +5,23 @@
 
 mod counts;
 mod snapshot;
-mod tunnels;
+pub(crate) mod tunnels;
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub(crate) use counts::{FailureKind, WorkerCounts};
-pub use snapshot::{GatewaySnapshot, Snapshot, Trouble};
-pub(crate) use tunnels::Tunnels;
+use counts::CLASSES;
+pub(crate) use counts::WorkerCounts;
+pub use snapshot::{GatewaySnapshot, Phase, Snapshot, Trouble};
 
-use crate::{config::Config, gateway::Gateway};
+use crate::{app::error::FailureKind, config::Config, gateway::Gateway, printable::without_user};
 
 /// A look at a receiver from outside, cheap to clone and usable from any thread. It outlives the
 /// receiver.
 #[derive(Clone, Debug)]
 pub struct Monitor {
     watched: Arc<Watched>,
-}
-
-/// How far a receiver is. It only moves forward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Phase {
-    /// [`Receiver::run`](crate::Receiver::run) was not polled yet.
-    Created,
-    /// It holds tunnels, or tries to.
-    Running,
-    /// It takes nothing new; requests under way end.
-    Stopping,
-    /// It is over.
-    Ended,
 }
 
 impl Monitor {
@@ -46,7 +32,7 @@ impl Monitor {
     /// What it is doing now, and what it has counted since it was made. Takes a short lock for each
     /// gateway, and none that a request waits for.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::of(&self.watched)
+        self.watched.snapshot()
     }
 }
 
@@ -82,6 +68,35 @@ impl Watched {
         self.phase.send_replace(Phase::Running);
         Running(&self.phase)
     }
+
+    fn snapshot(&self) -> Snapshot {
+        let workers = &self.workers;
+        let any_up = || workers.iter().any(|worker| *worker.app_up.borrow());
+        let gateways = self.gateways.iter();
+        Snapshot {
+            name: self.name.clone(),
+            phase: *self.phase.borrow(),
+            app_up: self.checks.then(any_up),
+            gateways: gateways
+                .map(|gateway| {
+                    let url = shown(&gateway.url.to_string());
+                    gateway.tunnels.snapshot(url, gateway.was_given_up())
+                })
+                .collect(),
+            requests: CLASSES
+                .iter()
+                .enumerate()
+                .map(|(class, name)| (*name, workers.iter().map(|w| w.requests(class)).sum()))
+                .collect(),
+            failures: FailureKind::ALL
+                .iter()
+                .map(|kind| {
+                    let sum = workers.iter().map(|w| w.failures(*kind)).sum();
+                    (kind.name(), sum)
+                })
+                .collect(),
+        }
+    }
 }
 
 /// A receiver that runs. With the drop of it the receiver is over, whatever ended it.
@@ -97,5 +112,88 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.send_replace(Phase::Ended);
+    }
+}
+
+/// What a gateway is called where anybody may read it.
+fn shown(url: &str) -> String {
+    let url = without_user(url);
+    match url.split_once(['?', '#']) {
+        Some((before, _)) => before.to_owned(),
+        None => url,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn watched(checks: bool) -> Arc<Watched> {
+        let config = Config {
+            gateways: vec![
+                "ws://a.example:1/x?token=secret".parse().unwrap(),
+                "ws://b.example".parse().unwrap(),
+            ],
+            name: Some("lab".to_owned()),
+            workers: 2,
+            ..Config::default()
+        };
+        Arc::new(Watched::new(&config, checks))
+    }
+
+    #[test]
+    fn from_creation_to_the_end_each_phase_is_told() {
+        let watched = watched(false);
+        let monitor = Monitor::new(Arc::clone(&watched));
+        let told = || (monitor.snapshot().phase, monitor.snapshot().missing());
+        let only = |phase, line: &str| (phase, vec![line.to_owned()]);
+        assert_eq!(told(), only(Phase::Created, "it is not started"));
+        let running: Running<'_> = watched.begin();
+        assert_eq!(told().0, Phase::Running);
+        running.stops();
+        assert_eq!(told(), only(Phase::Stopping, "it is stopping"));
+        drop(running);
+        assert_eq!(told(), only(Phase::Ended, "it has ended"));
+        assert!(!monitor.snapshot().is_ready());
+    }
+
+    #[test]
+    fn each_gateway_without_a_tunnel_is_told_without_its_secrets() {
+        let watched = watched(true);
+        let _running = watched.begin();
+        watched.gateways[1].tunnels.fails(0, &"refused", None);
+        let told = || watched.snapshot().missing();
+        let [a, b] = [
+            "no tunnel to ws://a.example:1/x: none is ready yet".to_owned(),
+            "no tunnel to ws://b.example: refused; it is not tried again".to_owned(),
+        ];
+        assert_eq!(told(), [a.clone(), b.clone()]);
+        let soon = Some(Duration::ZERO);
+        watched.gateways[1].tunnels.fails(0, &"refused", soon);
+        assert_eq!(
+            told()[1],
+            "no tunnel to ws://b.example: refused; trying again now"
+        );
+        // Requests get through where any worker finds the app up.
+        watched.workers[0].app_up.send_replace(false);
+        assert_eq!(watched.snapshot().app_up, Some(true));
+        watched.workers[1].app_up.send_replace(false);
+        assert_eq!(watched.snapshot().app_up, Some(false));
+        assert_eq!(told()[2], "the app is down");
+    }
+
+    #[test]
+    fn requests_of_all_workers_are_added_up() {
+        let watched = watched(false);
+        for worker in &watched.workers {
+            worker.request(Some(200), None);
+        }
+        watched.workers[1].request(Some(404), None);
+        let snapshot = watched.snapshot();
+        let counted = snapshot.requests.into_iter().filter(|(_, n)| *n > 0);
+        assert_eq!(counted.collect::<Vec<_>>(), [("2xx", 2), ("4xx", 1)]);
+        assert_eq!(snapshot.app_up, None);
     }
 }
