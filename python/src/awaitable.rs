@@ -1,11 +1,46 @@
-//! What `receive()` and `send()` return: awaitables that are most often done already.
+//! `receive` and `send` as an app has them, and what they return: awaitables that are most often done
+//! already.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pyo3::{exceptions::PyStopIteration, prelude::*};
 
-use crate::exchange::Exchange;
+use crate::{done::thrown, event, exchange::Exchange, refusal::Refusal};
+
+/// `receive` of an exchange.
+#[pyclass(frozen, module = "anp_proxy._core")]
+pub(crate) struct ReceiveCall(pub(crate) Arc<Exchange>);
+
+#[pymethods]
+impl ReceiveCall {
+    fn __call__(&self) -> Receive {
+        Receive::new(Arc::clone(&self.0))
+    }
+}
+
+/// `send` of an exchange.
+#[pyclass(frozen, module = "anp_proxy._core")]
+pub(crate) struct SendCall(pub(crate) Arc<Exchange>);
+
+#[pymethods]
+impl SendCall {
+    fn __call__(&self, py: Python<'_>, event: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let exchange = &self.0;
+        match exchange.send(event::Sent::from_python(event)?) {
+            // Whoever listens may end the task that sends here; an error would overtake that.
+            Err(Refusal::Gone) if exchange.listens() => return exchange.gone(py),
+            sent => sent?,
+        }
+        match exchange.is_full() {
+            false => Ok(exchange.done(py)),
+            true => {
+                let sent = Sent::new(Arc::clone(exchange));
+                Ok(Py::new(py, sent)?.into_any())
+            }
+        }
+    }
+}
 
 /// `await receive()`: takes the next event when it is awaited, not before, so that one that is
 /// cancelled takes nothing. A coroutine to asyncio: it can be made a task.
@@ -15,10 +50,6 @@ pub(crate) struct Receive(Waiting);
 /// `await send(event)`, where the tunnel has more than enough: done once that is no longer so.
 #[pyclass(frozen, module = "anp_proxy._core")]
 pub(crate) struct Sent(Waiting);
-
-/// `await send(event)`, where there is nothing to wait for.
-#[pyclass(frozen, module = "anp_proxy._core")]
-pub(crate) struct Done;
 
 impl Receive {
     pub(crate) fn new(exchange: Arc<Exchange>) -> Self {
@@ -100,15 +131,6 @@ impl Waiting {
     }
 }
 
-/// What a caller throws in: an exception, or the class of one.
-fn thrown(raised: &Bound<'_, PyAny>) -> PyErr {
-    let raised = match raised.is_instance_of::<pyo3::types::PyType>() {
-        true => raised.call0(),
-        false => Ok(raised.clone()),
-    };
-    raised.map_or_else(|error| error, PyErr::from_value)
-}
-
 macro_rules! coroutine {
     ($class:ty) => {
         #[pymethods]
@@ -150,34 +172,3 @@ macro_rules! coroutine {
 
 coroutine!(Receive);
 coroutine!(Sent);
-
-#[pymethods]
-impl Done {
-    fn __await__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
-    }
-
-    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
-    }
-
-    fn __next__(&self) -> Option<Py<PyAny>> {
-        None
-    }
-
-    fn send(&self, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        Err(PyStopIteration::new_err(()))
-    }
-
-    #[pyo3(signature = (raised, value=None, _traceback=None))]
-    fn throw(
-        &self,
-        raised: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        _traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        Err(thrown(value.unwrap_or(raised)))
-    }
-
-    fn close(&self) {}
-}

@@ -15,17 +15,24 @@ use std::{
 use anp_receiver::{Incoming, TakeStreams};
 use parking_lot::Mutex;
 
-use crate::exchange::Exchange;
-
-/// What waits for the loop.
-#[derive(Default)]
-pub(crate) struct Batch {
+/// What waits for the loop; `W` is what a stream wakes.
+pub(crate) struct Batch<W> {
     /// Requests that nobody has seen yet.
     pub(crate) incoming: Vec<Incoming>,
-    /// Exchanges whose stream has something new to say.
-    pub(crate) woken: Vec<Arc<Exchange>>,
+    /// Those whose stream has something new to say.
+    pub(crate) woken: Vec<Arc<W>>,
     /// What became of tunnels and of the receiver.
     pub(crate) notices: Vec<Notice>,
+}
+
+impl<W> Default for Batch<W> {
+    fn default() -> Self {
+        Self {
+            incoming: Vec::new(),
+            woken: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
 }
 
 /// News of a receiver.
@@ -59,23 +66,22 @@ pub(crate) enum Notice {
 }
 
 /// The queue of one receiver.
-pub(crate) struct Bridge {
-    queue: Mutex<Queue>,
+pub(crate) struct Bridge<W> {
+    queue: Mutex<Queue<W>>,
     /// A byte in it wakes the loop.
     write: UnixStream,
     read: UnixStream,
 }
 
-#[derive(Default)]
-struct Queue {
-    batch: Batch,
+struct Queue<W> {
+    batch: Batch<W>,
     /// The loop was woken and has not taken the batch since.
     signalled: bool,
     /// There is no loop any more.
     closed: bool,
 }
 
-impl Bridge {
+impl<W> Bridge<W> {
     /// An empty queue.
     ///
     /// # Errors
@@ -85,7 +91,11 @@ impl Bridge {
         read.set_nonblocking(true)?;
         write.set_nonblocking(true)?;
         Ok(Self {
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue {
+                batch: Batch::default(),
+                signalled: false,
+                closed: false,
+            }),
             write,
             read,
         })
@@ -97,7 +107,7 @@ impl Bridge {
     }
 
     /// Takes everything that waits; `spare` is what the next batch is gathered in.
-    pub(crate) fn take(&self, spare: Batch) -> Batch {
+    pub(crate) fn take(&self, spare: Batch<W>) -> Batch<W> {
         let mut bytes = [0; 64];
         // Before the batch is taken: whoever adds to the next one writes a byte again.
         let _ = (&self.read).read(&mut bytes);
@@ -123,12 +133,12 @@ impl Bridge {
         self.add(|batch| batch.notices.push(notice));
     }
 
-    /// Has the loop look at `exchange`.
-    pub(crate) fn wake(&self, exchange: Arc<Exchange>) {
-        self.add(|batch| batch.woken.push(exchange));
+    /// Has the loop look at `woken`.
+    pub(crate) fn wake(&self, woken: Arc<W>) {
+        self.add(|batch| batch.woken.push(woken));
     }
 
-    fn add(&self, add: impl FnOnce(&mut Batch)) {
+    fn add(&self, add: impl FnOnce(&mut Batch<W>)) {
         let signalled = {
             let mut queue = self.queue.lock();
             if queue.closed {
@@ -145,7 +155,7 @@ impl Bridge {
     }
 }
 
-impl TakeStreams for Bridge {
+impl<W: Send + Sync + 'static> TakeStreams for Bridge<W> {
     fn take(&self, incoming: Incoming) {
         self.add(|batch| batch.incoming.push(incoming));
     }

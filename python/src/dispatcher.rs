@@ -7,19 +7,21 @@ use parking_lot::Mutex;
 use pyo3::{prelude::*, types::PyDict};
 
 use crate::{
+    awaitable::{ReceiveCall, SendCall},
     bridge::{Batch, Bridge, Notice},
     env::Env,
-    exchange::{Exchange, ReceiveCall, SendCall},
+    exchange::{Exchange, Exchanges},
     run::Run,
-    scope::scope,
+    scope::Scopes,
 };
 
 /// Calls an ASGI app for the requests of a receiver. Belongs to one event loop.
 #[pyclass(frozen, module = "anp_proxy._core")]
 pub(crate) struct Dispatcher {
-    pub(crate) env: Arc<Env>,
+    exchanges: Arc<Exchanges>,
+    scopes: Scopes,
     /// Room of the last batch.
-    spare: Mutex<Batch>,
+    spare: Mutex<Batch<Exchange>>,
     call_soon: Py<PyAny>,
     /// `notify(kind, ...)`, told what became of tunnels.
     notify: Py<PyAny>,
@@ -42,19 +44,10 @@ impl Dispatcher {
         max_message: usize,
     ) -> PyResult<Self> {
         let bridge = Arc::new(Bridge::new()?);
-        let env = Env::new(
-            bridge,
-            app,
-            event_loop,
-            create_task,
-            gone,
-            log,
-            state,
-            root_path,
-            max_message,
-        )?;
+        let env = Env::new(app, event_loop, create_task, gone, log)?;
         Ok(Self {
-            env: Arc::new(env),
+            exchanges: Arc::new(Exchanges::new(env, bridge, max_message)),
+            scopes: Scopes::new(event_loop.py(), state, root_path)?,
             spare: Mutex::default(),
             call_soon: event_loop.getattr("call_soon")?.unbind(),
             notify,
@@ -63,7 +56,7 @@ impl Dispatcher {
 
     /// The descriptor that becomes readable when `drain` has something to do.
     fn fileno(&self) -> i32 {
-        self.env.bridge.descriptor()
+        self.exchanges.bridge.descriptor()
     }
 
     /// Does what waits.
@@ -71,18 +64,18 @@ impl Dispatcher {
         let py = slf.py();
         let this = slf.get();
         let spare = mem::take(&mut *this.spare.lock());
-        let mut batch = this.env.bridge.take(spare);
+        let mut batch = this.exchanges.bridge.take(spare);
         if batch.incoming.len() > 1 {
             // The tasks made here run in this order before this call: what they answer at once goes
             // out at once.
-            this.env.begin_batch();
+            this.exchanges.begin_batch();
         }
         let together = batch.incoming.len() > 1;
         // What fails for one must not be lost for the others.
         for incoming in batch.incoming.drain(..) {
             if let Err(error) = this.start(py, incoming) {
                 let message = "a request could not be given to the app".to_owned();
-                this.env.log(py, message, Some(&error));
+                this.exchanges.env.log(py, message, Some(&error));
             }
         }
         for exchange in batch.woken.drain(..) {
@@ -93,7 +86,7 @@ impl Dispatcher {
             let soon = slf.getattr("flush");
             done = soon.and_then(|flush| this.call_soon.call1(py, (flush,)).map(drop));
             if done.is_err() {
-                this.env.end_batch(py);
+                this.exchanges.end_batch(py);
             }
         }
         for notice in batch.notices.drain(..) {
@@ -105,41 +98,46 @@ impl Dispatcher {
 
     /// Sends what the apps of one batch answered.
     fn flush(&self, py: Python<'_>) {
-        self.env.end_batch(py);
+        self.exchanges.end_batch(py);
     }
 
     /// Takes no more requests, and lets go of what waits.
     fn close(&self) {
-        self.env.bridge.close();
+        self.exchanges.bridge.close();
     }
 
     /// Requests whose app runs.
     fn in_flight(&self) -> usize {
-        self.env.in_flight()
+        self.exchanges.env.in_flight()
     }
 
     /// Requests so far.
     fn requests(&self) -> u64 {
-        self.env.requests()
+        self.exchanges.env.requests()
     }
 
     /// The tasks of requests whose app runs.
     fn tasks(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        self.env.tasks(py)
+        self.exchanges.env.tasks(py)
     }
 }
 
 impl Dispatcher {
+    /// The way here from other threads.
+    pub(crate) fn bridge(&self) -> Arc<Bridge<Exchange>> {
+        Arc::clone(&self.exchanges.bridge)
+    }
+
     /// Has the app run for `incoming`.
     fn start(&self, py: Python<'_>, incoming: Incoming) -> PyResult<()> {
-        let env = &self.env;
+        let env = &self.exchanges.env;
         let Incoming {
             head,
             body,
             response,
         } = incoming;
-        let (exchange, kind) = Exchange::new(env, &head, body, response);
-        let scope = scope(py, env, &head, kind)?;
+        let (exchange, kind) = Exchange::new(&self.exchanges, &head, body, response);
+        let scope = self.scopes.of(py, &head, kind)?;
         let receive = Py::new(py, ReceiveCall(Arc::clone(&exchange)))?;
         let send = Py::new(py, SendCall(Arc::clone(&exchange)))?;
         let called = env.app.bind(py).call1((scope, receive, send));

@@ -1,34 +1,18 @@
-//! What all exchanges of a receiver share on the loop's side.
+//! The event loop, and the app's tasks in it.
 
-use std::{
-    mem,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use pyo3::{intern, prelude::*, types::PyDict};
+use pyo3::{intern, prelude::*};
 use slab::Slab;
 
-use crate::{
-    awaitable::Done, bridge::Bridge, exchange::Exchange, fields::FieldCache, scope::Template,
-};
+use crate::done::Done;
 
-/// The loop, the app and what is kept for both. Everything but the bridge is used with the GIL only.
+/// The loop, the app and what is kept for both.
 pub(crate) struct Env {
-    pub(crate) bridge: Arc<Bridge>,
     pub(crate) app: Py<PyAny>,
-    /// The app's state from its lifespan, copied into each scope.
-    pub(crate) state: Option<Py<PyDict>>,
-    pub(crate) root_path: String,
-    /// Most bytes of a WebSocket message.
-    pub(crate) max_message: usize,
     /// What `send` returns where there is nothing to wait for.
     pub(crate) done: Py<Done>,
-    pub(crate) fields: Mutex<FieldCache>,
-    pub(crate) template: Template,
     event_loop: Py<PyAny>,
     create_future: Py<PyAny>,
     create_task: Py<PyAny>,
@@ -38,9 +22,6 @@ pub(crate) struct Env {
     log: Py<PyAny>,
     /// Tasks that run: the loop itself holds them weakly.
     live: Mutex<Slab<Py<PyAny>>>,
-    /// Responses of this batch of requests go out together.
-    batching: AtomicBool,
-    batch: Mutex<Vec<Arc<Exchange>>>,
     requests: AtomicU64,
 }
 
@@ -49,36 +30,23 @@ pub(crate) struct Env {
 pub(crate) struct Slot(usize);
 
 impl Env {
-    #[expect(clippy::too_many_arguments, reason = "each is a thing of its own")]
     pub(crate) fn new(
-        bridge: Arc<Bridge>,
         app: Py<PyAny>,
         event_loop: &Bound<'_, PyAny>,
         create_task: Py<PyAny>,
         gone: Py<PyAny>,
         log: Py<PyAny>,
-        state: Option<Py<PyDict>>,
-        root_path: String,
-        max_message: usize,
     ) -> PyResult<Self> {
         let py = event_loop.py();
         Ok(Self {
-            bridge,
             app,
-            state,
-            root_path,
-            max_message,
             done: Py::new(py, Done)?,
-            fields: Mutex::new(FieldCache::new()),
-            template: Template::new(py)?,
             create_future: event_loop.getattr("create_future")?.unbind(),
             event_loop: event_loop.clone().unbind(),
             create_task,
             gone,
             log,
             live: Mutex::default(),
-            batching: AtomicBool::new(false),
-            batch: Mutex::default(),
             requests: AtomicU64::new(0),
         })
     }
@@ -138,33 +106,5 @@ impl Env {
 
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
-    }
-
-    /// From now on responses wait for [`Env::end_batch`].
-    pub(crate) fn begin_batch(&self) {
-        self.batching.store(true, Ordering::Relaxed);
-    }
-
-    /// Takes `exchange` into the batch; false where there is none.
-    pub(crate) fn batch(&self, exchange: &Arc<Exchange>) -> bool {
-        let batching = self.batching.load(Ordering::Relaxed);
-        if batching {
-            self.batch.lock().push(Arc::clone(exchange));
-        }
-        batching
-    }
-
-    /// Sends what the batch gathered, and has those go on that it was too much for.
-    pub(crate) fn end_batch(&self, py: Python<'_>) {
-        self.batching.store(false, Ordering::Relaxed);
-        let mut batch = mem::take(&mut *self.batch.lock());
-        for exchange in batch.drain(..) {
-            exchange.flush();
-            if !exchange.is_full() {
-                exchange.go_on(py);
-            }
-        }
-        // Its room serves the next one.
-        *self.batch.lock() = batch;
     }
 }

@@ -1,7 +1,7 @@
-//! One request and its response, between the loop and a tunnel.
+//! One request and its response, between the loop and a tunnel; and what those of one receiver share.
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,21 +16,73 @@ use parking_lot::Mutex;
 use pyo3::{exceptions::PyException, intern, prelude::*};
 
 use crate::{
-    awaitable,
+    bridge::Bridge,
     env::{Env, Slot},
     event::Sent,
     fields::Headers,
     http::Http,
     outgoing::{Outgoing, Tail},
     refusal::Refusal,
+    scope::Kind,
     websocket::WebSocket,
 };
+
+/// What all exchanges of a receiver share. Everything but the bridge is used with the GIL only.
+pub(crate) struct Exchanges {
+    pub(crate) env: Env,
+    pub(crate) bridge: Arc<Bridge<Exchange>>,
+    /// Most bytes of a WebSocket message.
+    max_message: usize,
+    /// Responses of this batch of requests go out together.
+    batching: AtomicBool,
+    batch: Mutex<Vec<Arc<Exchange>>>,
+}
+
+impl Exchanges {
+    pub(crate) fn new(env: Env, bridge: Arc<Bridge<Exchange>>, max_message: usize) -> Self {
+        Self {
+            env,
+            bridge,
+            max_message,
+            batching: AtomicBool::new(false),
+            batch: Mutex::default(),
+        }
+    }
+
+    /// From now on responses wait for [`Exchanges::end_batch`].
+    pub(crate) fn begin_batch(&self) {
+        self.batching.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes `exchange` into the batch; false where there is none.
+    fn batch(&self, exchange: &Arc<Exchange>) -> bool {
+        let batching = self.batching.load(Ordering::Relaxed);
+        if batching {
+            self.batch.lock().push(Arc::clone(exchange));
+        }
+        batching
+    }
+
+    /// Sends what the batch gathered, and has those go on that it was too much for.
+    pub(crate) fn end_batch(&self, py: Python<'_>) {
+        self.batching.store(false, Ordering::Relaxed);
+        let mut batch = mem::take(&mut *self.batch.lock());
+        for exchange in batch.drain(..) {
+            exchange.flush();
+            if !exchange.is_full() {
+                exchange.go_on(py);
+            }
+        }
+        // Its room serves the next one.
+        *self.batch.lock() = batch;
+    }
+}
 
 /// What belongs to one request. Used on the loop's thread; other threads only wake it.
 ///
 /// The lock is held for no call into Python: whatever an object's end runs may come back here.
 pub(crate) struct Exchange {
-    env: Arc<Env>,
+    all: Arc<Exchanges>,
     /// The loop was asked to look at it.
     woken: AtomicBool,
     state: Mutex<State>,
@@ -70,15 +122,6 @@ pub(crate) struct State {
     over: bool,
 }
 
-/// What a request turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// HTTP; `chunked` with a body of unknown length.
-    Http { chunked: bool },
-    /// A WebSocket handshake.
-    WebSocket,
-}
-
 enum Protocol {
     Http(Http),
     WebSocket(Box<WebSocket>),
@@ -87,8 +130,8 @@ enum Protocol {
 impl Wake for Exchange {
     fn wake(self: Arc<Self>) {
         if !self.woken.swap(true, Ordering::AcqRel) {
-            let env = Arc::clone(&self.env);
-            env.bridge.wake(self);
+            let all = Arc::clone(&self.all);
+            all.bridge.wake(self);
         }
     }
 }
@@ -96,12 +139,12 @@ impl Wake for Exchange {
 impl Exchange {
     /// The exchange of the request `head`.
     pub(crate) fn new(
-        env: &Arc<Env>,
+        all: &Arc<Exchanges>,
         head: &RequestHead,
         mut body: RecvStream,
         response: SendStream,
     ) -> (Arc<Self>, Kind) {
-        let (protocol, kind) = match WebSocket::asked(head, env.max_message) {
+        let (protocol, kind) = match WebSocket::asked(head, all.max_message) {
             Some(socket) => (Protocol::WebSocket(Box::new(socket)), Kind::WebSocket),
             None => {
                 let (http, chunked) = Http::new(head, &mut body);
@@ -109,7 +152,7 @@ impl Exchange {
             }
         };
         let exchange = Arc::new(Self {
-            env: Arc::clone(env),
+            all: Arc::clone(all),
             woken: AtomicBool::new(false),
             state: Mutex::new(State {
                 recv: Some(body),
@@ -134,7 +177,7 @@ impl Exchange {
         let mut state = self.state.lock();
         // One that is started at once may be over before it is known here.
         if !state.over {
-            state.slot = Some(self.env.keep(task));
+            state.slot = Some(self.all.env.keep(task));
         }
     }
 
@@ -165,15 +208,15 @@ impl Exchange {
     }
 
     /// Whether part of the app is told by `receive` when the caller leaves.
-    fn listens(&self) -> bool {
+    pub(crate) fn listens(&self) -> bool {
         self.state.lock().listens
     }
 
     /// A future that is done once something happened.
     pub(crate) fn wait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let future = self.env.create_future(py)?;
+        let future = self.all.env.create_future(py)?;
         // Only the loop's thread comes here: nobody sees that they are gone meanwhile.
-        let mut waiting = std::mem::take(&mut self.state.lock().waiting);
+        let mut waiting = mem::take(&mut self.state.lock().waiting);
         if waiting.len() >= MANY_WAITING {
             // Those that were cancelled, as each look for a disconnect may be.
             waiting.retain(|future| !is_done(py, future).unwrap_or(true));
@@ -195,10 +238,20 @@ impl Exchange {
             Protocol::Http(http) => http.send(&mut state.out, sent)?,
             Protocol::WebSocket(socket) => socket.send(&mut state.out, sent)?,
         }
-        if !self.env.batch(self) {
+        if !self.all.batch(self) {
             self.flush_state(state);
         }
         Ok(())
+    }
+
+    /// What `send` returns where there is nothing to wait for.
+    pub(crate) fn done(&self, py: Python<'_>) -> Py<PyAny> {
+        self.all.env.done.clone_ref(py).into_any()
+    }
+
+    /// What `send` returns where the caller left and part of the app is told so.
+    pub(crate) fn gone(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.all.env.gone.call0(py)
     }
 
     /// Gives the tunnel what waits.
@@ -230,7 +283,7 @@ impl Exchange {
 
     /// Has the calls look again that wait.
     pub(crate) fn go_on(&self, py: Python<'_>) {
-        let waiting = std::mem::take(&mut self.state.lock().waiting);
+        let waiting = mem::take(&mut self.state.lock().waiting);
         for future in waiting {
             let resolved = (|| {
                 if is_done(py, &future)? {
@@ -292,7 +345,7 @@ impl Exchange {
             self.fail(unanswered, complete, passed.is_some());
         }
         if let Some(slot) = slot {
-            self.env.let_go(slot);
+            self.all.env.let_go(slot);
         }
         self.linger(py)?;
         passed.map_or(Ok(()), Err)
@@ -300,7 +353,7 @@ impl Exchange {
 
     fn complain(&self, py: Python<'_>, what: &str, error: Option<&PyErr>) {
         let message = format!("the app {what}: {}", self.name);
-        self.env.log(py, message, error);
+        self.all.env.log(py, message, error);
     }
 
     /// Closes the WebSocket that its app leaves open, with `code`. True where it was one.
@@ -361,7 +414,7 @@ impl Exchange {
         };
         if lingers {
             let end = Py::new(py, Abort(Arc::clone(self)))?;
-            self.env.call_later(py, PATIENCE, end.into_any())?;
+            self.all.env.call_later(py, PATIENCE, end.into_any())?;
         }
         Ok(())
     }
@@ -386,39 +439,5 @@ impl Abort {
             state.out.reset(ResetCode::INTERNAL);
         }
         state.recv = None;
-    }
-}
-
-/// `receive` of an exchange.
-#[pyclass(frozen, module = "anp_proxy._core")]
-pub(crate) struct ReceiveCall(pub(crate) Arc<Exchange>);
-
-#[pymethods]
-impl ReceiveCall {
-    fn __call__(&self) -> awaitable::Receive {
-        awaitable::Receive::new(Arc::clone(&self.0))
-    }
-}
-
-/// `send` of an exchange.
-#[pyclass(frozen, module = "anp_proxy._core")]
-pub(crate) struct SendCall(pub(crate) Arc<Exchange>);
-
-#[pymethods]
-impl SendCall {
-    fn __call__(&self, py: Python<'_>, event: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        let exchange = &self.0;
-        match exchange.send(Sent::from_python(event)?) {
-            // Whoever listens may end the task that sends here; an error would overtake that.
-            Err(Refusal::Gone) if exchange.listens() => return exchange.env.gone.call0(py),
-            sent => sent?,
-        }
-        match exchange.is_full() {
-            false => Ok(exchange.env.done.clone_ref(py).into_any()),
-            true => {
-                let sent = awaitable::Sent::new(Arc::clone(exchange));
-                Ok(Py::new(py, sent)?.into_any())
-            }
-        }
     }
 }

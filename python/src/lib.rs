@@ -19,6 +19,7 @@ mod awaitable;
 mod bridge;
 mod command;
 mod dispatcher;
+mod done;
 mod env;
 mod event;
 mod exchange;

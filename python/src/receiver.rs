@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::{
     bridge::{Bridge, Notice},
     dispatcher::Dispatcher,
+    exchange::Exchange,
     runner::{Runner, Stop, reached},
 };
 
@@ -96,7 +97,7 @@ impl RunningReceiver {
     /// Starts one that gives its requests to `dispatcher`.
     #[new]
     fn new(settings: &ReceiverSettings, dispatcher: &Dispatcher) -> PyResult<Self> {
-        let bridge = Arc::clone(&dispatcher.env.bridge);
+        let bridge = dispatcher.bridge();
         let taker: Arc<dyn TakeStreams> = Arc::clone(&bridge) as _;
         let observer = Arc::clone(&bridge);
         let mut receiver = Receiver::with_streams(settings.config.clone(), taker)
@@ -127,7 +128,7 @@ impl RunningReceiver {
 
 /// Tells of the end, whatever brings it.
 struct End {
-    bridge: Arc<Bridge>,
+    bridge: Arc<Bridge<Exchange>>,
     ended: Result<(), String>,
 }
 
@@ -138,7 +139,7 @@ impl Drop for End {
     }
 }
 
-async fn run(receiver: Receiver, stop: watch::Receiver<Stop>, bridge: Arc<Bridge>) {
+async fn run(receiver: Receiver, stop: watch::Receiver<Stop>, bridge: Arc<Bridge<Exchange>>) {
     let mut end = End {
         bridge,
         ended: Err("the receiver's thread broke".to_owned()),
@@ -151,7 +152,7 @@ async fn run(receiver: Receiver, stop: watch::Receiver<Stop>, bridge: Arc<Bridge
     };
 }
 
-fn tell(bridge: &Bridge, event: &Event<'_>) {
+fn tell(bridge: &Bridge<Exchange>, event: &Event<'_>) {
     match event {
         Event::Ready {
             gateway, tunnel, ..

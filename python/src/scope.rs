@@ -11,25 +11,42 @@ use pyo3::{
     types::{PyBytes, PyDict, PyList, PyString, PyTuple},
 };
 
-use crate::{env::Env, exchange::Kind, kept::Kept};
+use crate::{fields::FieldCache, kept::Kept};
 
 /// Addresses of callers kept as Python objects, and of servers that they asked for.
 const PLACES: usize = 256;
 
-/// What scopes have in common.
-pub(crate) struct Template {
+/// What a request turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// HTTP; `chunked` with a body of unknown length.
+    Http { chunked: bool },
+    /// A WebSocket handshake.
+    WebSocket,
+}
+
+/// What the scopes of a receiver have in common.
+pub(crate) struct Scopes {
+    /// The app's state from its lifespan, copied into each.
+    state: Option<Py<PyDict>>,
+    root_path: String,
+    fields: Mutex<FieldCache>,
     http: Py<PyDict>,
     websocket: Py<PyDict>,
     clients: Mutex<Kept>,
     servers: Mutex<Kept>,
 }
 
-impl Template {
+impl Scopes {
     /// Scopes with every key that each has, so that a copy need not grow.
     ///
     /// # Errors
     /// Python has no memory left.
-    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
+    pub(crate) fn new(
+        py: Python<'_>,
+        state: Option<Py<PyDict>>,
+        root_path: String,
+    ) -> PyResult<Self> {
         let make = |kind: &str, spec_version: &str, own: &str, extension: &str| {
             let scope = PyDict::new(py);
             let asgi = PyDict::new(py);
@@ -57,6 +74,9 @@ impl Template {
             Ok::<_, PyErr>(scope.unbind())
         };
         Ok(Self {
+            state,
+            root_path,
+            fields: Mutex::new(FieldCache::new()),
             // As of 2.4 an app need not listen for the caller to leave, and Starlette does not: a stream
             // that waits for something else would go on, and work behind it would not be done.
             http: make("http", "2.3", "method", "http.response.trailers")?,
@@ -70,50 +90,58 @@ impl Template {
             servers: Mutex::new(Kept::new(PLACES)),
         })
     }
-}
 
-/// The scope of the request `head`.
-///
-/// # Errors
-/// Python has no memory left.
-pub(crate) fn scope<'py>(
-    py: Python<'py>,
-    env: &Env,
-    head: &RequestHead,
-    kind: Kind,
-) -> PyResult<Bound<'py, PyDict>> {
-    let template = &env.template;
-    let is_websocket = kind == Kind::WebSocket;
-    let scope = match is_websocket {
-        true => template.websocket.bind(py).copy()?,
-        false => template.http.bind(py).copy()?,
-    };
-    // An app may change what it was given: the next one has its own.
-    for key in [intern!(py, "asgi"), intern!(py, "extensions")] {
-        if let Some(shared) = scope.get_item(key)? {
-            scope.set_item(key, shared.cast::<PyDict>()?.copy()?)?;
+    /// The scope of the request `head`.
+    ///
+    /// # Errors
+    /// Python has no memory left.
+    pub(crate) fn of<'py>(
+        &self,
+        py: Python<'py>,
+        head: &RequestHead,
+        kind: Kind,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let is_websocket = kind == Kind::WebSocket;
+        let scope = match is_websocket {
+            true => self.websocket.bind(py).copy()?,
+            false => self.http.bind(py).copy()?,
+        };
+        // An app may change what it was given: the next one has its own.
+        for key in [intern!(py, "asgi"), intern!(py, "extensions")] {
+            if let Some(shared) = scope.get_item(key)? {
+                scope.set_item(key, shared.cast::<PyDict>()?.copy()?)?;
+            }
         }
+        let (path, query) = split(&head.target);
+        scope.set_item(intern!(py, "scheme"), scheme(py, head, is_websocket))?;
+        match is_websocket {
+            true => scope.set_item(intern!(py, "subprotocols"), subprotocols(py, head)?)?,
+            false => scope.set_item(intern!(py, "method"), method(py, &head.method))?,
+        }
+        let root = root(&self.root_path, head);
+        scope.set_item(intern!(py, "root_path"), root)?;
+        // `OPTIONS *` is about no path.
+        let root = if path == b"*" { "" } else { root };
+        scope.set_item(intern!(py, "path"), decoded(py, root, path))?;
+        scope.set_item(intern!(py, "raw_path"), raw(py, root, path))?;
+        scope.set_item(intern!(py, "query_string"), PyBytes::new(py, query))?;
+        scope.set_item(
+            intern!(py, "headers"),
+            headers(py, &mut self.fields.lock(), head, kind)?,
+        )?;
+        scope.set_item(
+            intern!(py, "client"),
+            client(py, &mut self.clients.lock(), head)?,
+        )?;
+        scope.set_item(
+            intern!(py, "server"),
+            server(py, &mut self.servers.lock(), head)?,
+        )?;
+        if let Some(state) = &self.state {
+            scope.set_item(intern!(py, "state"), state.bind(py).copy()?)?;
+        }
+        Ok(scope)
     }
-    let (path, query) = split(&head.target);
-    scope.set_item(intern!(py, "scheme"), scheme(py, head, is_websocket))?;
-    match is_websocket {
-        true => scope.set_item(intern!(py, "subprotocols"), subprotocols(py, head)?)?,
-        false => scope.set_item(intern!(py, "method"), method(py, &head.method))?,
-    }
-    let root = root(env, head);
-    scope.set_item(intern!(py, "root_path"), root)?;
-    // `OPTIONS *` is about no path.
-    let root = if path == b"*" { "" } else { root };
-    scope.set_item(intern!(py, "path"), decoded(py, root, path))?;
-    scope.set_item(intern!(py, "raw_path"), raw(py, root, path))?;
-    scope.set_item(intern!(py, "query_string"), PyBytes::new(py, query))?;
-    scope.set_item(intern!(py, "headers"), headers(py, env, head, kind)?)?;
-    scope.set_item(intern!(py, "client"), client(py, env, head)?)?;
-    scope.set_item(intern!(py, "server"), server(py, env, head)?)?;
-    if let Some(state) = &env.state {
-        scope.set_item(intern!(py, "state"), state.bind(py).copy()?)?;
-    }
-    Ok(scope)
 }
 
 /// Path and query of a target.
@@ -150,9 +178,9 @@ fn method<'py>(py: Python<'py>, method: &[u8]) -> Bound<'py, PyString> {
 
 /// Where the app is mounted, without a slash at the end: what it was told by its user, or else what
 /// the gateway took off the target. Gateways take `X-Forwarded-*` of strangers away.
-fn root<'a>(env: &'a Env, head: &'a RequestHead) -> &'a str {
-    if !env.root_path.is_empty() {
-        return &env.root_path;
+fn root<'a>(told: &'a str, head: &'a RequestHead) -> &'a str {
+    if !told.is_empty() {
+        return told;
     }
     let prefix = head.headers.get("x-forwarded-prefix");
     let prefix = prefix.and_then(|prefix| std::str::from_utf8(prefix).ok());
@@ -190,11 +218,10 @@ fn raw<'py>(py: Python<'py>, root: &str, path: &[u8]) -> Bound<'py, PyBytes> {
 /// since apps look for it.
 fn headers<'py>(
     py: Python<'py>,
-    env: &Env,
+    cache: &mut FieldCache,
     head: &RequestHead,
     kind: Kind,
 ) -> PyResult<Bound<'py, PyList>> {
-    let mut cache = env.fields.lock();
     let mut list = Vec::with_capacity(24);
     if !head.authority.is_empty() {
         list.push(cache.tuple(py, b"host", &head.authority)?);
@@ -218,14 +245,13 @@ fn headers<'py>(
 /// `(address, port)`, or None where the gateway did not say.
 fn client<'py>(
     py: Python<'py>,
-    env: &Env,
+    clients: &mut Kept,
     head: &RequestHead,
 ) -> PyResult<Option<Bound<'py, PyTuple>>> {
     let Some(text) = head.client_addr.as_deref() else {
         return Ok(None);
     };
     let address = |text| std::str::from_utf8(text).ok()?.parse::<SocketAddr>().ok();
-    let mut clients = env.template.clients.lock();
     let tuple = clients.get(py, text, b"", || match address(text) {
         Some(address) => (address.ip().to_string(), address.port()).into_pyobject(py),
         None => Ok(PyTuple::empty(py)),
@@ -236,13 +262,12 @@ fn client<'py>(
 /// `(host, port)` that the caller asked for; the port of the scheme where it named none.
 fn server<'py>(
     py: Python<'py>,
-    env: &Env,
+    servers: &mut Kept,
     head: &RequestHead,
 ) -> PyResult<Option<Bound<'py, PyTuple>>> {
     if head.authority.is_empty() {
         return Ok(None);
     }
-    let mut servers = env.template.servers.lock();
     let tuple = servers.get(py, &head.authority, &head.scheme, || {
         let authority = String::from_utf8_lossy(&head.authority);
         let named = authority.rsplit_once(':').filter(|(host, port)| {
