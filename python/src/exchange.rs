@@ -251,6 +251,8 @@ impl Exchange {
 
     /// What `send` returns where the caller left and part of the app is told so.
     pub(crate) fn gone(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        // That part looks now: the wake-up of the tunnel's thread may be on its way still.
+        self.go_on(py);
         self.all.env.gone.call0(py)
     }
 
