@@ -187,9 +187,10 @@ impl From<StreamError> for ProxyError {
             StreamError::Reset(ResetCode::TIMEOUT) => Self::ResponseTimeout,
             StreamError::Reset(ResetCode::TOO_LARGE) => Self::TooLarge,
             StreamError::Reset(ResetCode::UPSTREAM_UNREACHABLE) => Self::Unreachable,
-            StreamError::Reset(ResetCode::UPSTREAM_FAILED) => Self::UpstreamFailed,
             StreamError::Reset(ResetCode::PROTOCOL | ResetCode::FLOW_CONTROL) => Self::BadResponse,
-            StreamError::Reset(_) | StreamError::SessionEnded { written: true } => Self::TunnelLost,
+            // The tunnel lives, and the app may have acted.
+            StreamError::Reset(_) => Self::UpstreamFailed,
+            StreamError::SessionEnded { written: true } => Self::TunnelLost,
         }
     }
 }

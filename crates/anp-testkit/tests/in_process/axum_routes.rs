@@ -12,7 +12,7 @@ use axum::{
         ws::{Message, WebSocket},
     },
     response::{Response, Sse, sse::Event},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
@@ -27,6 +27,8 @@ enum Told {
     Dropped,
     /// A handler waits.
     Waits,
+    /// A handler answered what breaks.
+    Breaks,
 }
 
 type Tell = mpsc::UnboundedSender<Told>;
@@ -40,6 +42,7 @@ async fn start() -> (Rig, mpsc::UnboundedReceiver<Told>) {
         .route("/tokens", get(tokens))
         .route("/wait", get(wait))
         .route("/chat", get(chat))
+        .route("/breaks", any(breaks))
         .with_state(tell);
     let rig = Rig::in_process(|config| Receiver::with_service(config, routes)).await;
     (rig, told)
@@ -49,6 +52,13 @@ async fn who(Extension(sender): Extension<Sender>) -> String {
     let address = sender.address();
     let local = address.is_some_and(|address| address.ip().is_loopback());
     format!("{} {local}", sender.scheme())
+}
+
+/// A response whose body fails before it has begun.
+async fn breaks(State(tell): State<Tell>) -> Response {
+    tell.send(Told::Breaks).unwrap();
+    let failed = [Err::<Bytes, _>(std::io::Error::other("no model"))];
+    Response::new(Body::from_stream(tokio_stream::iter(failed)))
 }
 
 /// The length of the body, read piece by piece.
@@ -211,4 +221,15 @@ async fn what_routes_answer_is_counted() {
             .all(|counted| seen.requests.contains(counted))
     });
     assert!(seen.await.failures.iter().all(|(_, n)| *n == 0));
+}
+
+#[tokio::test]
+async fn a_body_that_fails_at_once_is_500_and_its_handler_runs_once() {
+    let (rig, mut told) = start().await;
+    let mut caller = rig.caller().await;
+    caller.get("/breaks").await;
+    let (head, _) = soon(caller.response()).await;
+    assert_eq!(head.status, 500);
+    assert!(matches!(told.try_recv(), Ok(Told::Breaks)));
+    assert!(told.try_recv().is_err(), "its handler ran again");
 }

@@ -77,7 +77,16 @@ where
         waiting: None,
         ended: false,
     };
-    poll_fn(|cx| sending.poll(cx)).await
+    let sent = poll_fn(|cx| sending.poll(cx)).await;
+    let is_begun = sending.head.is_none();
+    drop(sending);
+    match sent {
+        Err(AppError::Service(fault)) if !is_begun => {
+            tell(head, &fault);
+            answer(response, 500, "500 Internal Server Error\n".into())
+        }
+        sent => sent,
+    }
 }
 
 /// Says what became of a service's call; the caller learns nothing of it.
@@ -119,8 +128,8 @@ where
         if let Poll::Ready(error) = self.outgoing.stream().poll_error(cx) {
             return Poll::Ready(Err(error.into()));
         }
-        if let Some(head) = self.head.take() {
-            self.respond(cx, &head)?;
+        if self.head.is_some() {
+            self.respond(cx)?;
         }
         while !self.ended {
             let room = ready!(self.outgoing.poll_capacity(cx))?;
@@ -134,12 +143,15 @@ where
     }
 
     /// Sends the head, with the body or as much of it as is at hand.
-    fn respond(&mut self, cx: &mut Context<'_>, head: &ResponseHead) -> Result<(), AppError> {
+    fn respond(&mut self, cx: &mut Context<'_>) -> Result<(), AppError> {
         let room = self.outgoing.first_capacity();
         let piece = match room {
             // Without room (a peer that grants nothing) the head goes alone.
             0 => Poll::Pending,
             _ => self.poll_piece(cx, room)?,
+        };
+        let Some(head) = self.head.take() else {
+            return Ok(());
         };
         let (data, end) = match piece {
             Poll::Ready((data, Some(Tail::End))) => {
@@ -147,12 +159,12 @@ where
                 (data, End::Yes)
             }
             Poll::Ready((data, tail)) => {
-                self.outgoing.respond(head, data, End::No)?;
+                self.outgoing.respond(&head, data, End::No)?;
                 return self.send(Bytes::new(), tail);
             }
             Poll::Pending => (Bytes::new(), End::No),
         };
-        self.outgoing.respond(head, data, end)
+        self.outgoing.respond(&head, data, end)
     }
 
     fn send(&mut self, data: Bytes, tail: Option<Tail>) -> Result<(), AppError> {
