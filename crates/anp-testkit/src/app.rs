@@ -121,6 +121,12 @@ impl App {
         (app.await, receiver)
     }
 
+    /// Stops listening; ready once connections are refused. Those it has go on.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+
     /// Its URL.
     pub fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.addr)

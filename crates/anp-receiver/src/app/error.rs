@@ -20,14 +20,14 @@ pub(crate) enum AppError {
         when: &'static str,
         source: io::Error,
     },
-    /// A kept connection turned out dead, and the app cannot have acted on the request: it may be
-    /// sent again on another.
+    /// A kept connection turned out dead. The request may be sent again to the same app: nothing of it
+    /// was written, or (`reached`) some was, and it is idempotent and has no body.
     #[error("the app had closed the connection")]
-    Stale,
+    Stale { reached: bool },
     /// An HTTP/2 app says that it did not process the request (RFC 9113 section 8.7): it may be sent
-    /// again.
+    /// again, from here only where no more of its body was `taken` than what is kept.
     #[error("the app refused the request unprocessed")]
-    NotProcessed,
+    NotProcessed { taken: bool },
     /// There is no app.
     #[error("no app is configured")]
     NoApp,
@@ -57,16 +57,30 @@ impl AppError {
         matches!(self, Self::Unreachable { .. } | Self::ConnectTimeout { .. })
     }
 
+    /// What it is of a request of which some may have reached the app before: not one that may go
+    /// elsewhere.
+    pub(crate) fn once_reached(self) -> Self {
+        let when = "and cannot be reached again";
+        match self {
+            Self::Unreachable { source, .. } => Self::Broken { when, source },
+            Self::ConnectTimeout { .. } => Self::Broken {
+                when,
+                source: io::ErrorKind::TimedOut.into(),
+            },
+            other => other,
+        }
+    }
+
     /// The code the stream is reset with (ANPX 3.8); `None` where it is over already.
     pub(crate) fn reset_code(&self) -> Option<ResetCode> {
         match self {
             Self::Unreachable { .. } | Self::ConnectTimeout { .. } | Self::NoApp => {
                 Some(ResetCode::UPSTREAM_UNREACHABLE)
             }
-            Self::Broken { .. } | Self::Stale | Self::Malformed(_) => {
+            Self::Broken { .. } | Self::Stale { .. } | Self::Malformed(_) => {
                 Some(ResetCode::UPSTREAM_FAILED)
             }
-            Self::NotProcessed => Some(ResetCode::REFUSED),
+            Self::NotProcessed { .. } => Some(ResetCode::REFUSED),
             Self::TooLarge(_) => Some(ResetCode::TOO_LARGE),
             Self::BadRequest(_) => Some(ResetCode::PROTOCOL),
             Self::Coding(_) | Self::Service(_) => Some(ResetCode::INTERNAL),
@@ -79,8 +93,8 @@ impl AppError {
         Some(match self {
             Self::Unreachable { .. } | Self::NoApp => FailureKind::Unreachable,
             Self::ConnectTimeout { .. } => FailureKind::ConnectTimeout,
-            Self::Broken { .. } | Self::Stale | Self::Service(_) => FailureKind::Broken,
-            Self::NotProcessed => FailureKind::Refused,
+            Self::Broken { .. } | Self::Stale { .. } | Self::Service(_) => FailureKind::Broken,
+            Self::NotProcessed { .. } => FailureKind::Refused,
             Self::Malformed(_) => FailureKind::Malformed,
             Self::TooLarge(_) => FailureKind::TooLarge,
             Self::BadRequest(_) => FailureKind::BadRequest,

@@ -139,6 +139,7 @@ async fn call(apps: &Apps, incoming: &mut Incoming) -> Result<(), AppError> {
             None => apps.kept(app),
             Some(_) => None,
         };
+        let mut reached = false;
         if let Some(mut conn) = kept {
             match exchange(&mut *conn, incoming, app.prefix(), codings, true).await {
                 Ok(Ended::Reusable) => {
@@ -147,7 +148,7 @@ async fn call(apps: &Apps, incoming: &mut Incoming) -> Result<(), AppError> {
                 }
                 Ok(Ended::Spent | Ended::Switched) => return Ok(()),
                 // The app closed the kept connection as the request came: once more, on a fresh one.
-                Err(AppError::Stale) => {}
+                Err(AppError::Stale { reached: some }) => reached = some,
                 Err(error) => return Err(error),
             }
         }
@@ -155,6 +156,7 @@ async fn call(apps: &Apps, incoming: &mut Incoming) -> Result<(), AppError> {
         let mut conn = match fresh.await {
             Ok(conn) => conn,
             Err(gone @ AppError::Gone(_)) => return Err(gone),
+            Err(error) if reached => return Err(error.once_reached()),
             Err(error) => {
                 unreachable = Some(error);
                 continue;

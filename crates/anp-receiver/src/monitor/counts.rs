@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn every_end_of_a_request_has_its_class_and_its_kind() {
         let gone = || AppError::Gone(StreamError::Reset(ResetCode::CANCELLED));
-        let broken = || AppError::Stale;
+        let broken = || AppError::Stale { reached: true };
         for (status, error, class, kind) in [
             (Some(101), None, "1xx", None),
             (Some(200), None, "2xx", None),

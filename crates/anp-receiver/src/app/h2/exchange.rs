@@ -24,7 +24,8 @@ use crate::{
 const MAX_REFUSALS: u32 = 4;
 
 /// Sends `incoming` to the app at `url` and its answer back. A request that the app did not process
-/// goes out again (RFC 9113 section 8.7), unless more than the start of its body was taken.
+/// goes out again (RFC 9113 section 8.7), unless more than the start of its body was taken: the gateway
+/// may have that still.
 ///
 /// # Errors
 /// The stream has to be reset, or is over; [`AppError::Unreachable`] and
@@ -55,20 +56,25 @@ pub(crate) async fn exchange(
         Poll::Ready(part) => part.transpose()?,
         Poll::Pending => None,
     };
-    let mut was_stale = false;
+    let (mut was_stale, mut reached) = (false, false);
     let mut refusals = 0;
     loop {
         let result = run(lease, url, incoming, codings, first.clone(), whole).await;
         match &result {
-            Err(AppError::Stale) if !was_stale => was_stale = true,
-            Err(AppError::NotProcessed) if refusals < MAX_REFUSALS => refusals += 1,
+            Err(AppError::Stale { reached: some }) if !was_stale => {
+                (was_stale, reached) = (true, *some)
+            }
+            Err(AppError::NotProcessed { taken: false }) if refusals < MAX_REFUSALS => {
+                refusals += 1
+            }
             _ => return result,
         }
         lease = match leased(app, url, config, incoming).await {
             // Another app would get the rest of the body alone: whoever has all of it may send it again.
             Err(error) if error.is_unreachable() && first.is_some() => {
-                return Err(AppError::NotProcessed);
+                return Err(AppError::NotProcessed { taken: false });
             }
+            Err(error) if reached => return Err(error.once_reached()),
             leased => leased?,
         };
     }
@@ -122,7 +128,7 @@ async fn run(
     let (answer, upload) = lease.send.send_request(request, whole).map_err(|e| {
         let unsent = e.is_io() || e.is_go_away();
         match lease.kept && unsent {
-            true => AppError::Stale,
+            true => AppError::Stale { reached: false },
             false => broken(e, "before the request"),
         }
     })?;
@@ -326,13 +332,13 @@ impl Exchange<'_> {
         // REFUSED_STREAM, and a GOAWAY for a stream above the last one processed.
         let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
         let unprocessed = error.is_remote() && (refused || error.is_go_away());
-        if self.taken || self.interim.is_heard() {
+        if self.interim.is_heard() {
             return broken(error, "before its response");
         }
         if unprocessed {
-            AppError::NotProcessed
+            AppError::NotProcessed { taken: self.taken }
         } else if error.is_io() && self.may_repeat {
-            AppError::Stale
+            AppError::Stale { reached: true }
         } else {
             broken(error, "before its response")
         }

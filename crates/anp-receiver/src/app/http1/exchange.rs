@@ -337,7 +337,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         let unanswered = self.kept && !self.interim.is_heard() && self.conn.read.is_empty();
         let untouched = !self.conn.has_written() && !self.taken;
         if unanswered && (untouched || self.head.may_repeat) {
-            return AppError::Stale;
+            return AppError::Stale {
+                reached: !untouched,
+            };
         }
         broken(self.conn.closed, when)
     }

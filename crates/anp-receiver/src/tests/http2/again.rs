@@ -59,7 +59,8 @@ fn a_body_that_was_partly_taken_goes_to_no_other_connection() {
         call.send("second", End::No).await.unwrap();
         assert_eq!(raw.frame(DATA).await, (stream, b"second".to_vec()));
         raw.go_away().await;
-        assert_eq!(call.status().await, Err(FAILED));
+        // The gateway may have all of it still.
+        assert_eq!(call.status().await, Err(REFUSED));
         // What comes next at either app is another request.
         let mut calls = [gateway.get(), gateway.get()];
         for app in [&one, &other] {

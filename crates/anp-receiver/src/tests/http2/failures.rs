@@ -130,14 +130,14 @@ fn what_the_app_did_not_process_goes_out_again() {
         }
         let refused = StreamError::Reset(ResetCode::REFUSED);
         assert_eq!(call.status().await, Err(refused));
-        // Nor at all once more of the body was taken than came with the head.
+        // Nor from here once more of the body was taken than came with the head.
         let mut call = gateway.call("POST", &[], Some(("first", End::No)));
         let mut asked = peer.asked().await;
         assert_eq!(asked.text().await.as_deref(), Some("first"));
         call.send("second", End::No).await.unwrap();
         assert_eq!(asked.text().await.as_deref(), Some("second"));
         asked.answer.send_reset(Reason::REFUSED_STREAM);
-        assert_eq!(call.status().await, Err(FAILED));
+        assert_eq!(call.status().await, Err(refused));
     });
 }
 
