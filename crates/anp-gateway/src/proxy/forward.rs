@@ -9,7 +9,7 @@ use std::{
 };
 
 use anp_http1::fields::parse_length;
-use anp_tunnel::{Head, RecvStream, Version};
+use anp_tunnel::{Head, RecvStream, Status, Version};
 use anpx::{Fields, OpenError, RequestHead, ResponseHead, session::End};
 use tokio::time::Instant;
 
@@ -295,12 +295,14 @@ fn is_choosy(worker: &Worker, pool: &Pool, request: &Outgoing<'_>) -> bool {
 }
 
 /// True where a receiver of the endpoint takes requests, now or once others have ended. None does
-/// while their apps are down (ANPX 3.9).
+/// while their apps are down (ANPX 3.9) or their tunnels drain.
 fn is_served(worker: &Worker, pool: &Pool) -> bool {
     let mut served = false;
     let registry = worker.shared.tunnels.registry();
     registry.members(pool, &mut |members| {
-        served = members.iter().any(|member| member.tunnel.is_accepting());
+        served = members.iter().any(|Member { tunnel, .. }| {
+            tunnel.status() < Status::Draining && tunnel.is_accepting()
+        });
     });
     served
 }
@@ -331,7 +333,7 @@ async fn wait_open<D: Downstream>(
     let patience = Patience {
         size: settings.config.queue_size,
         limit: expected.unwrap_or(settings.config.queue_timeout.0),
-        // Nobody gets a place before the first tunnel is there, or while the apps are down: that is no
+        // Nobody gets a place before the first tunnel is there, or while the apps are down or the tunnels drain: that is no
         // pace. Nor is there one that holds for all the choosy.
         paced: expected.is_none() && !choosy && is_served(worker, pool),
     };

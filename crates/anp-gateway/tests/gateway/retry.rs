@@ -97,6 +97,33 @@ async fn what_one_receiver_cannot_do_another_is_asked_for() {
 }
 
 #[tokio::test]
+async fn who_waits_while_the_receivers_stop_is_told_so() {
+    let gateway = start(Config {
+        queue_timeout: Span::from_millis(50),
+        ..config()
+    })
+    .await;
+    let receiver = gateway.receiver().await;
+    let mut streams = gateway.caller().await;
+    streams.get("/tokens").await;
+    let mut under_way = receiver.accept().await;
+    receiver.tunnel.drain();
+    let drains = async { while !gateway.ask_admin("/tunnels").await.contains("\"draining\"") {} };
+    soon(drains).await;
+    // However many wait: that nobody gets a place says nothing of when there is one.
+    for _ in 0..3 {
+        let response = gateway.get("/").await;
+        assert!(response.contains("\r\nretry-after: 1\r\n"), "{response}");
+        assert!(
+            response.contains("no receiver of this endpoint takes requests now"),
+            "{response}"
+        );
+    }
+    answer(&mut under_way, 200, "ok");
+    streams.until("\r\n\r\nok").await;
+}
+
+#[tokio::test]
 async fn who_waits_while_the_apps_are_down_is_told_so() {
     let gateway = start(Config {
         queue_timeout: Span::from_millis(50),
