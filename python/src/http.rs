@@ -64,7 +64,7 @@ impl Http {
             bodyless: false,
             left: None,
             first: None,
-            expects: head.headers.get("expect").is_some(),
+            expects: head.expects_continue(),
             no_body: upgrade,
             ended: false,
         };

@@ -90,11 +90,9 @@ impl Backoff {
             .min(self.delay.saturating_add(in_proportion))
             .min(self.cap);
         let jitter = ceiling.mul_f64(random.clamp(0.0, 1.0));
-        // Receivers told the same Retry-After still spread: the jitter comes on top of it.
-        let after = retry_after
-            .unwrap_or_default()
-            .saturating_add(jitter)
-            .min(self.cap);
+        // Receivers told the same Retry-After still spread: the jitter comes on top of it, also at the cap.
+        let told = retry_after.unwrap_or_default();
+        let after = told.min(self.cap - ceiling) + jitter;
         self.waited = self.waited.saturating_add(after);
         Next::Retry {
             after,
@@ -188,13 +186,15 @@ mod tests {
             wait(backoff.failed(told(20), 0.5)),
             Duration::from_millis(20_500)
         );
-        assert_eq!(
-            wait(backoff.failed(told(86_400), 0.5)),
-            Duration::from_secs(300)
-        );
+        // There, too, they spread: over what the wait without it would have been.
+        for (random, secs) in [(0.0, 298), (1.0, 300)] {
+            let mut again = backoff.clone();
+            let waited = wait(again.failed(told(86_400), random));
+            assert_eq!(waited, Duration::from_secs(secs));
+        }
         assert_eq!(
             wait(backoff.failed(told(u64::MAX), 0.5)),
-            Duration::from_secs(300)
+            Duration::from_secs(299)
         );
     }
 

@@ -35,6 +35,18 @@ impl RequestHead {
             b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
         )
     }
+
+    /// True where the caller waits to be asked for its body ([`is_100_continue`]).
+    pub fn expects_continue(&self) -> bool {
+        self.headers.get_all("expect").any(is_100_continue)
+    }
+}
+
+/// Whether the value of an `Expect` field, a list, has `100-continue` in it; other expectations are for
+/// the app alone (RFC 9110 section 10.1.1).
+pub fn is_100_continue(value: &[u8]) -> bool {
+    let mut members = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+    members.any(|member| member.eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The head of a response, final or informational.
@@ -52,5 +64,32 @@ impl ResponseHead {
     /// True for 1xx other than 101 (RFC 9110 section 15.2): a final head still follows.
     pub fn is_informational(&self) -> bool {
         self.status < 200 && self.status != 101
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_100_continue_asks_to_be_asked() {
+        for value in [
+            "100-continue",
+            "100-Continue",
+            "x, 100-continue",
+            "\t100-continue ,",
+        ] {
+            assert!(is_100_continue(value.as_bytes()), "{value:?}");
+        }
+        for value in [
+            "",
+            ",",
+            "200-ok",
+            "100-continue=x",
+            "100-continues",
+            "100 continue",
+        ] {
+            assert!(!is_100_continue(value.as_bytes()), "{value:?}");
+        }
     }
 }

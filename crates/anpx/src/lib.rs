@@ -77,5 +77,5 @@ pub mod v2;
 
 pub use error::{CloseCode, OpenError, ResetCode, SessionError, StreamError};
 pub use fields::{FieldName, Fields, FieldsError};
-pub use head::{RequestHead, ResponseHead};
+pub use head::{RequestHead, ResponseHead, is_100_continue};
 pub use role::Role;

@@ -279,6 +279,26 @@ async fn what_the_app_does_not_read_stays_with_the_caller() {
 }
 
 #[tokio::test]
+async fn bodies_that_no_app_reads_leave_room_for_those_of_others() {
+    let gateway = start(config()).await;
+    let receiver = gateway.receiver().await;
+    let mut caller = connect(&gateway).await;
+    let mut unread = Vec::new();
+    for _ in 0..100 {
+        let (response, mut up) = caller.send_request(request("POST", "/"), false).unwrap();
+        up.send_data(vec![b'x'; 1 << 20].into(), false).unwrap();
+        unread.push((response, up, receiver.accept().await));
+    }
+    let (response, mut up) = caller.send_request(request("POST", "/"), false).unwrap();
+    up.send_data(vec![b'x'; 1 << 20].into(), true).unwrap();
+    let mut request = receiver.accept().await;
+    let read = soon(body(&mut request.body)).await;
+    assert_eq!(read.unwrap().len(), 1 << 20);
+    answer(&mut request, 200, "ok");
+    assert_eq!(text(soon(response).await.unwrap()).await.unwrap().0, "ok");
+}
+
+#[tokio::test]
 async fn an_extended_connect_is_an_upgrade_for_the_app() {
     let gateway = start(config()).await;
     let receiver = gateway.receiver().await;

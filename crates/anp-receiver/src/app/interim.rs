@@ -28,7 +28,7 @@ pub(crate) struct Interim {
 impl Interim {
     /// For the request `head`; `waits` says that its body has not come.
     pub(crate) fn new(head: &RequestHead, waits: bool) -> Self {
-        let expected = head.headers.contains("expect");
+        let expected = head.expects_continue();
         Self {
             expected,
             patience: (expected && waits).then(|| Box::pin(sleep(CONTINUE_PATIENCE))),

@@ -6,7 +6,7 @@ use anp_http1::{
     Decoder,
     fields::{parse_length, tokens},
 };
-use anpx::limits::MAX_FIELDS;
+use anpx::{is_100_continue, limits::MAX_FIELDS};
 use bytes::{Buf, BytesMut};
 use httparse::{Error, Header, Request};
 
@@ -203,7 +203,7 @@ impl Means {
             // Most names end here without a comparison.
             match name.len() {
                 6 if name.eq_ignore_ascii_case("expect") => {
-                    means.expects |= value.eq_ignore_ascii_case(b"100-continue");
+                    means.expects |= is_100_continue(value);
                 }
                 10 if name.eq_ignore_ascii_case("connection") => {
                     for token in tokens(value) {

@@ -7,6 +7,7 @@ use std::{
     task::Poll,
 };
 
+use anpx::is_100_continue;
 use bytes::Bytes;
 use h2::server::{Builder, Connection};
 use http::Request;
@@ -36,8 +37,8 @@ use crate::{
 const MAX_STREAMS: u32 = 128;
 /// Bytes of a body that may be on their way before the app took any.
 const STREAM_WINDOW: u32 = 256 << 10;
-/// The same for all bodies of a connection.
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// The same for all bodies of a connection: one whose app takes nothing must hold up no other.
+const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 /// Bytes of a response that wait for a caller whose window is open.
 const SEND_BUFFER: usize = 64 << 10;
 
@@ -251,10 +252,8 @@ async fn one(
 }
 
 fn expects_continue(parts: &http::request::Parts) -> bool {
-    parts
-        .headers
-        .get(http::header::EXPECT)
-        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    let mut values = parts.headers.get_all(http::header::EXPECT).iter();
+    values.any(|value| is_100_continue(value.as_bytes()))
 }
 
 /// Answers in the app's place.

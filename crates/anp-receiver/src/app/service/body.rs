@@ -61,7 +61,7 @@ impl Body {
                 // An error comes again at the next poll.
                 _ => None,
             },
-            expects: head.headers.get("expect").is_some(),
+            expects: head.expects_continue(),
             left,
         }))
     }
