@@ -78,10 +78,15 @@ impl TlsStream {
         self.state().peer_certificates()?.first()
     }
 
+    /// The connection under it; `None` while it is between two event loops.
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        self.inner.get_ref().0.0.as_ref()
+    }
+
     /// Makes the drop of this connection a reset. Without it and without a shutdown the peer sees
     /// an end that was not announced.
     pub fn abort(&self) {
-        if let (Socket(Some(socket)), _) = self.inner.get_ref() {
+        if let Some(socket) = self.tcp() {
             // Of a socket that is broken already.
             let _ = socket.set_zero_linger();
         }

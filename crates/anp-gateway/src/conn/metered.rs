@@ -68,6 +68,11 @@ impl<IO> Metered<IO> {
     }
 
     /// The socket.
+    pub(crate) fn socket(&self) -> &IO {
+        &self.io
+    }
+
+    /// The socket.
     pub(crate) fn into_inner(self) -> IO {
         self.io
     }

@@ -20,4 +20,4 @@ mod transport;
 pub(crate) use accept::Tls;
 pub(crate) use keeper::Keeper;
 pub(crate) use metrics::TlsMetrics;
-pub(crate) use transport::{Detached, Transport};
+pub(crate) use transport::{Detached, Socket, Transport};

@@ -24,6 +24,32 @@ async fn a_caller_that_leaves_while_it_waits_cancels() {
 }
 
 #[tokio::test]
+async fn a_caller_that_leaves_behind_bytes_nobody_takes_cancels() {
+    let next = "GET /next HTTP/1.1\r\nhost: h\r\n\r\n";
+    // More than is taken on the way to an app that reads none of it, and less than would keep the end back.
+    let body = "x".repeat(160 << 10);
+    let upload = format!("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n\r\n{body}");
+    for (sent, resets) in [
+        (format!("GET / HTTP/1.1\r\nhost: h\r\n\r\n{next}"), true),
+        (format!("GET / HTTP/1.1\r\nhost: h\r\n\r\n{next}"), false),
+        (upload.clone(), true),
+        (upload, false),
+    ] {
+        let gateway = start(config()).await;
+        let receiver = gateway.receiver().await;
+        let mut caller = gateway.caller().await;
+        caller.send(sent).await;
+        let mut request = receiver.accept().await;
+        match resets {
+            true => caller.reset(),
+            false => drop(caller),
+        }
+        let gone = soon(poll_fn(|cx| request.response.poll_error(cx))).await;
+        assert_eq!(gone, CANCELLED);
+    }
+}
+
+#[tokio::test]
 async fn a_caller_that_leaves_a_download_cancels() {
     let gateway = start(config()).await;
     let receiver = gateway.receiver().await;

@@ -1,8 +1,9 @@
 //! The caller's end of a connection: what is read of it, written to it, and when it is late.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -11,8 +12,8 @@ use anp_http1::{BodyError, Connection, Decoded, Decoder};
 use anpx::ResponseHead;
 use bytes::BytesMut;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
+    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
+    time::{Instant, Sleep, sleep},
 };
 
 use super::response::put_informational;
@@ -22,10 +23,13 @@ use crate::{
     error::ProxyError,
     proxy::{Downstream, Failure, Piece, request},
     stop::{Step, Stop},
+    tls::Socket,
 };
 
 /// Most bytes of a body taken at once.
 const PIECE: usize = 64 << 10;
+/// How long a caller that left behind bytes which are not taken may go unnoticed.
+const LOOK: Duration = Duration::from_millis(500);
 /// Reads a wake-up of what is discarded, so that a fast sender cannot hold the worker.
 pub(super) const DISCARDS: usize = 16;
 
@@ -47,9 +51,11 @@ pub(crate) struct Http1<IO> {
     pub(crate) is_old: bool,
     /// Until the first request has found a tunnel.
     pub(crate) beginning: Option<Life>,
+    /// When it is looked at whether the caller left behind bytes that are not taken.
+    look: Option<Pin<Box<Sleep>>>,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
+impl<IO: Socket> Http1<IO> {
     /// A connection of which `read` was read, and whose first head must come before `deadline`.
     pub(crate) fn new(
         io: Metered<IO>,
@@ -68,6 +74,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
             disregards: false,
             is_old: false,
             beginning,
+            look: None,
         }
     }
 
@@ -135,7 +142,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
         let mut written_end = false;
         poll_fn(|cx| {
             if !written_end {
-                match std::pin::Pin::new(&mut *io).poll_shutdown(cx) {
+                match Pin::new(&mut *io).poll_shutdown(cx) {
                     Poll::Ready(Ok(())) => written_end = true,
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Pending => return deadline.poll(cx),
@@ -145,7 +152,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
             let mut reads = 0;
             while reads < DISCARDS {
                 let mut buf = ReadBuf::new(&mut discard);
-                match std::pin::Pin::new(&mut *io).poll_read(cx, &mut buf) {
+                match Pin::new(&mut *io).poll_read(cx, &mut buf) {
                     Poll::Ready(Ok(())) if !buf.filled().is_empty() => reads += 1,
                     Poll::Ready(_) => return Poll::Ready(()),
                     Poll::Pending => break,
@@ -155,6 +162,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
             deadline.poll(cx)
         })
         .await;
+    }
+
+    /// Ready where the connection ended behind what waits to be taken. Nothing wakes whoever does not
+    /// read, so it is looked at now and then.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let look = self.look.get_or_insert_with(|| Box::pin(sleep(LOOK)));
+        while look.as_mut().poll(cx).is_ready() {
+            if self.conn.io().socket().has_ended() {
+                return Poll::Ready(());
+            }
+            look.as_mut().reset(Instant::now() + LOOK);
+        }
+        Poll::Pending
     }
 
     /// Takes what is left of a request's body if all of it came already, so that the connection can
@@ -171,7 +191,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Downstream for Http1<IO> {
+impl<IO: Socket> Downstream for Http1<IO> {
     fn is_body_whole(&self) -> bool {
         self.body.is_done()
     }
@@ -214,7 +234,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Downstream for Http1<IO> {
     }
 
     /// Reads on only while nothing waits to be taken, so that what a caller sends ahead stays with
-    /// it. An end is an end: who closes its half without waiting for the answer does not want it.
+    /// it; behind that an end is looked for. An end is an end: who closes its half without waiting for
+    /// the answer does not want it.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.conn.is_flushed() && matches!(self.conn.poll_flush(cx), Poll::Ready(Err(_))) {
             return Poll::Ready(());
@@ -224,7 +245,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Downstream for Http1<IO> {
                 return Poll::Ready(());
             }
         }
-        Poll::Pending
+        self.poll_ended(cx)
     }
 
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -11,10 +11,7 @@ use anp_http1::fields::put_trailers;
 use anp_tunnel::Part;
 use anpx::{Fields, StreamError, session};
 use bytes::{BufMut, Bytes};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use tokio::{io::AsyncWrite as _, time::Instant};
 
 use super::{
     caller::{DISCARDS, Http1, put_off_lingering},
@@ -25,6 +22,7 @@ use crate::{
     handshake::Becomes,
     proxy::{Download, Downstream, Exchange, Failure, Piece, Upload, UploadError},
     stop::{Step, Stop},
+    tls::Socket,
 };
 
 /// How a request leaves its connection.
@@ -62,7 +60,7 @@ enum Up {
     Failed(Over),
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
+impl<IO: Socket> Http1<IO> {
     /// Sends what is queued and then what `recv` has, while `upload` goes on.
     pub(super) async fn pump(
         &mut self,

@@ -11,7 +11,6 @@ use anp_http1::Decoder;
 use anpx::RequestHead;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Response, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     caller::Http1,
@@ -34,6 +33,7 @@ use crate::{
     },
     respond,
     stop::{Step, Stop},
+    tls::Socket,
     worker::Caller,
 };
 
@@ -62,7 +62,7 @@ pub(crate) async fn serve<IO>(
     beginning: Option<Life>,
 ) -> Finished<IO>
 where
-    IO: AsyncRead + AsyncWrite + Unpin,
+    IO: Socket,
 {
     let shared = &caller.worker.shared;
     let limits = shared.settings.load().limits;
@@ -146,7 +146,7 @@ struct Received {
     expects: bool,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Http1<IO> {
+impl<IO: Socket> Http1<IO> {
     /// Waits for the next head; its length, or `None` where none comes.
     async fn next_head<F: Future<Output = ()>>(
         &mut self,
