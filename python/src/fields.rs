@@ -64,6 +64,7 @@ pub(crate) fn from_python(headers: &Bound<'_, PyAny>) -> PyResult<Headers> {
     let mut headers_read = Headers {
         builder: Fields::builder(256),
         length: None,
+        event_stream: false,
     };
     let list;
     let list = match headers.cast::<PyList>() {
@@ -108,6 +109,8 @@ pub(crate) struct Headers {
     builder: FieldsBuilder,
     /// The `content-length` among them.
     pub(crate) length: Option<u64>,
+    /// The `content-type` among them is `text/event-stream`.
+    pub(crate) event_stream: bool,
 }
 
 impl Headers {
@@ -121,6 +124,7 @@ impl Headers {
         Self {
             builder,
             length: None,
+            event_stream: false,
         }
     }
 
@@ -148,6 +152,10 @@ impl Headers {
                 return Ok(());
             }
             self.length = length;
+        } else if name == b"content-type" {
+            let essence = value.split(|b| *b == b';').next().unwrap_or_default();
+            let essence = essence.trim_ascii_end();
+            self.event_stream = essence.eq_ignore_ascii_case(b"text/event-stream");
         }
         self.builder.push(name, value).map_err(bad_field)
     }

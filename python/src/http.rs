@@ -18,10 +18,12 @@ use crate::{
 ///
 /// ```text
 /// Start ─ start ─► Head ─ body ─► Body ─ last body ─► (Trailers ─ last trailers ─►) Complete
+///   └─ start of an event stream ───┘
 /// ```
 enum Phase {
     Start,
-    /// The head waits for the first of the body (the specification wants it to).
+    /// The head waits for the first of the body (the specification wants it to), but for that of an event
+    /// stream: its first event may be long in coming, and its caller waits to learn that it is open.
     Head {
         status: u16,
         headers: Headers,
@@ -182,7 +184,14 @@ impl Http {
                 self.trailers = trailers;
                 self.bodyless = self.is_head || matches!(status, 204 | 304);
                 self.left = headers.length.filter(|_| !self.bodyless);
-                self.phase = Phase::Head { status, headers };
+                self.phase = match headers.event_stream {
+                    true => {
+                        let headers = headers.build();
+                        out.respond(ResponseHead { status, headers });
+                        Phase::Body
+                    }
+                    false => Phase::Head { status, headers },
+                };
                 Ok(())
             }
             Message::Body { data, more } => self.body(out, data, more),

@@ -258,6 +258,24 @@ async def test_a_task_that_listens_may_end_the_one_that_sends(serve):
         assert await soon(seen.get()) == "CancelledError"
 
 
+async def test_an_event_stream_is_open_before_its_first_event(serve):
+    opened = asyncio.Event()
+
+    async def handler(_scope, _receive, send):
+        headers = [(b"Content-Type", b"text/event-stream; charset=utf-8")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await opened.wait()
+        await body(send, b"data: first\n\n")
+
+    served = await serve(http(handler))
+    async with served.caller() as caller:
+        await caller.send("GET", "/")
+        head = await soon(read_head(caller.reader))
+        assert (head.status, head.value("content-type")) == (200, "text/event-stream; charset=utf-8")
+        opened.set()
+        assert b"".join([part async for part in read_body(caller.reader, head)]) == b"data: first\n\n"
+
+
 async def test_receive_after_the_response_is_a_disconnect(serve):
     seen = asyncio.Queue()
 
