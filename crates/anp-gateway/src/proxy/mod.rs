@@ -11,6 +11,7 @@ mod failure;
 mod find;
 mod forward;
 mod forwarded;
+mod open;
 mod origin;
 mod refused;
 mod replay;
