@@ -39,6 +39,7 @@ mod callers;
 pub mod config;
 mod conn;
 mod documents;
+mod doubts;
 mod endpoints;
 mod error;
 mod gateway;

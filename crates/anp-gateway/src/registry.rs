@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::{
     alive::Alive,
+    doubts::Doubts,
     members::{Member, Members, TunnelId},
     metrics::{CLASSES, class},
     queue::Queue,
@@ -28,6 +29,8 @@ pub(crate) struct Pool {
     pub(crate) queue: Queue,
     /// Those who may not take every place.
     pub(crate) choosy: Queue,
+    /// Receivers that are asked last.
+    pub(crate) doubts: Doubts,
     /// Requests that every receiver refused, and that wait to ask again.
     pub(crate) refused: Alive,
     /// Requests under way.
@@ -47,6 +50,7 @@ impl Pool {
         Self {
             members: ArcSwap::default(),
             changes: Mutex::new(()),
+            doubts: Doubts::default(),
             queue: Queue::default(),
             choosy: Queue::of_the_choosy(),
             refused: Alive::default(),

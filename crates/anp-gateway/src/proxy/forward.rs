@@ -111,6 +111,9 @@ pub(crate) async fn forward<D: Downstream>(
             }
             Err(failure) => failure,
         };
+        if matches!(failure, Failure::Refused(ProxyError::Unreachable)) {
+            pool.doubts.add(member.receiver);
+        }
         if !request.goes_on_after(&failure) {
             return Err(failure);
         }

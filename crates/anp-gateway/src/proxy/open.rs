@@ -288,20 +288,28 @@ fn try_open(
 
 fn choose(worker: &Worker, pool: &Pool, request: &Outgoing<'_>) -> Result<Member, ProxyError> {
     let mut chosen = Err(ProxyError::NoTunnel);
-    let turn = worker.turn();
+    let (turn, home) = (worker.turn(), worker.index);
     let again = request.was_tried();
+    let doubts = pool.doubts.now();
+    // What one receiver could not do, another may, rather than the same by its other tunnel; and rather
+    // one of which nothing bad is known.
+    let wishes = [(true, true), (true, false), (false, true), (false, false)];
+    let wishes = wishes
+        .into_iter()
+        .filter(|(another, sound)| (again || !another) && (!doubts.is_empty() || !sound));
     worker
         .shared
         .tunnels
         .registry()
         .members(pool, &mut |members| {
-            let (all, home) = (|| members.parts(turn), worker.index);
-            // What one receiver could not do, another may, rather than the same by its other tunnel.
-            let other = match again {
-                true => pick(all(), home, |m| request.may_ask(m) && request.is_new_to(m)),
-                false => None,
-            };
-            chosen = match other.or_else(|| pick(all(), home, |m| request.may_ask(m))) {
+            let mut picked = wishes.clone().map(|(another, sound)| {
+                pick(members.parts(turn), home, |member| {
+                    request.may_ask(member)
+                        && (!another || request.is_new_to(member))
+                        && (!sound || !doubts.contains(&member.receiver))
+                })
+            });
+            chosen = match picked.find_map(|picked| picked) {
                 Some(member) => Ok(member.clone()),
                 None if members.is_empty() => Err(ProxyError::NoTunnel),
                 None if members.iter().any(|m| request.may_ask(m)) => Err(ProxyError::Full),

@@ -33,6 +33,22 @@ async fn receivers(gateway: &Running, count: usize) -> Vec<Receiver> {
     receivers
 }
 
+/// A tunnel for each name: those of one lead to the same receiver.
+async fn instances(gateway: &Running, names: &[&str]) -> Vec<Receiver> {
+    let mut receivers = Vec::new();
+    for instance in names {
+        let offer = [
+            ("Sec-WebSocket-Protocol", "anpx.v2"),
+            ("ANPX-Instance", *instance),
+        ];
+        let mut caller = Caller::connect(gateway.tunnel).await;
+        caller.handshake("/", &offer).await;
+        caller.head().await;
+        receivers.push(Receiver::on_default(caller).await);
+    }
+    receivers
+}
+
 #[tokio::test]
 async fn a_refused_request_goes_elsewhere_with_its_body() {
     let gateway = start(config()).await;
@@ -61,17 +77,7 @@ async fn a_refused_request_goes_elsewhere_with_its_body() {
 #[tokio::test]
 async fn what_one_receiver_cannot_do_another_is_asked_for() {
     let gateway = start(config()).await;
-    let mut receivers = Vec::new();
-    for instance in ["a", "a", "a", "b"] {
-        let offer = [
-            ("Sec-WebSocket-Protocol", "anpx.v2"),
-            ("ANPX-Instance", instance),
-        ];
-        let mut caller = Caller::connect(gateway.tunnel).await;
-        caller.handshake("/", &offer).await;
-        caller.head().await;
-        receivers.push(Receiver::on_default(caller).await);
-    }
+    let receivers = instances(&gateway, &["a", "a", "a", "b"]).await;
     // The other's tunnel has the most to do, and so is chosen last but for this.
     let _busy = loop {
         let mut caller = gateway.caller().await;
@@ -88,12 +94,42 @@ async fn what_one_receiver_cannot_do_another_is_asked_for() {
         caller.get("/").await;
         let (i, mut request) = any(&receivers).await;
         assert_ne!(i, 3);
-        request.response.reset(ResetCode::UPSTREAM_UNREACHABLE);
+        request.response.reset(ResetCode::REFUSED);
         let (i, mut request) = any(&receivers).await;
         assert_eq!(i, 3);
         answer(&mut request, 200, "ok");
         caller.until("\r\n\r\nok").await;
     }
+}
+
+#[tokio::test]
+async fn a_receiver_without_its_app_is_asked_last_for_a_while() {
+    let gateway = start(config()).await;
+    let receivers = instances(&gateway, &["a", "b"]).await;
+    let mut callers = Vec::new();
+    let mut ask = async |upgrade: &str| {
+        let mut caller = gateway.caller().await;
+        caller
+            .send(format!("GET / HTTP/1.1\r\nhost: h\r\n{upgrade}\r\n"))
+            .await;
+        callers.push(caller);
+        any(&receivers).await
+    };
+    let (without, mut request) = ask("").await;
+    request.response.reset(ResetCode::UPSTREAM_UNREACHABLE);
+    let (other, held) = any(&receivers).await;
+    assert_ne!(other, without);
+    // It has nothing to do, the other more and more. An upgrade is asked of nobody else.
+    let mut held = vec![held];
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    for asked in ["", upgrade, "", upgrade] {
+        let (to, request) = ask(asked).await;
+        assert_eq!(to, other);
+        held.push(request);
+    }
+    // Until it is tried again.
+    while ask("").await.0 != without {}
 }
 
 #[tokio::test]
