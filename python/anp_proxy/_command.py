@@ -11,7 +11,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from ._core import Command, command, log, log_level
+from ._core import Command, command, log, log_end, log_failure, log_level
 from ._gateway import Gateway, GatewayFailed
 from ._lifespan import LifespanFailed
 from ._receiver import Receiver, ReceiverFailed, run_loop, tunnels_log, until_signal
@@ -26,14 +26,22 @@ def main() -> int:
         return done
     log_to_core()
     try:
-        app = load(done)
+        return _run(done)
+    finally:
+        log_end()
+
+
+def _run(asked: Command) -> int:
+    """Run the app that the command line names; the exit code."""
+    try:
+        app = load(asked)
     except AppNotFound as error:
-        print(f"error: {error}", file=sys.stderr)
+        log_failure(str(error))
         return 2
     try:
-        run_loop(until_signal(_serve(app, done)))
+        run_loop(until_signal(_serve(app, asked)))
     except (GatewayFailed, LifespanFailed, ReceiverFailed, SettingsRefused, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        log_failure(str(error))
         return 1
     except KeyboardInterrupt:
         return 1

@@ -28,8 +28,20 @@ pub(crate) fn log(py: Python<'_>, level: i32, logger: &str, message: &str) {
         30..40 => Level::WARN,
         40.. => Level::ERROR,
     };
-    // Standard error may stand still.
     py.detach(|| app_log::log(level, logger, message));
+}
+
+/// Says why the command ends, behind what was logged.
+#[pyfunction]
+pub(crate) fn log_failure(why: &str) {
+    app_log::fail(why);
+}
+
+/// Waits until what was logged is written.
+#[pyfunction]
+pub(crate) fn log_end(py: Python<'_>) {
+    // Its reader may stand still.
+    py.detach(app_log::finish);
 }
 
 /// The least level of Python's that the command logs.

@@ -27,7 +27,7 @@ use crate::{
     handover::Handover,
     inherited::Listeners,
     listener,
-    metrics::{Metrics, WorkerMetrics},
+    metrics::{LogMetrics, Metrics, WorkerMetrics},
     places::Places,
     refusals::Refusals,
     registry::Embedded,
@@ -68,6 +68,8 @@ pub struct Bound {
     /// When, in seconds since 1970.
     opened_at: i64,
     reloader: Reloader,
+    /// What counts the lines of the log that were dropped.
+    log_lines_dropped: Option<fn() -> u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +142,7 @@ impl Gateway {
             catches_up: false,
             opened_at,
             reloader: Reloader::default(),
+            log_lines_dropped: None,
         })
     }
 }
@@ -221,6 +224,13 @@ impl Bound {
     #[must_use]
     pub fn catches_up(mut self) -> Self {
         self.catches_up = true;
+        self
+    }
+
+    /// Lines of the program's log may be dropped, and `count` says how many were: a series of `/metrics`.
+    #[must_use]
+    pub fn counts_dropped_log_lines(mut self, count: fn() -> u64) -> Self {
+        self.log_lines_dropped = Some(count);
         self
     }
 
@@ -367,7 +377,10 @@ impl Bound {
         }
         if let Some((address, listener)) = self.addresses.admin.zip(self.admin) {
             let metrics = Metrics::new(counters, shared.clone());
-            let admin = Admin::new(shared, metrics, self.reloader);
+            let mut admin = Admin::new(shared, metrics, self.reloader);
+            if let Some(count) = self.log_lines_dropped {
+                admin = admin.with_log(LogMetrics(count));
+            }
             let listener = from_std("admin_listen", address, listener)?;
             tokio::spawn(admin::serve(Arc::new(admin), listener));
         }

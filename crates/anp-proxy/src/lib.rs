@@ -21,11 +21,13 @@ mod demo;
 mod did;
 mod exit;
 mod inspect;
+mod lines;
 mod logging;
 mod manager;
 mod run;
 mod signals;
 mod status;
+mod stderr;
 mod stdout;
 mod token;
 
@@ -72,10 +74,13 @@ pub fn main_with<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -
             return Outcome::Ended(u8::try_from(said.exit_code()).unwrap_or(2));
         }
     };
-    execute(&cli).unwrap_or_else(|failure| {
-        let _ = writeln!(io::stderr(), "error: {failure}");
+    let outcome = execute(&cli).unwrap_or_else(|failure| {
+        stderr::say(&format!("error: {failure}"));
         Outcome::Ended(failure.code())
-    })
+    });
+    stdout::finish();
+    stderr::finish();
+    outcome
 }
 
 fn execute(cli: &Cli) -> Result<Outcome, Failure> {

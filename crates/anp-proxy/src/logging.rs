@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, Registry, prelude::*, reload};
 
-use crate::{config::problem::nearest, exit::Failure};
+use crate::{config::problem::nearest, exit::Failure, stderr};
 
 /// The levels, from the one that shows least; `off` shows nothing.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -49,6 +49,17 @@ pub mod app {
             };
         }
         first_of!(TRACE DEBUG INFO WARN ERROR)
+    }
+
+    /// Says why the program ends, behind what was logged.
+    pub fn fail(why: &str) {
+        crate::stderr::say(&format!("error: {why}"));
+    }
+
+    /// Waits until everything is written, a second at most for a reader that does not read: the last that
+    /// a program does whose app was logged here.
+    pub fn finish() {
+        crate::stderr::finish();
     }
 }
 
@@ -97,7 +108,7 @@ impl LogConfig {
     /// Sends the program's log to standard error from now on.
     ///
     /// # Errors
-    /// The level is none.
+    /// The level is none, or there is no thread for the log.
     pub(crate) fn start(&self) -> Result<(), Failure> {
         let filter = self
             .filter()
@@ -108,9 +119,12 @@ impl LogConfig {
             Format::Human => false,
             Format::Json => true,
         };
+        let log = stderr::start().map_err(|error| {
+            Failure::runtime(format!("cannot start a thread for the log: {error}"))
+        })?;
         let (filter, handle) = reload::Layer::new(filter);
         let registry = tracing_subscriber::registry().with(filter);
-        let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+        let layer = tracing_subscriber::fmt::layer().with_writer(log);
         // Fails only where a log was started before, and then that one stays.
         let started = if json {
             registry.with(layer.json().flatten_event(true)).try_init()

@@ -30,6 +30,8 @@ pub(crate) struct Addresses {
     held: Arc<Mutex<HashMap<SocketAddr, usize>>>,
     /// An address that has tunnels to spare while another has none.
     crowded: watch::Sender<Option<SocketAddr>>,
+    /// How many tunnels at an address nobody needs.
+    spare: watch::Sender<HashMap<SocketAddr, usize>>,
 }
 
 /// A tunnel's share of an address, given up when dropped.
@@ -52,6 +54,7 @@ impl Addresses {
             fixed,
             held: Arc::default(),
             crowded: watch::Sender::new(None),
+            spare: watch::Sender::default(),
         }
     }
 
@@ -102,11 +105,11 @@ impl Addresses {
     }
 
     /// Looks for an address that has no tunnel and takes one, and lets a tunnel of another that has
-    /// several go there. How many addresses there are.
+    /// several go there. The addresses there are.
     ///
     /// # Errors
     /// The name cannot be resolved.
-    pub(crate) async fn balance(&self) -> io::Result<usize> {
+    pub(crate) async fn balance(&self) -> io::Result<Vec<SocketAddr>> {
         let all = self.all().await?;
         let crowded = all.iter().copied().max_by_key(|a| self.count(*a));
         let crowded = crowded.filter(|address| self.count(*address) > 1);
@@ -121,7 +124,51 @@ impl Addresses {
             *now = found;
             found.is_some()
         });
-        Ok(all.len())
+        Ok(all)
+    }
+
+    /// Tells `excess` tunnels that nobody needs them: those at addresses that are none of `all` any more,
+    /// then those where there are most. Each of `all` keeps the last it has.
+    pub(crate) fn spare(&self, all: &[SocketAddr], excess: usize) {
+        let mut spare = HashMap::new();
+        let mut counts = self.counts().clone();
+        for _ in 0..excess {
+            let least = |address| usize::from(all.contains(address));
+            let most = counts
+                .iter_mut()
+                .filter(|(address, count)| **count > least(*address))
+                .max_by_key(|(address, count)| (!all.contains(*address), **count));
+            let Some((address, count)) = most else {
+                break;
+            };
+            *count -= 1;
+            *spare.entry(*address).or_default() += 1;
+        }
+        self.spare.send_replace(spare);
+    }
+
+    /// Waits until nobody needs the tunnel at `held`. Tells as many as there are to spare.
+    pub(crate) async fn is_spare(&self, held: &Held) {
+        let mut spare = self.spare.subscribe();
+        loop {
+            // The sender lives in self, so the wait cannot fail.
+            let _ = spare
+                .wait_for(|spare| spare.contains_key(&held.address))
+                .await;
+            let taken = self
+                .spare
+                .send_if_modified(|spare| match spare.get_mut(&held.address) {
+                    Some(1) => spare.remove(&held.address).is_some(),
+                    Some(count) => {
+                        *count -= 1;
+                        true
+                    }
+                    None => false,
+                });
+            if taken {
+                return;
+            }
+        }
     }
 
     /// Waits until the tunnel at `held` shall go to another address. Tells one tunnel each time.
@@ -209,7 +256,7 @@ mod tests {
         let (_b, at_b) = addresses.dial().await.unwrap();
         assert_eq!(at_a.address, at_b.address);
         // While the other is away, nobody is sent there.
-        assert_eq!(addresses.balance().await.unwrap(), 2);
+        assert_eq!(addresses.balance().await.unwrap().len(), 2);
         assert_eq!(*addresses.crowded.borrow(), None);
 
         let _second = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
@@ -228,6 +275,29 @@ mod tests {
         assert_ne!(at_c.address, at_b.address);
         addresses.balance().await.unwrap();
         assert_eq!(*addresses.crowded.borrow(), None);
+    }
+
+    #[tokio::test]
+    async fn tunnels_to_spare_are_where_nobody_looks_or_most_are() {
+        let (_listener, addresses) = two().await;
+        let [gone, one, other] = [1, 2, 3].map(|host| SocketAddr::from(([127, 0, 0, host], 1)));
+        let all = [one, other];
+        let _held = [gone, one, one, one, other].map(|address| addresses.hold(address));
+        for (excess, spare) in [
+            (0, vec![]),
+            (1, vec![(gone, 1)]),
+            (2, vec![(gone, 1), (one, 1)]),
+            // Neither loses its last.
+            (9, vec![(gone, 1), (one, 2)]),
+        ] {
+            addresses.spare(&all, excess);
+            let expected: HashMap<_, _> = spare.into_iter().collect();
+            assert_eq!(*addresses.spare.borrow(), expected, "{excess}");
+        }
+        let [first, second] = [one, one].map(|address| addresses.hold(address));
+        addresses.is_spare(&first).await;
+        addresses.is_spare(&second).await;
+        assert_eq!(*addresses.spare.borrow(), [(gone, 1)].into());
     }
 
     #[tokio::test]

@@ -1,6 +1,9 @@
 //! What the tunnels to one gateway share.
 
-use std::sync::Mutex;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
 
 use anp_tunnel::Version;
 use tokio::sync::watch;
@@ -19,6 +22,8 @@ pub(crate) struct Gateway {
     pub(crate) addresses: Addresses,
     /// Its tunnels, for those who look at the receiver from outside.
     pub(crate) tunnels: Tunnels,
+    /// The indices of places beyond those that every gateway has.
+    further: Mutex<BTreeSet<u16>>,
     /// The version its last tunnel turned out to speak.
     version: watch::Sender<Option<Version>>,
     /// True once it was given up.
@@ -38,12 +43,32 @@ impl Gateway {
             tunnels: Tunnels::default(),
             url,
             instance: format!("{:016x}", rand::random::<u64>()),
+            further: Mutex::default(),
             version: watch::Sender::new(None),
             given_up: watch::Sender::new(false),
             reason: Mutex::new(None),
             given: Given::default(),
             urls: Mutex::default(),
         }
+    }
+
+    /// Gives it further places, so that there are `wanted` with the `first` ones. Their indices.
+    pub(crate) fn extend(&self, first: u16, wanted: u16) -> Vec<u16> {
+        let mut further = self.further();
+        let missing = usize::from(wanted.saturating_sub(first)).saturating_sub(further.len());
+        let free = (first..).filter(|index| !further.contains(index));
+        let added: Vec<_> = free.take(missing).collect();
+        further.extend(&added);
+        added
+    }
+
+    /// A further place is no longer needed.
+    pub(crate) fn loses(&self, index: u16) {
+        self.further().remove(&index);
+    }
+
+    fn further(&self) -> std::sync::MutexGuard<'_, BTreeSet<u16>> {
+        self.further.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A tunnel turned out to speak `version`.
@@ -96,5 +121,22 @@ impl Gateway {
     /// Why it was given up, once.
     pub(crate) fn take_reason(&self) -> Option<Error> {
         self.reason.lock().ok()?.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn further_places_come_and_go_and_no_index_is_given_twice() {
+        let url = "ws://gw.example".parse().unwrap();
+        let gateway = Gateway::new(url, &Config::default());
+        assert_eq!(gateway.extend(2, 2), [0; 0]);
+        assert_eq!(gateway.extend(2, 5), [2, 3, 4]);
+        assert_eq!(gateway.extend(2, 4), [0; 0]);
+        gateway.loses(3);
+        assert_eq!(gateway.extend(2, 4), [0; 0]);
+        assert_eq!(gateway.extend(2, 6), [3, 5]);
     }
 }

@@ -256,24 +256,30 @@ where
 }
 
 /// Gives every address of every gateway a tunnel: further places where there are more addresses than
-/// `tunnels`, and a tunnel moved where one has several and another none. Never ends.
+/// `tunnels`, which go again once the addresses do, and a tunnel moved where one has several and another
+/// none. Never ends.
 async fn balance(
     gateways: Vec<Arc<Gateway>>,
     tunnels: u16,
     workers: Vec<mpsc::UnboundedSender<(Arc<Gateway>, u16)>>,
 ) {
-    let mut places = vec![tunnels; gateways.len()];
     let mut turn = workers.iter().cycle();
     loop {
-        for (gateway, places) in gateways.iter().zip(&mut places) {
+        for gateway in &gateways {
             // A name that cannot be resolved now is told of by whoever needs it.
-            let addresses = gateway.addresses.balance().await.unwrap_or(0);
-            while usize::from(*places) < addresses.min(usize::from(MAX_TUNNELS)) {
+            let Ok(addresses) = gateway.addresses.balance().await else {
+                continue;
+            };
+            let wanted = u16::try_from(addresses.len()).unwrap_or(u16::MAX);
+            let wanted = wanted.min(MAX_TUNNELS).max(tunnels);
+            for index in gateway.extend(tunnels, wanted) {
                 if let Some(worker) = turn.next() {
-                    let _ = worker.send((Arc::clone(gateway), *places));
+                    let _ = worker.send((Arc::clone(gateway), index));
                 }
-                *places += 1;
             }
+            // A tunnel that is not there yet takes no other's place.
+            let excess = gateway.tunnels.ready().saturating_sub(wanted.into());
+            gateway.addresses.spare(&addresses, excess);
         }
         tokio::time::sleep(BALANCE_INTERVAL).await;
     }

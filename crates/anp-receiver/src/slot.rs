@@ -88,6 +88,8 @@ enum Over {
     Superfluous,
     /// Another address of the gateway has no tunnel.
     WantedElsewhere,
+    /// There are fewer addresses of the gateway than tunnels beyond those that are configured.
+    Spare,
 }
 
 impl Slot {
@@ -105,7 +107,7 @@ impl Slot {
         while tunnels.join_next().await.is_some() {}
     }
 
-    /// Opens one tunnel after the other; returns once the gateway is given up.
+    /// Opens one tunnel after the other; returns once the gateway is given up, or needs no tunnel here.
     async fn hold(&self, tunnels: &mut JoinSet<()>) {
         let config = &self.shared.config;
         let mut backoff = Backoff::new(
@@ -127,6 +129,7 @@ impl Slot {
                 Ok(None) => continue,
                 Ok(Some(connected)) => match self.serve(connected, tunnels, &mut backoff).await {
                     Served::Again => continue,
+                    Served::Last => return self.gateway.loses(self.index),
                     Served::Failed(failure, severity) => (failure, severity),
                 },
             };
@@ -224,6 +227,11 @@ impl Slot {
                 held.tunnel.drain();
                 Served::Again
             }
+            Over::Spare => {
+                info!(receiver = self.name(), gateway = %self.gateway.url, tunnel = self.index, "the gateway has fewer addresses than before, closing a tunnel");
+                held.tunnel.drain();
+                Served::Last
+            }
             // A gateway that sends away what it has just taken is not asked again at once.
             Over::SentAway(why) if lasted < self.shared.config.reconnect_delay.0 => {
                 Served::Failed(why, Severity::Passing { retry_after: None })
@@ -315,8 +323,17 @@ impl Slot {
                     None => pending().await,
                 }
             };
+            let spare = async {
+                match &held.address {
+                    Some(address) if self.is_further() => {
+                        self.gateway.addresses.is_spare(address).await;
+                    }
+                    _ => pending().await,
+                }
+            };
             tokio::select! {
                 () = elsewhere => return Over::WantedElsewhere,
+                () = spare => return Over::Spare,
                 closed = &mut held.closed => {
                     return match closed.unwrap_or_else(|_| gone()) {
                         // A tunnel with nothing under way is drained and closed in one moment.
@@ -327,6 +344,11 @@ impl Slot {
                 Ok(()) = held.status.changed() => {}
             }
         }
+    }
+
+    /// True for a place that is there for an address of its own: the others stay, one a worker at least.
+    fn is_further(&self) -> bool {
+        self.index >= self.shared.config.tunnels_per_gateway()
     }
 
     /// What the receiver calls itself: there may be several in one process.
@@ -404,6 +426,8 @@ async fn tell_health(
 enum Served {
     /// The next may be opened at once.
     Again,
+    /// None is to follow.
+    Last,
     /// The next has to wait, if there is to be one.
     Failed(Failure, Severity),
 }

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     thread::JoinHandle,
+    time::Instant,
 };
 
 use redb::{
@@ -19,7 +20,7 @@ use redb::{
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Once, ReplayStore, SpendError, table::Table};
+use super::{Once, ReplayStore, SpendError, table::Table, trouble::Trouble};
 use crate::resolver::BoxFuture;
 
 /// Expiry (big-endian, so that the order is that of time), DID and nonce.
@@ -203,6 +204,7 @@ fn write(
     mut taken: mpsc::UnboundedReceiver<Write>,
 ) {
     let mut database = Some(database);
+    let mut trouble = Trouble::default();
     let mut batch = Vec::new();
     while taken.blocking_recv_many(&mut batch, BATCH) > 0 {
         let opened = match database.take() {
@@ -216,10 +218,15 @@ fn write(
         let result = match written {
             Ok(written) => {
                 database = Some(written);
+                if trouble.is_over() {
+                    tracing::info!("used nonces can be written down again");
+                }
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(%error, "used nonces cannot be written down, so that nobody is let in by a signature");
+                if trouble.is_news(Instant::now()) {
+                    tracing::error!(%error, "used nonces cannot be written down, so that nobody is let in by a signature");
+                }
                 Err(SpendError::Broken(error))
             }
         };

@@ -4,6 +4,7 @@
 mod file;
 mod memory;
 mod table;
+mod trouble;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use thiserror::Error;

@@ -38,7 +38,7 @@ use crate::{
     conn::{Metered, Moved},
     endpoints::Expected,
     listener,
-    metrics::Metrics,
+    metrics::{LogMetrics, Metrics},
     reload::Reloader,
     stop::{Step, Stop},
     tls::TlsMetrics,
@@ -90,6 +90,12 @@ impl Admin {
             reloader,
             started: Instant::now(),
         }
+    }
+
+    /// Serves what is counted of the log, too.
+    pub(crate) fn with_log(mut self, log: LogMetrics) -> Self {
+        self.prometheus.register_collector(Box::new(log));
+        self
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Reply {

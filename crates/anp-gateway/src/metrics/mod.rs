@@ -1,7 +1,9 @@
 //! Counters, kept by each worker for itself and added up when they are asked for.
 
 mod counters;
+mod log;
 mod page;
 
 pub(crate) use counters::{CLASSES, WorkerMetrics, class};
+pub(crate) use log::LogMetrics;
 pub(crate) use page::Metrics;

@@ -11,6 +11,7 @@ use crate::{
     exit::Failure,
     manager,
     signals::{self, Stop},
+    stderr,
 };
 
 /// Where callers and receivers connect, and under which name callers are to know it: lines for people.
@@ -84,6 +85,7 @@ pub(super) async fn run_gateway(
         Stop::Graceful => anp_gateway::Shutdown::Graceful,
         Stop::Now => anp_gateway::Shutdown::Now,
     });
+    let bound = bound.counts_dropped_log_lines(stderr::dropped);
     let ended = bound.run_then(shutdown, serving).await;
     ended.map_err(|error| failures::gateway(error, loaded))
 }

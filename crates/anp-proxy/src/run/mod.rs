@@ -36,10 +36,10 @@ pub(crate) fn gateway(mut loaded: Loaded, replace: bool) -> Result<u8, Failure> 
     let loaded = &loaded;
     loaded.check_gateway()?;
     loaded.check_gateway_files()?;
-    start_log(loaded)?;
-    descriptors::raise();
     // Before any thread runs: it takes variables out of the environment.
     let given = inherit::from_environment()?;
+    start_log(loaded)?;
+    descriptors::raise();
     serve(async {
         let (tell, stop) = signals::follow_and_tell().map_err(no_signals)?;
         #[cfg(unix)]

@@ -15,6 +15,7 @@ use prometheus_client::{
 };
 
 use super::reply::{Reply, text, with_type};
+use crate::stderr;
 
 /// The form Prometheus reads.
 pub(super) const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -199,6 +200,12 @@ impl Collector for Metrics {
                 }
             }
         }
-        Ok(())
+        let dropped = encoder.encode_descriptor(
+            "anp_log_lines_dropped",
+            "Lines of the log that were dropped because standard error took them too slowly",
+            None,
+            MetricType::Counter,
+        )?;
+        ConstCounter::new(stderr::dropped()).encode(dropped)
     }
 }

@@ -17,4 +17,6 @@ mod serving;
 #[cfg(test)]
 mod status;
 #[cfg(test)]
+mod unread;
+#[cfg(test)]
 mod usage;

@@ -4,10 +4,11 @@ use anp_tunnel::SendStream;
 use anpx::{RequestHead, ResetCode};
 use tracing::{debug, warn};
 
-use super::error::AppError;
+use super::error::{AppError, FailureKind};
 use crate::monitor::WorkerCounts;
 
-/// Sees to the end of an exchange: counts it, and resets one that failed with the code that says why.
+/// Sees to the end of an exchange: counts it, and resets one that failed with the code that says why. An
+/// app that is down fails every request: the log hears of some.
 pub(crate) fn conclude(
     result: Result<(), AppError>,
     head: &RequestHead,
@@ -26,9 +27,21 @@ pub(crate) fn conclude(
     };
     match code {
         Some(code) => {
-            warn!(request_id = %request, %error, "request failed");
+            if error.kind().is_none_or(|kind| may_tell(kind, counts)) {
+                warn!(request_id = %request, %error, "request failed");
+            }
             response.reset(code);
         }
         None => debug!(request_id = %request, %error, "request abandoned"),
     }
+}
+
+fn may_tell(kind: FailureKind, counts: &WorkerCounts) -> bool {
+    counts.told(kind).allows(move |omitted| {
+        let kind = kind.name();
+        warn!(
+            kind,
+            omitted, "{omitted} more requests failed within a second"
+        );
+    })
 }

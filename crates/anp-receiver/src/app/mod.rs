@@ -10,6 +10,7 @@ mod pipe;
 mod pool;
 pub(crate) mod service;
 mod socket;
+pub(crate) mod sparing;
 pub(crate) mod tasks;
 
 use std::{fmt, rc::Rc, sync::Arc};

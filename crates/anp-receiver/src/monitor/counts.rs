@@ -1,13 +1,19 @@
 //! What each worker counts.
 
-use std::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
 };
 
 use tokio::sync::watch;
 
-use crate::app::error::{AppError, FailureKind};
+use crate::app::{
+    error::{AppError, FailureKind},
+    sparing::Sparing,
+};
 
 /// What became of a request. The first two had no response: its caller left, or the app gave none.
 pub(super) const CLASSES: [&str; 7] = ["aborted", "failed", "1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -20,6 +26,10 @@ const FAILED: usize = 1;
 pub(crate) struct WorkerCounts {
     requests: [AtomicU64; CLASSES.len()],
     failures: [AtomicU64; FailureKind::ALL.len()],
+    /// What the log was told of failures, of each kind.
+    told: [Arc<Sparing>; FailureKind::ALL.len()],
+    /// What it was told of services that gave no response.
+    pub(crate) faults: Arc<Sparing>,
     /// False while health checks find no app up.
     pub(crate) app_up: watch::Sender<bool>,
 }
@@ -29,6 +39,8 @@ impl Default for WorkerCounts {
         Self {
             requests: Default::default(),
             failures: Default::default(),
+            told: Default::default(),
+            faults: Arc::default(),
             app_up: watch::Sender::new(true),
         }
     }
@@ -49,6 +61,11 @@ impl WorkerCounts {
         }
         // Whoever sees the request sees its failure, too.
         self.requests[class].fetch_add(1, Release);
+    }
+
+    /// What the log was told of failures of a kind.
+    pub(crate) fn told(&self, kind: FailureKind) -> &Arc<Sparing> {
+        &self.told[kind as usize]
     }
 
     /// Requests of a class of [`CLASSES`]; to be read before failures.

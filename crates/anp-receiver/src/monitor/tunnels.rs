@@ -102,6 +102,16 @@ impl Tunnels {
         self.failed.fetch_add(1, Release);
     }
 
+    /// How many are ready.
+    pub(crate) fn ready(&self) -> usize {
+        let held = self.held.lock();
+        let ready = held
+            .tunnels
+            .values()
+            .filter(|t| t.status() == Status::Ready);
+        ready.count()
+    }
+
     /// Everything at once; `url` is what the gateway is called, `given_up` whether it was.
     pub(super) fn snapshot(&self, url: String, given_up: bool) -> GatewaySnapshot {
         // Whoever sees one counted sees what became of it.

@@ -3,6 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -20,7 +21,10 @@ use super::{
     heads::{self, Carries},
 };
 use crate::{
-    app::error::{AppError, BoxError, Fault},
+    app::{
+        error::{AppError, BoxError, Fault},
+        sparing::Sparing,
+    },
     coding::{Codings, Outgoing},
 };
 
@@ -35,6 +39,7 @@ pub(super) async fn exchange<S, B>(
     recv: RecvStream,
     response: &mut SendStream,
     codings: &Codings,
+    faults: &Arc<Sparing>,
 ) -> Result<(), AppError>
 where
     S: Service<Request<Body>, Response = Response<B>>,
@@ -60,7 +65,7 @@ where
     let (parts, body) = match answered {
         Ok(answered) => answered.into_parts(),
         Err(fault) => {
-            tell(head, &fault);
+            tell(head, &fault, faults);
             return answer(response, 500, "500 Internal Server Error\n".into());
         }
     };
@@ -89,10 +94,18 @@ where
     }
 }
 
-/// Says what became of a service's call; the caller learns nothing of it.
-pub(super) fn tell(head: &RequestHead, fault: &Fault) {
-    let request_id = head.request_id.escape_ascii();
-    error!(%request_id, "the app failed: {fault}");
+/// Says what became of a service's call; the caller learns nothing of it. `faults` knows what was said.
+pub(super) fn tell(head: &RequestHead, fault: &Fault, faults: &Arc<Sparing>) {
+    let more = |omitted| {
+        error!(
+            omitted,
+            "the app failed {omitted} more times within a second"
+        )
+    };
+    if faults.allows(more) {
+        let request_id = head.request_id.escape_ascii();
+        error!(%request_id, "the app failed: {fault}");
+    }
 }
 
 /// Answers in the service's place.

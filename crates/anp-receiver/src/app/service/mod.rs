@@ -72,8 +72,9 @@ where
         let codings = Rc::clone(&self.codings);
         let counts = Arc::clone(&self.counts);
         spawn_local(async move {
+            let faults = &counts.faults;
             if incoming.head.protocol.is_some() {
-                let result = upgrade::exchange(service, &mut incoming, &codings).await;
+                let result = upgrade::exchange(service, &mut incoming, &codings, faults).await;
                 let Incoming { head, response, .. } = &mut incoming;
                 return conclude(result, head, response, &counts);
             }
@@ -82,7 +83,8 @@ where
                 body,
                 mut response,
             } = incoming;
-            let result = exchange::exchange(service, &head, body, &mut response, &codings).await;
+            let result =
+                exchange::exchange(service, &head, body, &mut response, &codings, faults).await;
             conclude(result, &head, &mut response, &counts);
         });
     }

@@ -7,6 +7,7 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     pin::pin,
+    sync::Arc,
 };
 
 use anp_http1::Connection;
@@ -25,6 +26,7 @@ use crate::{
         http1::{Ended, exchange as send, splice},
         pipe::Pipe,
         socket::Socket,
+        sparing::Sparing,
     },
     coding::Codings,
 };
@@ -37,6 +39,7 @@ pub(super) async fn exchange<S, B>(
     service: S,
     incoming: &mut Incoming,
     codings: &Codings,
+    faults: &Arc<Sparing>,
 ) -> Result<(), AppError>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
@@ -47,16 +50,17 @@ where
 {
     let (ours, theirs) = Pipe::pair();
     let head = incoming.head.clone();
+    let faults = Arc::clone(faults);
     let answering = service_fn(move |request: Request<hyper::body::Incoming>| {
         let service = service.clone();
-        let head = head.clone();
+        let (head, faults) = (head.clone(), Arc::clone(&faults));
         async move {
             let mut request = request.map(|_| Body::empty());
             request.extensions_mut().insert(Caller::of(&head));
             Ok::<_, Infallible>(match call(service, request).await {
                 Ok(response) => response.map(Either::Left),
                 Err(fault) => {
-                    tell(&head, &fault);
+                    tell(&head, &fault, &faults);
                     let mut response = Response::new(Either::Right(Empty::new()));
                     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                     response
