@@ -103,6 +103,51 @@ async fn a_second_request_to_stop_is_obeyed_at_once() {
 }
 
 #[tokio::test]
+async fn a_delayed_stop_says_so_and_serves_on() {
+    let gateway = start(Config {
+        stop_delay: Span::from_secs(3600),
+        health_path: Some("/-/healthz".to_owned()),
+        ..config()
+    })
+    .await;
+    let receiver = gateway.receiver().await;
+    let mut kept = gateway.caller().await;
+    kept.get("/-/healthz").await;
+    kept.until("ready\n").await;
+    gateway.shutdown.send_replace(Shutdown::Graceful);
+    let stopping = async { while !gateway.ask_admin("/readyz").await.contains(" 503 ") {} };
+    soon(stopping).await;
+    kept.get("/-/healthz").await;
+    let health = kept.until("stopping\n").await;
+    assert!(health.starts_with("HTTP/1.1 503 "), "{health}");
+    assert!(!health.contains("connection: close"), "{health}");
+    // New connections and tunnels are taken as ever, and those that are there stay.
+    let more = gateway.receiver().await;
+    for _ in 0..2 {
+        let mut fresh = gateway.caller().await;
+        for caller in [&mut kept, &mut fresh] {
+            caller.get("/").await;
+            let mut request = soon(async {
+                tokio::select! {
+                    request = receiver.accept() => request,
+                    request = more.accept() => request,
+                }
+            })
+            .await;
+            answer(&mut request, 200, "served");
+            let response = caller.until("served").await;
+            assert!(!response.contains("connection: close"), "{response}");
+        }
+    }
+    for receiver in [&receiver, &more] {
+        assert_eq!(receiver.tunnel.status(), Status::Ready);
+    }
+    // Asked again, it does not wait.
+    gateway.shutdown.send_replace(Shutdown::Now);
+    soon(gateway.ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_receiver_with_several_tunnels_is_sent_away_from_all_but_one_at_once() {
     let gateway = start(config()).await;
     let first = gateway.receiver().await;
