@@ -12,6 +12,8 @@ mod configuration;
 mod newcomer;
 #[cfg(test)]
 mod reload;
+#[cfg(all(test, unix))]
+mod replacing;
 #[cfg(test)]
 mod serving;
 #[cfg(test)]
