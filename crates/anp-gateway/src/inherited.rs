@@ -163,13 +163,10 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn an_address_is_opened_beside_one_that_it_overlaps_where_that_was_handed_over() {
-        let wide = |port| SocketAddr::from(([0, 0, 0, 0], port));
-        let narrow = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        for widens in [true, false] {
-            let (from, to): (fn(u16) -> _, fn(u16) -> _) = match widens {
-                true => (narrow, wide),
-                false => (wide, narrow),
-            };
+        let (wide, narrow) = ([0, 0, 0, 0], [127, 0, 0, 1]);
+        for (old, new) in [(narrow, wide), (wide, narrow)] {
+            let from = |port: u16| SocketAddr::from((old, port));
+            let to = |port: u16| SocketAddr::from((new, port));
             for handed_over in [true, false] {
                 let (public, tunnel) = (
                     listener::bind_shared(from(0), 2, false).unwrap(),

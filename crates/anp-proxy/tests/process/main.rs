@@ -12,7 +12,8 @@ mod configuration;
 mod newcomer;
 #[cfg(test)]
 mod reload;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod replacing;
 #[cfg(test)]
 mod serving;
