@@ -115,7 +115,7 @@ pub(super) fn warn_not_kept(config: &Config) {
     };
     if !lost.is_empty() {
         tracing::warn!(
-            "there is no directory for state, since HOME is not set: in memory only are {}; set \
+            "there is no directory for state, since HOME is not set, and so none for {}; set \
              STATE_DIRECTORY, or these keys",
             lost.join(", ")
         );
@@ -141,7 +141,7 @@ fn not_kept(config: &Config) -> Vec<&'static str> {
         ),
         (
             fixed_port && config.control_socket.is_none(),
-            "what --replace would find this gateway by (gateway.control_socket)",
+            "the socket for --replace (gateway.control_socket)",
         ),
     ];
     let lost = all.into_iter().filter(|(lost, _)| *lost);
