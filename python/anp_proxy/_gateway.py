@@ -75,7 +75,8 @@ class Gateway:
             await asyncio.shield(self._ended)
 
     async def stop(self, *, now: bool = False) -> None:
-        """Let requests end, for `drain_timeout` at most, and close; `now` does not wait.
+        """Serve on for `stop_delay`, let requests end, for `drain_timeout` at most, and close; `now` waits
+        for neither.
 
         Raises GatewayFailed where it had ended by itself.
         """

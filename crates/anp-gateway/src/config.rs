@@ -124,6 +124,9 @@ pub struct Config {
     pub queue_timeout: Span,
     /// How many requests of one endpoint wait at once; the next is answered 503. Default 1024.
     pub queue_size: usize,
+    /// How long a graceful stop goes on serving as usual while health says 503, so that whoever leads
+    /// callers here sees it in time. Default 0 s.
+    pub stop_delay: Span,
     /// How long a graceful stop waits for requests under way. Default 30 s.
     pub drain_timeout: Span,
     /// Unix socket on which a gateway started with `--replace` asks this one for its listeners.
@@ -223,6 +226,7 @@ impl Default for Config {
             keep_alive_timeout: Span::from_secs(75),
             queue_timeout: Span::from_secs(2),
             queue_size: 1024,
+            stop_delay: Span::ZERO,
             drain_timeout: Span::from_secs(30),
             control_socket: None,
             ping_interval: Span::from_secs(10),
@@ -290,7 +294,7 @@ impl Config {
             allow_plain_admin admin_hosts endpoint_store health_path workers open
             allow_public_without_authentication auth public_url endpoints min_version head_timeout
             response_timeout idle_timeout keep_alive_timeout queue_timeout queue_size
-            drain_timeout control_socket ping_interval max_connections max_header_size
+            stop_delay drain_timeout control_socket ping_interval max_connections max_header_size
             max_body_size max_tunnels v1_max_streams max_streams upgrades trusted_proxies
             proxy_protocol access_log callers cors security_headers client_rate endpoint_rate
             tenant_rate sse_keepalive max_requests tenant_max_requests tls acme tunnel_tls plain_tunnels

@@ -22,7 +22,7 @@ pub(crate) fn answer(
     if caller.listener != Listener::Public || path_of(target) != path {
         return None;
     }
-    let stopping = caller.worker.shared.stop.is(Step::Draining);
+    let stopping = caller.worker.shared.stop.is(Step::Leaving);
     let (status, text) = match method {
         b"GET" | b"HEAD" if stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
         b"GET" | b"HEAD" => (StatusCode::OK, "ready\n"),

@@ -59,11 +59,19 @@ impl Running {
             () = asked(&mut shutdown, Shutdown::Replaced) => {}
             () = first(&mut self.ends) => return Err(GatewayError::WorkerLost),
         }
-        if *shutdown.borrow() == Shutdown::Replaced {
+        let replaced = *shutdown.borrow() == Shutdown::Replaced;
+        if replaced {
             self.shared.stop.replace();
         }
+        let stopped = async {
+            // Where another process serves the listeners, callers find it without being led there.
+            if !replaced {
+                leave(&self.shared).await;
+            }
+            drain(&self.shared).await;
+        };
         tokio::select! {
-            () = drain(&self.shared) => {}
+            () = stopped => {}
             () = asked(&mut shutdown, Shutdown::Now) => tracing::info!("stopping now"),
             () = first(&mut self.ends) => return Err(GatewayError::WorkerLost),
         }
@@ -92,6 +100,20 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.shared.stop.go(Step::Now);
     }
+}
+
+/// Says at its health that callers are to be led elsewhere, and gives whoever asks there the time to.
+async fn leave(shared: &Shared) {
+    let delay = shared.settings.load().config.stop_delay.0;
+    if delay.is_zero() {
+        return;
+    }
+    tracing::info!(
+        delay_ms = delay.as_millis() as u64,
+        "health says 503; serving on for gateway.stop_delay"
+    );
+    shared.stop.go(Step::Leaving);
+    tokio::time::sleep(delay).await;
 }
 
 /// Finishes what is under way, up to the deadline.
@@ -175,6 +197,8 @@ async fn first(ends: &mut [oneshot::Receiver<()>]) {
 
 #[cfg(test)]
 mod tests {
+    use anp_tunnel::units::Span;
+
     use super::*;
     use crate::config::Config;
 
@@ -195,6 +219,36 @@ mod tests {
             () = drain(&shared) => unreachable!(),
             () = shared.stop.reached(Step::CloseIdle) => start.elapsed(),
         }
+    }
+
+    /// How long a gateway with a `stop_delay` serves on when it is told to stop like this.
+    async fn serves_on(delay: Duration, told: Shutdown) -> Duration {
+        let shared = Shared::alone(Config {
+            stop_delay: Span(delay),
+            ..Config::default()
+        });
+        let (tell, asked) = watch::channel(Shutdown::No);
+        let running = Running::new(shared.clone());
+        let stops = async {
+            tell.send_replace(told);
+            let start = Instant::now();
+            shared.stop.reached(Step::Draining).await;
+            start.elapsed()
+        };
+        let (ended, served) = tokio::join!(running.until(asked), stops);
+        ended.unwrap();
+        served
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_stop_that_can_wait_is_delayed() {
+        let delay = Duration::from_secs(3600);
+        assert_eq!(serves_on(delay, Shutdown::Graceful).await, delay);
+        for told in [Shutdown::Replaced, Shutdown::Now] {
+            assert_eq!(serves_on(delay, told).await, Duration::ZERO, "{told:?}");
+        }
+        let none = serves_on(Duration::ZERO, Shutdown::Graceful).await;
+        assert_eq!(none, Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,10 +10,11 @@ pub enum Shutdown {
     /// Serve.
     #[default]
     No,
-    /// As [`Shutdown::Graceful`], while another process accepts on the same sockets: no connection
-    /// is taken any more, not even to refuse it.
+    /// As [`Shutdown::Graceful`], while another process accepts on the same sockets: without a delay,
+    /// and no connection is taken any more, not even to refuse it.
     Replaced,
-    /// Stop: finish what is under way, up to the drain deadline.
+    /// Stop: say so where health is asked for, serve on for [`crate::Config::stop_delay`], then finish
+    /// what is under way, up to the drain deadline.
     Graceful,
     /// Stop at once.
     Now,
@@ -26,6 +27,8 @@ pub(crate) enum Step {
     /// Not stopping.
     #[default]
     Running,
+    /// Health says so, to whoever leads callers here; all else goes on.
+    Leaving,
     /// Nothing new is accepted; every answer closes its connection.
     Draining,
     /// Connections without a request are closed.

@@ -33,7 +33,7 @@ impl Admin {
     }
 
     fn is_stopping(&self) -> bool {
-        self.shared.stop.is(Step::Draining)
+        self.shared.stop.is(Step::Leaving)
     }
 
     pub(super) fn metrics(&self) -> Result<Reply, Problem> {

@@ -1,5 +1,7 @@
 //! How a gateway ends.
 
+use std::net::SocketAddr;
+
 use anp_gateway::{Config, Gateway, Shutdown};
 use anp_tunnel::{Status, TunnelConfig, units::Span};
 use anpx::{
@@ -7,6 +9,7 @@ use anpx::{
     session::{End, Role},
 };
 use bytes::Bytes;
+use tokio::net::TcpStream;
 
 use crate::support::{Caller, answer, config, following, head, run, send, soon, start};
 
@@ -62,11 +65,7 @@ async fn a_graceful_stop_finishes_what_is_under_way() {
     let closed = soon(receiver.driver).await.unwrap();
     assert_eq!(closed.code, Some(CloseCode::GOING_AWAY));
     soon(gateway.ended).await.unwrap().unwrap();
-    assert!(
-        tokio::net::TcpStream::connect(gateway.public)
-            .await
-            .is_err()
-    );
+    assert!(TcpStream::connect(gateway.public).await.is_err());
 }
 
 #[tokio::test]
@@ -100,6 +99,51 @@ async fn a_second_request_to_stop_is_obeyed_at_once() {
     let closed = soon(receiver.driver).await.unwrap();
     assert_eq!(closed.code, Some(CloseCode::GOING_AWAY));
     assert!(closed.by_peer);
+}
+
+#[tokio::test]
+async fn a_delayed_stop_says_so_and_serves_on() {
+    let gateway = start(Config {
+        stop_delay: Span::from_secs(3600),
+        health_path: Some("/-/healthz".to_owned()),
+        ..config()
+    })
+    .await;
+    let receiver = gateway.receiver().await;
+    let mut kept = gateway.caller().await;
+    kept.get("/-/healthz").await;
+    kept.until("ready\n").await;
+    gateway.shutdown.send_replace(Shutdown::Graceful);
+    let stopping = async { while !gateway.ask_admin("/readyz").await.contains(" 503 ") {} };
+    soon(stopping).await;
+    kept.get("/-/healthz").await;
+    let health = kept.until("stopping\n").await;
+    assert!(health.starts_with("HTTP/1.1 503 "), "{health}");
+    assert!(!health.contains("connection: close"), "{health}");
+    // New connections and tunnels are taken as ever, and those that are there stay.
+    let more = gateway.receiver().await;
+    for _ in 0..2 {
+        let mut fresh = gateway.caller().await;
+        for caller in [&mut kept, &mut fresh] {
+            caller.get("/").await;
+            let mut request = soon(async {
+                tokio::select! {
+                    request = receiver.accept() => request,
+                    request = more.accept() => request,
+                }
+            })
+            .await;
+            answer(&mut request, 200, "served");
+            let response = caller.until("served").await;
+            assert!(!response.contains("connection: close"), "{response}");
+        }
+    }
+    for receiver in [&receiver, &more] {
+        assert_eq!(receiver.tunnel.status(), Status::Ready);
+    }
+    // Asked again, it does not wait.
+    gateway.shutdown.send_replace(Shutdown::Now);
+    soon(gateway.ended).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -180,6 +224,43 @@ async fn a_replaced_gateway_leaves_its_listeners_to_the_next() {
     let receiver = gateway.receiver().await;
     answer(&mut receiver.accept().await, 200, "late");
     early.until("late").await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_was_on_the_way_to_an_address_of_the_gateway_before_is_served() {
+    let old = Gateway::bind(Config {
+        listen: "0.0.0.0:0".parse().unwrap(),
+        open: Some(true),
+        allow_public_without_authentication: true,
+        ..config()
+    })
+    .await
+    .unwrap();
+    let port = old.public_addr().port();
+    // The narrower address leaves this one to nobody.
+    let given_up = SocketAddr::from(([127, 0, 0, 2], port));
+    let mut on_the_way = Caller::connect(given_up).await;
+    let next = Gateway::bind_with(
+        Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], port)),
+            health_path: Some("/-/healthz".to_owned()),
+            ..config()
+        },
+        old.listeners().unwrap(),
+    )
+    .await
+    .unwrap();
+    drop(old);
+    let gateway = run(next);
+    for caller in [&mut on_the_way, &mut gateway.caller().await] {
+        caller.get("/-/healthz").await;
+        caller.until("ready\n").await;
+    }
+    soon(async { while TcpStream::connect(given_up).await.is_ok() {} }).await;
+    on_the_way.get("/-/healthz").await;
+    on_the_way.until("ready\n").await;
+    gateway.caller().await;
 }
 
 const READY: &str = "GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n";

@@ -15,9 +15,9 @@ mod together;
 
 use self::{
     serving::no_signals,
-    state::{keep_endpoints, keep_state},
+    state::{check_documents_kept, keep_endpoints, keep_state, warn_new_registry, warn_not_kept},
 };
-use crate::{config::Loaded, exit::Failure, signals};
+use crate::{cli::Replace, config::Loaded, exit::Failure, signals};
 
 pub(crate) use receiver::{check as check_receiver, receiver};
 pub(crate) use serving::{serve, start_log};
@@ -29,16 +29,19 @@ pub(crate) use together::{demo, dev};
 ///
 /// # Errors
 /// A setting is wrong, an address cannot be listened on, or the gateway failed.
-pub(crate) fn gateway(mut loaded: Loaded, replace: bool) -> Result<u8, Failure> {
+pub(crate) fn gateway(mut loaded: Loaded, replace: Option<Replace>) -> Result<u8, Failure> {
     keep_endpoints(&mut loaded.config.gateway);
     // So that the files nobody named are looked at with the others.
     keep_state(&mut loaded.config.gateway);
     let loaded = &loaded;
     loaded.check_gateway()?;
     loaded.check_gateway_files()?;
+    check_documents_kept(loaded)?;
     // Before any thread runs: it takes variables out of the environment.
     let given = inherit::from_environment()?;
     start_log(loaded)?;
+    warn_not_kept(&loaded.config.gateway);
+    warn_new_registry(&loaded.config.gateway);
     descriptors::raise();
     serve(async {
         let (tell, stop) = signals::follow_and_tell().map_err(no_signals)?;
@@ -46,7 +49,7 @@ pub(crate) fn gateway(mut loaded: Loaded, replace: bool) -> Result<u8, Failure> 
         return handover::gateway(loaded, replace, given, tell, stop).await;
         #[cfg(not(unix))]
         {
-            if replace {
+            if replace.is_some() {
                 return Err(Failure::usage("--replace needs a Unix system"));
             }
             let _tell = tell;

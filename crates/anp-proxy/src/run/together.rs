@@ -7,6 +7,7 @@ use std::{
 
 use anp_gateway::Bound;
 use anp_receiver::{AppUrl, Event, GatewayUrl, Receiver};
+use anp_tunnel::units::Span;
 use tokio::sync::watch;
 
 use super::{
@@ -86,6 +87,8 @@ pub(crate) fn prepare_both(loaded: &mut Loaded) -> Result<(), Failure> {
     let log_requests = loaded.origin("gateway", "access_log").is_none();
     let gateway = &mut loaded.config.gateway;
     gateway.access_log |= log_requests;
+    // Nobody leads callers here, and the receiver stops together with the gateway.
+    gateway.stop_delay = Span::ZERO;
     // The tunnel stays inside this process.
     (gateway.plain_tunnels, gateway.tunnel_tls) = (true, None);
     if gateway.endpoints.is_empty() {

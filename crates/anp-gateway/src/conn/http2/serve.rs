@@ -121,7 +121,7 @@ async fn run<IO>(
         // Not before the first request, as long as one is waited for: a caller that is told to go before
         // it could ask anything takes that for a broken connection.
         let leaves = match stop {
-            Step::Running => false,
+            Step::Running | Step::Leaving => false,
             Step::Draining => beginning.is_none(),
             Step::CloseIdle | Step::Now => true,
         };
