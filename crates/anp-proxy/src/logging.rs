@@ -5,10 +5,11 @@ use std::{
     sync::OnceLock,
 };
 
+use anp_gateway::config::nearest;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, Registry, prelude::*, reload};
 
-use crate::{config::problem::nearest, exit::Failure};
+use crate::exit::Failure;
 
 /// The levels, from the one that shows least; `off` shows nothing.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

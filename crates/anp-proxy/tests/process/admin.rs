@@ -133,7 +133,15 @@ fn endpoints_by_the_command_line() {
         ("endpoint add x", "error: receivers: must name"),
         (
             "endpoint add x --receiver r --setting y=1",
-            "error: unknown field `y`",
+            "error: unknown key \"y\"; known here: name, host, path",
+        ),
+        (
+            "endpoint add x --receiver r --setting max_requests=\"5\"",
+            "error: max_requests: expected a whole number, found string \"5\"",
+        ),
+        (
+            "endpoint add x --receiver r --caller-network ::1 --caller-network 1.2.3.4/24",
+            "error: callers.networks[1]: \"1.2.3.4/24\" is not the first address",
         ),
         (
             "endpoint add x --receiver r --caller-did domain:a.example",
@@ -153,6 +161,7 @@ fn endpoints_by_the_command_line() {
     for line in [
         "endpoint add x --receiver r --setting y",
         "endpoint add x --receiver r --caller-basic ann",
+        "endpoint add x --receiver r --max-requests abc",
         "endpoint change lab --unset max_requests",
         "endpoint show a/b",
         "admin close t/1",
