@@ -60,7 +60,8 @@ pub(crate) struct LogConfig {
     /// How lines look. Default `auto`.
     pub(crate) format: Format,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace` or `off`, or several with the part
-    /// of the program each is for, such as `info,anp_tunnel=debug`. Default `info`.
+    /// of the program each is for, such as `info,anp_tunnel=debug`; what is not named is at `info`.
+    /// Default `info`.
     pub(crate) level: String,
 }
 
@@ -152,7 +153,13 @@ impl LogConfig {
                 return Err(self.mistaken(level));
             }
         }
-        EnvFilter::try_new(parts.join(",")).map_err(|_| self.mistaken(""))
+        // Parts that are named leave the rest as it is by default; the filter itself turns it off.
+        let rest = parts
+            .iter()
+            .all(|part| part.contains('='))
+            .then_some("info");
+        let directives: Vec<&str> = rest.into_iter().chain(parts).collect();
+        EnvFilter::try_new(directives.join(",")).map_err(|_| self.mistaken(""))
     }
 
     /// What is wrong, where `level` is none.
@@ -174,6 +181,8 @@ impl LogConfig {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
 
     fn judged(level: &str) -> Result<(), String> {
@@ -182,6 +191,42 @@ mod tests {
             ..LogConfig::default()
         };
         config.validate()
+    }
+
+    #[test]
+    fn the_rest_is_info_where_only_parts_are_named() {
+        for (level, rest) in [
+            ("access=off", Some(Level::INFO)),
+            ("access=off,anp_tunnel=warn", Some(Level::INFO)),
+            ("anp_gateway[request]=trace", Some(Level::INFO)),
+            ("warn,access=off", Some(Level::WARN)),
+            ("access=info,debug", Some(Level::DEBUG)),
+            ("off,access=info", None),
+        ] {
+            let config = LogConfig {
+                level: level.to_owned(),
+                ..LogConfig::default()
+            };
+            let registry = tracing_subscriber::registry().with(config.filter().unwrap());
+            tracing::subscriber::with_default(registry, || {
+                let passes = [
+                    tracing::enabled!(target: "other", Level::ERROR),
+                    tracing::enabled!(target: "other", Level::WARN),
+                    tracing::enabled!(target: "other", Level::INFO),
+                    tracing::enabled!(target: "other", Level::DEBUG),
+                    tracing::enabled!(target: "other", Level::TRACE),
+                ];
+                let least = [
+                    Level::ERROR,
+                    Level::WARN,
+                    Level::INFO,
+                    Level::DEBUG,
+                    Level::TRACE,
+                ];
+                let expected = least.map(|level| rest.is_some_and(|rest| level <= rest));
+                assert_eq!(passes, expected, "{level}");
+            });
+        }
     }
 
     #[test]
