@@ -11,7 +11,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from ._core import Command, command, log, log_level
+from ._core import Command, command, log, log_level, report
 from ._gateway import Gateway, GatewayFailed
 from ._lifespan import LifespanFailed
 from ._receiver import Receiver, ReceiverFailed, run_loop, tunnels_log, until_signal
@@ -28,12 +28,12 @@ def main() -> int:
     try:
         app = load(done)
     except AppNotFound as error:
-        print(f"error: {error}", file=sys.stderr)
+        report(str(error))
         return 2
     try:
         run_loop(until_signal(_serve(app, done)))
     except (GatewayFailed, LifespanFailed, ReceiverFailed, SettingsRefused, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        report(str(error))
         return 1
     except KeyboardInterrupt:
         return 1

@@ -32,6 +32,12 @@ pub(crate) fn log(py: Python<'_>, level: i32, logger: &str, message: &str) {
     py.detach(|| app_log::log(level, logger, message));
 }
 
+/// Says why the command ends, as it says it of itself.
+#[pyfunction]
+pub(crate) fn report(py: Python<'_>, why: &str) {
+    py.detach(|| app_log::report(why));
+}
+
 /// The least level of Python's that the command logs.
 #[pyfunction]
 pub(crate) fn log_level() -> i32 {

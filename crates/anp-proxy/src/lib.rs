@@ -73,7 +73,7 @@ pub fn main_with<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -
         }
     };
     execute(&cli).unwrap_or_else(|failure| {
-        let _ = writeln!(io::stderr(), "error: {failure}");
+        logging::report(&failure);
         Outcome::Ended(failure.code())
     })
 }

@@ -1,21 +1,46 @@
 //! Logs: on standard error, for people at a terminal, as JSON otherwise.
 
 use std::{
-    io::{self, IsTerminal as _},
+    fmt,
+    io::{self, IsTerminal as _, Write as _},
     sync::OnceLock,
 };
 
 use anp_gateway::config::nearest;
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::{EnvFilter, Registry, prelude::*, reload};
+use tracing::Subscriber;
+use tracing_subscriber::{EnvFilter, Layer, Registry, prelude::*, registry::LookupSpan, reload};
 
 use crate::exit::Failure;
 
 /// The levels, from the one that shows least; `off` shows nothing.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// What passes to the log, once that was started.
-static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+/// The log, once it was started.
+static STARTED: OnceLock<Started> = OnceLock::new();
+
+#[derive(Debug)]
+struct Started {
+    /// What passes.
+    filter: reload::Handle<EnvFilter, Registry>,
+    json: bool,
+}
+
+/// Says on standard error why the program ends: as a line of the log where that is JSON, at any level.
+pub(crate) fn report(why: &dyn fmt::Display) {
+    if STARTED.get().is_some_and(|started| started.json) {
+        let all = tracing_subscriber::registry().with(json());
+        tracing::subscriber::with_default(all, || tracing::error!("{why}"));
+    } else {
+        let _ = writeln!(io::stderr(), "error: {why}");
+    }
+}
+
+/// One object a line.
+fn json<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    layer.json().flatten_event(true)
+}
 
 /// What an app in this process logs, as the program's own log has it: `--log-level info,app=warn`.
 #[cfg(feature = "app")]
@@ -37,6 +62,11 @@ pub mod app {
             };
         }
         at!(ERROR WARN INFO DEBUG TRACE);
+    }
+
+    /// Says why the program ends, as the command does of itself.
+    pub fn report(why: &str) {
+        super::report(&why);
     }
 
     /// The least that is logged; `None` where nothing is.
@@ -112,18 +142,21 @@ impl LogConfig {
         };
         let (filter, handle) = reload::Layer::new(filter);
         let registry = tracing_subscriber::registry().with(filter);
-        let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
         // Fails only where a log was started before, and then that one stays.
         let started = if json {
-            registry.with(layer.json().flatten_event(true)).try_init()
+            registry.with(self::json()).try_init()
         } else {
             let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
             registry
                 .with(layer.compact().with_ansi(colour).with_target(false))
                 .try_init()
         };
         if started.is_ok() {
-            let _ = FILTER.set(handle);
+            let _ = STARTED.set(Started {
+                filter: handle,
+                json,
+            });
         }
         Ok(())
     }
@@ -132,8 +165,8 @@ impl LogConfig {
     /// can.
     pub(crate) fn follow(&self, running: &mut Self) {
         if self.level != running.level
-            && let (Some(handle), Ok(filter)) = (FILTER.get(), self.filter())
-            && handle.reload(filter).is_ok()
+            && let (Some(started), Ok(filter)) = (STARTED.get(), self.filter())
+            && started.filter.reload(filter).is_ok()
         {
             running.level.clone_from(&self.level);
             tracing::info!(level = self.level, "log.level changed");

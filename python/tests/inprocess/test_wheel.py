@@ -167,7 +167,8 @@ async def test_receiver_serves_an_app_from_another_folder(fresh, apps):
         (["--app", "raw:app", "--to", "http://127.0.0.1:1"], 2, "cannot be used with"),
         (["--wsgi"], 2, "--app"),
         (["--wsgi", "--to", "http://127.0.0.1:1"], 2, "cannot be used with"),
-        (["--app", "raw:broken"], 1, "error: no database"),
+        (["--app", "raw:broken"], 1, '"level":"ERROR","message":"no database"'),
+        (["--app", "raw:broken", "--log-format", "human"], 1, "error: no database"),
         (["--app", "raw:app", "--set", "receiver.did_document=nowhere.json", "--set", "receiver.did_key=nowhere.pem"], 2, "nowhere"),
     ],
 )

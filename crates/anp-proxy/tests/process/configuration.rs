@@ -74,7 +74,8 @@ fn a_store_that_only_the_start_can_judge_is_told_at_its_place() {
         .as_bytes(),
     );
     let state = tempfile::tempdir().unwrap();
-    let mut gateway = command(&["gateway", "--config", file.path()]);
+    let human = ["--log-format", "human"];
+    let mut gateway = command(&[&["gateway", "--config", file.path()], &human[..]].concat());
     let output = gateway.env("STATE_DIRECTORY", state.path()).output();
     let (code, _, err) = finished(output.unwrap());
     assert_eq!(code, 2, "{err}");
