@@ -143,7 +143,8 @@ fn a_gateway_that_is_not_there_is_tried_again() {
 #[test]
 fn a_gateway_that_stays_away_is_given_up_where_told_so() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}", free.local_addr().unwrap());
+    let place = format!("ws://{}/t", free.local_addr().unwrap());
+    let url = format!("{place}?key=sekret");
     drop(free);
     let receiver = [
         "receiver",
@@ -159,7 +160,16 @@ fn a_gateway_that_stays_away_is_given_up_where_told_so() {
     let (code, _, err) = run(&[&receiver[..], &["--log-format", "human"]].concat());
     assert_eq!(code, 1);
     let last = err.lines().last().unwrap();
-    assert!(last.starts_with("error: gave up on gateway"), "{err}");
+    let expected = format!("error: gave up on gateway {place}: ");
+    assert!(last.starts_with(&expected), "{err}");
+    // What a query says is for the gateway alone.
+    assert!(!err.contains("sekret"), "{err}");
+    let (_, out, err) = run(&[&receiver[..], &["--check"]].concat());
+    assert!(out.contains(&format!("FAIL  {place}: ")), "{out}");
+    assert!(!(out + &err).contains("sekret"));
+    let setting = format!("receiver.gateways={url}");
+    let (_, out, _) = run(&["config", "show", "--set", &setting]);
+    assert!(out.contains(&place) && !out.contains("sekret"), "{out}");
     // As JSON every line is an object, the last one included, whatever the level.
     for level in ["info", "off"] {
         let json = ["--log-format", "json", "--log-level", level];
