@@ -11,7 +11,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from ._core import Command, command, log, log_end, log_failure, log_level
+from ._core import Command, command, log, log_end, log_level, report
 from ._gateway import Gateway, GatewayFailed
 from ._lifespan import LifespanFailed
 from ._receiver import Receiver, ReceiverFailed, run_loop, tunnels_log, until_signal
@@ -36,12 +36,12 @@ def _run(asked: Command) -> int:
     try:
         app = load(asked)
     except AppNotFound as error:
-        log_failure(str(error))
+        report(str(error))
         return 2
     try:
         run_loop(until_signal(_serve(app, asked)))
     except (GatewayFailed, LifespanFailed, ReceiverFailed, SettingsRefused, OSError) as error:
-        log_failure(str(error))
+        report(str(error))
         return 1
     except KeyboardInterrupt:
         return 1

@@ -31,10 +31,10 @@ pub(crate) fn log(py: Python<'_>, level: i32, logger: &str, message: &str) {
     py.detach(|| app_log::log(level, logger, message));
 }
 
-/// Says why the command ends, behind what was logged.
+/// Says why the command ends, as it says it of itself.
 #[pyfunction]
-pub(crate) fn log_failure(why: &str) {
-    app_log::fail(why);
+pub(crate) fn report(py: Python<'_>, why: &str) {
+    py.detach(|| app_log::report(why));
 }
 
 /// Waits until what was logged is written.

@@ -44,7 +44,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod _core {
     #[pymodule_export]
     use crate::{
-        command::{Command, command, log, log_end, log_failure, log_level},
+        command::{Command, command, log, log_end, log_level, report},
         dispatcher::Dispatcher,
         gateway::{GatewaySettings, RunningGateway},
         receiver::{ReceiverSettings, RunningReceiver},

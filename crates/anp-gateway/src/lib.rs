@@ -73,6 +73,7 @@ mod tunnels;
 mod worker;
 mod workers;
 
+pub use admin::ADMIN_MARK;
 pub use auth::error::AuthError;
 pub use config::{
     Callers, Config, ConfigError, Cors, Endpoint, PublicUrl, PublicUrlError, Rate, RateLimit,

@@ -75,7 +75,7 @@ pub fn main_with<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -
         }
     };
     let outcome = execute(&cli).unwrap_or_else(|failure| {
-        stderr::say(&format!("error: {failure}"));
+        logging::report(&failure);
         Outcome::Ended(failure.code())
     });
     stdout::finish();
@@ -140,10 +140,13 @@ fn config_file(cli: &Cli) -> Option<(PathBuf, config::Origin)> {
 /// It cannot be said.
 fn check(loaded: Result<config::Loaded, config::Problems>) -> Result<u8, Failure> {
     let (problems, warnings) = match loaded {
-        Ok(loaded) => match loaded.problems() {
-            problems if problems.is_empty() => (problems, loaded.warnings()),
-            problems => (problems, Vec::new()),
-        },
+        Ok(loaded) => {
+            let loaded = run::with_state(loaded);
+            match loaded.problems() {
+                problems if problems.is_empty() => (problems, loaded.warnings()),
+                problems => (problems, Vec::new()),
+            }
+        }
         Err(config::Problems(problems)) => (problems, Vec::new()),
     };
     for problem in &problems {

@@ -1,20 +1,56 @@
 //! Logs: on standard error, for people at a terminal, as JSON otherwise.
 
 use std::{
+    fmt,
     io::{self, IsTerminal as _},
-    sync::OnceLock,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use anp_gateway::config::nearest;
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::{EnvFilter, Registry, prelude::*, reload};
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, fmt::MakeWriter, prelude::*, registry::LookupSpan, reload,
+};
 
-use crate::{config::problem::nearest, exit::Failure, stderr};
+use crate::{exit::Failure, stderr};
 
 /// The levels, from the one that shows least; `off` shows nothing.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// What passes to the log, once that was started.
-static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+/// The log, once it was started.
+static STARTED: OnceLock<Started> = OnceLock::new();
+
+#[derive(Debug)]
+struct Started {
+    /// What passes.
+    filter: reload::Handle<EnvFilter, Registry>,
+    json: bool,
+}
+
+/// Says on standard error why the program ends, behind what was logged: as a line of the log where that
+/// is JSON, at any level.
+pub(crate) fn report(why: &dyn fmt::Display) {
+    if STARTED.get().is_some_and(|started| started.json) {
+        let line = Arc::new(Mutex::new(Vec::new()));
+        let all = tracing_subscriber::registry().with(json(Arc::clone(&line)));
+        tracing::subscriber::with_default(all, || tracing::error!("{why}"));
+        let line = line.lock().unwrap_or_else(PoisonError::into_inner);
+        stderr::say(String::from_utf8_lossy(&line).trim_end());
+    } else {
+        stderr::say(&format!("error: {why}"));
+    }
+}
+
+/// One object a line.
+fn json<S, W>(writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    layer.json().flatten_event(true)
+}
 
 /// What an app in this process logs, as the program's own log has it: `--log-level info,app=warn`.
 #[cfg(feature = "app")]
@@ -38,6 +74,11 @@ pub mod app {
         at!(ERROR WARN INFO DEBUG TRACE);
     }
 
+    /// Says why the program ends, as the command does of itself.
+    pub fn report(why: &str) {
+        super::report(&why);
+    }
+
     /// The least that is logged; `None` where nothing is.
     pub fn level() -> Option<Level> {
         macro_rules! first_of {
@@ -49,11 +90,6 @@ pub mod app {
             };
         }
         first_of!(TRACE DEBUG INFO WARN ERROR)
-    }
-
-    /// Says why the program ends, behind what was logged.
-    pub fn fail(why: &str) {
-        crate::stderr::say(&format!("error: {why}"));
     }
 
     /// Waits until everything is written, a second at most for a reader that does not read: the last that
@@ -70,7 +106,8 @@ pub(crate) struct LogConfig {
     /// How lines look. Default `auto`.
     pub(crate) format: Format,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace` or `off`, or several with the part
-    /// of the program each is for, such as `info,anp_tunnel=debug`. Default `info`.
+    /// of the program each is for, such as `info,anp_tunnel=debug`; what is not named is at `info`.
+    /// Default `info`.
     pub(crate) level: String,
 }
 
@@ -124,18 +161,21 @@ impl LogConfig {
         })?;
         let (filter, handle) = reload::Layer::new(filter);
         let registry = tracing_subscriber::registry().with(filter);
-        let layer = tracing_subscriber::fmt::layer().with_writer(log);
         // Fails only where a log was started before, and then that one stays.
         let started = if json {
-            registry.with(layer.json().flatten_event(true)).try_init()
+            registry.with(self::json(log)).try_init()
         } else {
             let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            let layer = tracing_subscriber::fmt::layer().with_writer(log);
             registry
                 .with(layer.compact().with_ansi(colour).with_target(false))
                 .try_init()
         };
         if started.is_ok() {
-            let _ = FILTER.set(handle);
+            let _ = STARTED.set(Started {
+                filter: handle,
+                json,
+            });
         }
         Ok(())
     }
@@ -144,8 +184,8 @@ impl LogConfig {
     /// can.
     pub(crate) fn follow(&self, running: &mut Self) {
         if self.level != running.level
-            && let (Some(handle), Ok(filter)) = (FILTER.get(), self.filter())
-            && handle.reload(filter).is_ok()
+            && let (Some(started), Ok(filter)) = (STARTED.get(), self.filter())
+            && started.filter.reload(filter).is_ok()
         {
             running.level.clone_from(&self.level);
             tracing::info!(level = self.level, "log.level changed");
@@ -165,7 +205,13 @@ impl LogConfig {
                 return Err(self.mistaken(level));
             }
         }
-        EnvFilter::try_new(parts.join(",")).map_err(|_| self.mistaken(""))
+        // Parts that are named leave the rest as it is by default; the filter itself turns it off.
+        let rest = parts
+            .iter()
+            .all(|part| part.contains('='))
+            .then_some("info");
+        let directives: Vec<&str> = rest.into_iter().chain(parts).collect();
+        EnvFilter::try_new(directives.join(",")).map_err(|_| self.mistaken(""))
     }
 
     /// What is wrong, where `level` is none.
@@ -187,6 +233,8 @@ impl LogConfig {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
 
     fn judged(level: &str) -> Result<(), String> {
@@ -195,6 +243,42 @@ mod tests {
             ..LogConfig::default()
         };
         config.validate()
+    }
+
+    #[test]
+    fn the_rest_is_info_where_only_parts_are_named() {
+        for (level, rest) in [
+            ("access=off", Some(Level::INFO)),
+            ("access=off,anp_tunnel=warn", Some(Level::INFO)),
+            ("anp_gateway[request]=trace", Some(Level::INFO)),
+            ("warn,access=off", Some(Level::WARN)),
+            ("access=info,debug", Some(Level::DEBUG)),
+            ("off,access=info", None),
+        ] {
+            let config = LogConfig {
+                level: level.to_owned(),
+                ..LogConfig::default()
+            };
+            let registry = tracing_subscriber::registry().with(config.filter().unwrap());
+            tracing::subscriber::with_default(registry, || {
+                let passes = [
+                    tracing::enabled!(target: "other", Level::ERROR),
+                    tracing::enabled!(target: "other", Level::WARN),
+                    tracing::enabled!(target: "other", Level::INFO),
+                    tracing::enabled!(target: "other", Level::DEBUG),
+                    tracing::enabled!(target: "other", Level::TRACE),
+                ];
+                let least = [
+                    Level::ERROR,
+                    Level::WARN,
+                    Level::INFO,
+                    Level::DEBUG,
+                    Level::TRACE,
+                ];
+                let expected = least.map(|level| rest.is_some_and(|rest| level <= rest));
+                assert_eq!(passes, expected, "{level}");
+            });
+        }
     }
 
     #[test]

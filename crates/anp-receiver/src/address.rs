@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use url::Url;
 
-use crate::printable::without_user;
+use crate::printable::{without_query, without_user};
 
 /// Why an address was refused. `Display` quotes it and says what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,9 +18,11 @@ pub struct AddressError {
 }
 
 /// Where a gateway takes tunnels: `wss://host[:port][/path]`, or `ws://` without TLS. `https://` and
-/// `http://` mean the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `http://` mean the same. A query goes to the gateway, and is shown nowhere else: neither `Display`,
+/// `Debug` nor `Serialize` has it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct GatewayUrl {
+    /// As it is shown. The query, which may hold a secret, is in `target` alone.
     text: String,
     secure: bool,
     host: String,
@@ -135,6 +137,12 @@ impl AppUrl {
     }
 }
 
+impl fmt::Debug for GatewayUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GatewayUrl").field(&self.text).finish()
+    }
+}
+
 /// A URL's host without the brackets of an IPv6 address.
 fn bare_host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
@@ -148,7 +156,7 @@ impl FromStr for GatewayUrl {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let refuse = |why: &dyn fmt::Display| AddressError {
-            text: without_user(text),
+            text: without_query(text),
             what: "a gateway address",
             why: why.to_string(),
         };
@@ -184,7 +192,7 @@ impl FromStr for GatewayUrl {
             target.push_str(query);
         }
         Ok(Self {
-            text: text.to_owned(),
+            text: without_query(text),
             secure,
             host: bare_host(&url),
             port,
@@ -367,6 +375,18 @@ mod tests {
             let app: AppUrl = text.parse().unwrap();
             assert_eq!(app.place(), &AppPlace::Unix("/run/app.sock".into()));
         }
+    }
+
+    #[test]
+    fn a_query_goes_to_the_gateway_alone() {
+        let url: GatewayUrl = "ws://gate.example/t?key=secret".parse().unwrap();
+        assert_eq!(url.target(), "/t?key=secret");
+        assert_eq!(url.to_string(), "ws://gate.example/t");
+        assert_eq!(format!("{url:?}"), "GatewayUrl(\"ws://gate.example/t\")");
+        assert_eq!(serde_json::to_value(&url).unwrap(), "ws://gate.example/t");
+        assert_ne!(url, "ws://gate.example/t?key=other".parse().unwrap());
+        let error = "ftp://gate.example/t?key=secret".parse::<GatewayUrl>();
+        assert!(!error.unwrap_err().to_string().contains("secret"));
     }
 
     #[test]

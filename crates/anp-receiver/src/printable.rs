@@ -35,6 +35,15 @@ pub fn without_user(text: &str) -> String {
     }
 }
 
+/// The text of a gateway's address where anybody may read it: what follows the path may be a secret.
+pub(crate) fn without_query(text: &str) -> String {
+    let shown = without_user(text);
+    match shown.split_once(['?', '#']) {
+        Some((before, _)) => before.to_owned(),
+        None => shown,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

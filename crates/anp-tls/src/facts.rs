@@ -6,7 +6,9 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::{
     extensions::{GeneralName, ParsedExtension},
     prelude::{FromDer as _, X509Certificate},
+    public_key::PublicKey,
     time::ASN1Time,
+    x509::X509Version,
 };
 
 /// Why a certificate is not valid at some time.
@@ -25,6 +27,29 @@ impl OutOfTime {
             Self::Expired(at) => ("expired on", at),
             Self::NotYet(at) => ("is not valid before", at),
         }
+    }
+}
+
+/// Shortest RSA key that TLS libraries take, in bits.
+const MIN_RSA: usize = 2048;
+
+/// Why nobody takes this certificate any more, and what helps; `None` where it is not that old.
+pub(crate) fn outdated(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    if parsed.version() != X509Version::V3 {
+        return Some(format!(
+            "is a certificate of X.509 version {}, and TLS takes version 3 alone: with \
+             \"openssl x509 -req\" give -extfile a file such as \"basicConstraints=CA:FALSE\"",
+            parsed.version().0 + 1
+        ));
+    }
+    match parsed.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) if key.key_size() < MIN_RSA => Some(format!(
+            "its RSA key of {} bits is too short: make one of {MIN_RSA} at least, or an ECDSA key, \
+             and a certificate for it",
+            key.key_size()
+        )),
+        _ => None,
     }
 }
 

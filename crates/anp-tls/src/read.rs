@@ -12,7 +12,7 @@ use rustls_pki_types::{
     pem::{self, PemObject as _},
 };
 
-use crate::{CertificateFacts, OutOfTime, provider};
+use crate::{CertificateFacts, OutOfTime, facts, provider};
 
 /// A file of certificates or keys that cannot be used. `Display` names it and says why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -117,7 +117,7 @@ pub fn private_key(
 ///
 /// # Errors
 /// As [`certificates`] and [`private_key`]; the key is of another certificate or of a kind that is
-/// not supported.
+/// not supported, or both are too old.
 pub fn certified_key(
     cert: &Path,
     key: &Path,
@@ -125,16 +125,18 @@ pub fn certified_key(
 ) -> Result<CertifiedKey, FileError> {
     let chain = certificates(cert)?;
     let der = private_key(key, readable)?;
-    CertifiedKey::from_der(chain, der, &provider()).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => FileError::new(
+    let outdated = chain.first().and_then(facts::outdated);
+    CertifiedKey::from_der(chain, der, &provider()).map_err(|error| match (outdated, error) {
+        (Some(problem), _) => FileError::new(cert, problem),
+        (None, rustls::Error::InconsistentKeys(_)) => FileError::new(
             key,
             format!("is not the key of the certificate in {}", cert.display()),
         ),
-        rustls::Error::InvalidCertificate(error) => FileError::new(
+        (None, rustls::Error::InvalidCertificate(error)) => FileError::new(
             cert,
             format!("its first certificate cannot be read: {error}"),
         ),
-        error => FileError::new(key, format!("the private key cannot be used: {error}")),
+        (None, error) => FileError::new(key, format!("the private key cannot be used: {error}")),
     })
 }
 
@@ -205,6 +207,12 @@ mod tests {
         let older = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
                      DEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
         let older = files.write("older.pem", older);
+        let old = |name: &str| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outdated");
+            files.write(name, &fs::read_to_string(path.join(name)).unwrap())
+        };
+        let (version_1, its_key) = (old("version_1.pem"), old("version_1.key"));
+        let (short, short_key) = (old("rsa_1024.pem"), old("rsa_1024.key"));
         let missing = files.dir.path().join("missing.pem");
         for (cert, key, bad, why) in [
             (&missing, &key, &missing, "cannot be read"),
@@ -214,6 +222,18 @@ mod tests {
             (&cert, &empty, &empty, "holds no private key"),
             (&cert, &encrypted, &encrypted, "is encrypted"),
             (&cert, &older, &older, "is encrypted"),
+            (
+                &version_1,
+                &its_key,
+                &version_1,
+                "is a certificate of X.509 version 1, and TLS takes version 3 alone",
+            ),
+            (
+                &short,
+                &short_key,
+                &short,
+                "its RSA key of 1024 bits is too short",
+            ),
             (
                 &cert,
                 &other,

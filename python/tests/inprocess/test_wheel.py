@@ -143,9 +143,10 @@ async def test_a_tunnel_that_is_lost_is_one_line(fresh, apps):
     once = ["--set", "receiver.max_reconnect_attempts=1", "--set", "receiver.reconnect_delay=10ms"]
     async with Running(fresh, *flags, *once, cwd=apps) as running:
         code, said = await running.exit()
-    *lines, last = said.splitlines()
-    assert (code, last.partition(" ")[0]) == (1, "error:")
-    assert [json.loads(line)["level"] for line in lines if "no tunnel" in line] == ["WARN", "ERROR"]
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert [line["level"] for line in lines if "no tunnel" in line["message"]] == ["WARN", "ERROR"]
+    assert (code, lines[-1]["level"]) == (1, "ERROR")
+    assert lines[-1]["message"].startswith("gave up on gateway")
 
 
 async def test_receiver_serves_an_app_from_another_folder(fresh, apps):
@@ -167,7 +168,8 @@ async def test_receiver_serves_an_app_from_another_folder(fresh, apps):
         (["--app", "raw:app", "--to", "http://127.0.0.1:1"], 2, "cannot be used with"),
         (["--wsgi"], 2, "--app"),
         (["--wsgi", "--to", "http://127.0.0.1:1"], 2, "cannot be used with"),
-        (["--app", "raw:broken"], 1, "error: no database"),
+        (["--app", "raw:broken"], 1, '"level":"ERROR","message":"no database"'),
+        (["--app", "raw:broken", "--log-format", "human"], 1, "error: no database"),
         (["--app", "raw:app", "--set", "receiver.did_document=nowhere.json", "--set", "receiver.did_key=nowhere.pem"], 2, "nowhere"),
     ],
 )

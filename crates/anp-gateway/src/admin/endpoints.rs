@@ -12,7 +12,7 @@ use super::{
     reply::{Problem, Reply, at, json as answer, nothing, tagged},
 };
 use crate::{
-    config::Endpoint,
+    config::{Endpoint, from_json},
     endpoints::{Change, ChangeError, tag},
     owner::is_name,
     route::{LeftOut, Owners, Served, Source, Table},
@@ -184,8 +184,7 @@ fn read(body: &[u8], named: Option<&str>) -> Result<Arc<Endpoint>, Problem> {
             ));
         }
     }
-    let settings: Endpoint =
-        serde_json::from_value(fields.into()).map_err(|error| invalid(error.to_string()))?;
+    let settings: Endpoint = from_json(&fields).map_err(|error| invalid(error.to_string()))?;
     settings
         .validate()
         .map_err(|error| invalid(error.to_string()))?;

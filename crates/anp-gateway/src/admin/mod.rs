@@ -24,7 +24,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request, StatusCode,
+    HeaderName, HeaderValue, Request, StatusCode,
     header::{CONNECTION, IF_MATCH},
 };
 use http_body_util::{BodyExt as _, Limited};
@@ -45,6 +45,9 @@ use crate::{
     worker::Shared,
 };
 use reply::{Problem, Reply};
+
+/// In every answer of an admin listener, so that who asks can tell it from any other server.
+pub const ADMIN_MARK: HeaderName = HeaderName::from_static("anp-admin");
 
 /// Connections at once; more are closed.
 const MAX_CONNECTIONS: usize = 256;
@@ -103,6 +106,8 @@ impl Admin {
         let path = request.uri().path().to_owned();
         let answered = self.checked(request).await;
         let mut reply = answered.unwrap_or_else(Problem::into_reply);
+        let mark = HeaderValue::from_static("gateway");
+        reply.headers_mut().insert(ADMIN_MARK, mark);
         if self.shared.stop.is(Step::Draining) {
             let close = HeaderValue::from_static("close");
             reply.headers_mut().insert(CONNECTION, close);

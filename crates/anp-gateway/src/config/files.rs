@@ -154,9 +154,27 @@ fn check_kept(file: &Path) -> Result<(), String> {
             Ok(about) if !about.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
             Ok(_) => check_writable(above),
         };
-        return checked.map_err(|error| format!("{}: {error}", above.display()));
+        return checked.map_err(|error| cannot_be_made(file, above, &error));
     }
     Ok(())
+}
+
+/// What the user is told of a `file` that is not there, where `above` takes none.
+fn cannot_be_made(file: &Path, above: &Path, error: &io::Error) -> String {
+    let directory = file.parent().unwrap_or(above);
+    match directory.exists() || directory.as_os_str().is_empty() {
+        true => format!(
+            "{}: cannot be made in {}: {error}",
+            file.display(),
+            above.display()
+        ),
+        false => format!(
+            "{}: its directory {} cannot be made in {}: {error}",
+            file.display(),
+            directory.display(),
+            above.display()
+        ),
+    }
 }
 
 /// Looks whether this process may make files in a directory.
@@ -312,12 +330,23 @@ mod tests {
         let closed = !rustix::process::geteuid().is_root();
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o500)).unwrap();
-        let config = Config {
-            endpoint_store: Some(directory.path().join("endpoints.redb")),
-            ..Config::default()
-        };
-        let found = keys(&config);
-        assert_eq!(found.len(), usize::from(closed), "{found:?}");
+        let place = directory.path().display();
+        for (file, why) in [
+            ("endpoints.redb", format!("cannot be made in {place}: ")),
+            (
+                "deeper/still/endpoints.redb",
+                format!("its directory {place}/deeper/still cannot be made in {place}: "),
+            ),
+        ] {
+            let config = Config {
+                endpoint_store: Some(directory.path().join(file)),
+                ..Config::default()
+            };
+            let found = keys(&config);
+            assert_eq!(found.len(), usize::from(closed), "{found:?}");
+            let start = format!("endpoint_store: {place}/{file}: {why}");
+            assert!(found.iter().all(|f| f.starts_with(&start)), "{found:?}");
+        }
     }
 
     #[test]

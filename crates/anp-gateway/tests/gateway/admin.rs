@@ -38,11 +38,9 @@ async fn health_and_metrics() {
             .await
             .starts_with("HTTP/1.1 200 ")
     );
-    assert!(
-        ask(gateway.admin, "/other")
-            .await
-            .starts_with("HTTP/1.1 404 ")
-    );
+    let nothing = ask(gateway.admin, "/other").await;
+    assert!(nothing.starts_with("HTTP/1.1 404 "));
+    assert!(nothing.contains("\r\nanp-admin: gateway\r\n"), "{nothing}");
     // The caller has its answer a moment before it counts as over.
     let metrics = gateway.metrics_say("anp_gateway_in_flight 0").await;
     for line in [

@@ -263,7 +263,7 @@ async fn what_collides_or_cannot_be_is_refused() {
             "/endpoints",
             json!({"name": "x", "pat": "/x"}),
             422,
-            "unknown field `pat`",
+            "unknown key \"pat\"; did you mean \"path\"?",
         ),
         (
             "POST",

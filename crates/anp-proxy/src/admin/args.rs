@@ -117,7 +117,7 @@ pub(crate) struct SettingsArgs {
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_body_size: Option<String>,
     /// Requests to it at once
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = whole_number)]
     pub(crate) max_requests: Option<u64>,
     /// Identity that may call it: a DID, domain:HOST, *.HOST, or * for any that is proven. Repeatable
     #[arg(long, value_name = "DID")]
@@ -134,6 +134,10 @@ pub(crate) struct SettingsArgs {
     /// Any other setting of an endpoint, its value as JSON or text. Repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) setting: Vec<String>,
+}
+
+fn whole_number(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "expected a whole number")
 }
 
 /// Arguments of `endpoint change`.

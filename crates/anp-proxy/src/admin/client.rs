@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use anp_gateway::Secret;
+use anp_gateway::{ADMIN_MARK, Secret};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
@@ -12,7 +12,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::OnceCell, time::timeout};
 
 use super::args::Target;
 use crate::{config::Loaded, exit::Failure};
@@ -31,6 +31,8 @@ pub(super) struct Client {
     /// Host and port.
     authority: String,
     token: Option<Secret>,
+    /// Set once it was seen to be one.
+    recognised: OnceCell<()>,
 }
 
 impl Client {
@@ -63,6 +65,7 @@ impl Client {
         Ok(Self {
             authority: authority(&url)?,
             token,
+            recognised: OnceCell::new(),
         })
     }
 
@@ -91,7 +94,12 @@ impl Client {
         body: Option<&Value>,
         seen: Option<&HeaderValue>,
     ) -> Result<(Value, Option<HeaderValue>), Failure> {
-        let asked = timeout(PATIENCE, self.exchange(method, target, body, seen)).await;
+        let asked = timeout(PATIENCE, async {
+            self.recognised.get_or_try_init(|| self.recognise()).await?;
+            let request = self.request(method, target, body, seen)?;
+            self.exchange(request).await
+        });
+        let asked = asked.await;
         let (status, tag, body) = asked.unwrap_or_else(|_| {
             Err(Failure::runtime(format!(
                 "http://{} did not answer within {} s",
@@ -105,34 +113,30 @@ impl Client {
         let value: Result<Value, _> = serde_json::from_slice(&body);
         match value {
             Ok(value) if status.is_success() => Ok((value, tag)),
-            // What a gateway answers to callers has a request's id.
-            Ok(value) if value.get("request_id").is_none() => {
-                match value.get("detail").and_then(Value::as_str) {
-                    Some(detail) => Err(self.refused(status, detail)),
-                    None => Err(self.not_ours(status)),
-                }
-            }
-            Ok(_) => Err(self.not_ours(status)),
+            Ok(value) => match value.get("detail").and_then(Value::as_str) {
+                Some(detail) => Err(self.refused(status, detail)),
+                None => Err(self.not_ours(status)),
+            },
             Err(_) => Err(self.not_ours(status)),
         }
     }
 
-    async fn exchange(
+    /// Asks for what anybody may see, so that another server gets neither token nor change.
+    async fn recognise(&self) -> Result<(), Failure> {
+        let request = Request::get("/healthz").header(HOST, &self.authority);
+        let request = request
+            .body(Full::default())
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        self.exchange(request).await.map(drop)
+    }
+
+    fn request(
         &self,
         method: &str,
         target: &str,
         body: Option<&Value>,
         seen: Option<&HeaderValue>,
-    ) -> Result<(StatusCode, Option<HeaderValue>, Bytes), Failure> {
-        let socket = TcpStream::connect(&self.authority).await;
-        let socket = socket.map_err(|error| self.not_there(&error))?;
-        let broke = |error: &dyn std::fmt::Display| {
-            Failure::runtime(format!("http://{} broke off: {error}", self.authority))
-        };
-        let (mut sender, connection) = http1::handshake(TokioIo::new(socket))
-            .await
-            .map_err(|error| broke(&error))?;
-        tokio::spawn(connection);
+    ) -> Result<Request<Full<Bytes>>, Failure> {
         let mut request = Request::builder()
             .method(method)
             .uri(target)
@@ -150,11 +154,30 @@ impl Client {
             request = request.header(AUTHORIZATION, value);
         }
         let body = body.map(|body| Bytes::from(body.to_string()));
-        let request = request
+        request
             .body(Full::new(body.unwrap_or_default()))
-            .map_err(|error| Failure::usage(error.to_string()))?;
+            .map_err(|error| Failure::usage(error.to_string()))
+    }
+
+    /// The answer of an admin listener: status, tag and body.
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Option<HeaderValue>, Bytes), Failure> {
+        let socket = TcpStream::connect(&self.authority).await;
+        let socket = socket.map_err(|error| self.not_there(&error))?;
+        let broke = |error: &dyn std::fmt::Display| {
+            Failure::runtime(format!("http://{} broke off: {error}", self.authority))
+        };
+        let (mut sender, connection) = http1::handshake(TokioIo::new(socket))
+            .await
+            .map_err(|error| broke(&error))?;
+        tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(|e| broke(&e))?;
         let status = response.status();
+        if !response.headers().contains_key(ADMIN_MARK) {
+            return Err(self.not_ours(status));
+        }
         let tag = response.headers().get(ETAG).cloned();
         let body = Limited::new(response.into_body(), MAX_ANSWER)
             .collect()

@@ -17,7 +17,7 @@ const SECTIONS: [&str; 3] = ["GATEWAY", "RECEIVER", "LOG"];
 /// Puts the settings found in `variables` into `tree`: `ANP_GATEWAY__LISTEN` is `gateway.listen`.
 ///
 /// Whether a key exists is judged later, with its type. A variable that begins with `ANP_` and can be no
-/// setting is a problem, except what Kubernetes makes of a service called `anp-…` and `ANP_BENCH_…`.
+/// setting is a problem, except an empty `ANP_LOG`, which says nothing, what Kubernetes makes of a service called `anp-…` and `ANP_BENCH_…`.
 pub(crate) fn environment(
     tree: &mut Node,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -37,6 +37,9 @@ pub(crate) fn environment(
             "ANP_LOG" => vec!["log", "level"],
             _ => setting.split("__").collect(),
         };
+        if name == "ANP_LOG" && value.is_empty() {
+            continue;
+        }
         if path.len() < 2 {
             if !OWN.contains(&name.as_str()) && !not_ours(&name) {
                 problems.push(Problem {
@@ -129,6 +132,13 @@ mod tests {
         );
         assert!(tree.at(&["log", "level"]).is_some());
         assert!(tree.at(&["config"]).is_none());
+    }
+
+    #[test]
+    fn an_empty_short_name_says_nothing() {
+        let (tree, problems) = from_env(&[("ANP_LOG", "")]);
+        assert_eq!(problems, Vec::<String>::new());
+        assert!(tree.at(&["log"]).is_none());
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! The error of the typed reading: what serde says, in words for people.
+//! The error of the typed reading: what does not fit, and where it was written.
 
 use std::fmt;
 
+#[cfg(any(feature = "app", test))]
+use anp_gateway::config::nearest;
+use anp_gateway::config::{Misfit, meant};
 use serde::de;
 
 use super::{
-    problem::{Problem, nearest},
+    problem::Problem,
     tree::{Origin, Step},
 };
 
@@ -22,41 +25,23 @@ pub struct Names {
 /// Why a value did not fit, where it stands, and the keys that lead to it.
 #[derive(Debug)]
 pub(crate) struct Mistake {
-    kind: Kind,
+    misfit: Misfit,
     origin: Option<Origin>,
     /// From the inside out, as it is found while returning.
     inside_out: Vec<Step>,
 }
 
-#[derive(Debug)]
-enum Kind {
-    Message(String),
-    Expected {
-        expected: String,
-        found: String,
-    },
-    UnknownKey {
-        key: String,
-        known: &'static [&'static str],
-    },
-    UnknownChoice {
-        found: String,
-        known: &'static [&'static str],
-    },
-    Missing(&'static str),
-}
-
 impl Mistake {
     /// One that has only a text.
     pub(crate) fn message(message: String) -> Self {
-        Kind::Message(message).into()
+        Misfit::Message(message).into()
     }
 
     /// Replaces the standard library's words for a bad address, which show neither the text nor an
     /// example.
     pub(crate) fn about(mut self, text: &str) -> Self {
-        if matches!(&self.kind, Kind::Message(m) if m == "invalid socket address syntax") {
-            self.kind = Kind::Expected {
+        if matches!(&self.misfit, Misfit::Message(m) if m == "invalid socket address syntax") {
+            self.misfit = Misfit::Expected {
                 expected: "an IP address and a port, such as \"127.0.0.1:8080\"".to_owned(),
                 found: format!("\"{}\"", text.escape_debug()),
             };
@@ -84,8 +69,8 @@ impl Mistake {
     /// The line the user reads.
     pub(crate) fn into_problem(self) -> Problem {
         let path = self.path();
-        let message = match &self.kind {
-            Kind::UnknownKey { key, known } => unknown_key(key, known, &path),
+        let message = match &self.misfit {
+            Misfit::UnknownKey { key, known } => unknown_key(key, known, &path),
             other => match dotted(&path).as_str() {
                 "" => other.to_string(),
                 key => format!("{key}: {other}"),
@@ -102,7 +87,7 @@ impl Mistake {
 impl Mistake {
     /// The line for who gives settings by `names`.
     pub(crate) fn into_setting(self, names: Names) -> String {
-        let Kind::UnknownKey { key, known } = &self.kind else {
+        let Misfit::UnknownKey { key, known } = &self.misfit else {
             return self.into_problem().message;
         };
         if self.inside_out.len() > 1 {
@@ -128,11 +113,7 @@ fn unknown_key(key: &str, known: &[&'static str], path: &[Step]) -> String {
             format!(" in [[{}]]", dotted(&outer[..outer.len() - 1])),
         ),
     };
-    let hint = match nearest(key, known.iter().copied()) {
-        Some(meant) => format!("did you mean \"{meant}\"?"),
-        None => format!("known here: {}", known.join(", ")),
-    };
-    format!("unknown {what} \"{key}\"{place}; {hint}")
+    format!("unknown {what} \"{key}\"{place}; {}", meant(key, known))
 }
 
 /// `gateway.endpoints[0].name`.
@@ -151,45 +132,19 @@ fn dotted(path: &[Step]) -> String {
     text
 }
 
-impl From<Kind> for Mistake {
-    fn from(kind: Kind) -> Self {
+impl From<Misfit> for Mistake {
+    fn from(misfit: Misfit) -> Self {
         Self {
-            kind,
+            misfit,
             origin: None,
             inside_out: Vec::new(),
         }
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Message(message) => f.write_str(message),
-            Self::Expected { expected, found } => write!(f, "expected {expected}, found {found}"),
-            Self::UnknownKey { key, .. } => write!(f, "unknown key \"{key}\""),
-            Self::UnknownChoice { found, known } => {
-                write!(f, "expected one of {}, found \"{found}\"", quoted(known))?;
-                match nearest(found, known.iter().copied()) {
-                    Some(meant) => write!(f, "; did you mean \"{meant}\"?"),
-                    None => Ok(()),
-                }
-            }
-            Self::Missing(key) => write!(f, "\"{key}\" is missing"),
-        }
-    }
-}
-
-fn quoted(words: &[&str]) -> String {
-    words
-        .iter()
-        .map(|word| format!("\"{word}\""))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.kind.fmt(f)
+        self.misfit.fmt(f)
     }
 }
 
@@ -197,73 +152,26 @@ impl std::error::Error for Mistake {}
 
 impl de::Error for Mistake {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::message(message.to_string())
+        Misfit::custom(message).into()
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Kind::Expected {
-            expected: plain(&expected.to_string()),
-            found: described(found),
-        }
-        .into()
+        Misfit::invalid_type(found, expected).into()
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::invalid_type(found, expected)
+        Misfit::invalid_value(found, expected).into()
     }
 
     fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
-        Kind::UnknownChoice {
-            found: found.to_owned(),
-            known,
-        }
-        .into()
+        Misfit::unknown_variant(found, known).into()
     }
 
     fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
-        Kind::UnknownKey {
-            key: key.to_owned(),
-            known,
-        }
-        .into()
+        Misfit::unknown_field(key, known).into()
     }
 
     fn missing_field(key: &'static str) -> Self {
-        Kind::Missing(key).into()
-    }
-}
-
-/// What serde calls a Rust type, in words for people.
-fn plain(expected: &str) -> String {
-    let words = match expected {
-        "a sequence" => "a list",
-        "a boolean" => "true or false",
-        "u8" => "a whole number from 0 to 255",
-        "u16" => "a whole number from 0 to 65535",
-        "u32" => "a whole number from 0 to 4294967295",
-        "u64" | "usize" => "a whole number",
-        "a nonzero u8" | "a nonzero u16" | "a nonzero u32" | "a nonzero u64"
-        | "a nonzero usize" => "a whole number above 0",
-        other if other.starts_with("struct ") => "a table",
-        other if other.starts_with("enum ") => "a string",
-        other => other,
-    };
-    words.to_owned()
-}
-
-fn described(found: de::Unexpected<'_>) -> String {
-    use de::Unexpected as U;
-    match found {
-        U::Bool(flag) => format!("{flag}"),
-        U::Unsigned(number) => format!("integer {number}"),
-        U::Signed(number) => format!("integer {number}"),
-        U::Float(number) => format!("number {number}"),
-        // A token in the wrong place is still one.
-        U::Str(text) if text.starts_with("anp_") => "a token".to_owned(),
-        U::Str(text) => format!("string \"{}\"", text.escape_debug()),
-        U::Seq => "a list".to_owned(),
-        U::Map => "a table".to_owned(),
-        U::Other(other) => other.to_owned(),
-        other => other.to_string(),
+        Misfit::missing_field(key).into()
     }
 }

@@ -29,11 +29,8 @@ pub(crate) use together::{demo, dev};
 ///
 /// # Errors
 /// A setting is wrong, an address cannot be listened on, or the gateway failed.
-pub(crate) fn gateway(mut loaded: Loaded, replace: Option<Replace>) -> Result<u8, Failure> {
-    keep_endpoints(&mut loaded.config.gateway);
-    // So that the files nobody named are looked at with the others.
-    keep_state(&mut loaded.config.gateway);
-    let loaded = &loaded;
+pub(crate) fn gateway(loaded: Loaded, replace: Option<Replace>) -> Result<u8, Failure> {
+    let loaded = &with_state(loaded);
     loaded.check_gateway()?;
     loaded.check_gateway_files()?;
     check_documents_kept(loaded)?;
@@ -62,16 +59,22 @@ pub(crate) fn gateway(mut loaded: Loaded, replace: Option<Replace>) -> Result<u8
     })
 }
 
+/// With the files of its state that nobody named, so that they are looked at with the others.
+pub(crate) fn with_state(mut loaded: Loaded) -> Loaded {
+    keep_endpoints(&mut loaded.config.gateway);
+    keep_state(&mut loaded.config.gateway);
+    loaded
+}
+
 /// With what a gateway would make of the settings that nobody wrote.
-pub(crate) fn in_effect(mut loaded: Loaded) -> Loaded {
+pub(crate) fn in_effect(loaded: Loaded) -> Loaded {
+    let mut loaded = with_state(loaded);
     let gateway = &mut loaded.config.gateway;
-    keep_endpoints(gateway);
     gateway.workers = Some(gateway.worker_count());
     gateway.open = Some(gateway.is_open());
     #[cfg(unix)]
     if let Some(path) = handover::control_path(gateway) {
         gateway.control_socket = Some(path);
     }
-    keep_state(gateway);
     loaded
 }

@@ -1,6 +1,12 @@
 //! `admin` and `endpoint` against a gateway that runs.
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    path::Path,
+    thread,
+};
 
 use crate::child::{Running, command, finished, run};
 
@@ -128,7 +134,15 @@ fn endpoints_by_the_command_line() {
         ("endpoint add x", "error: receivers: must name"),
         (
             "endpoint add x --receiver r --setting y=1",
-            "error: unknown field `y`",
+            "error: unknown key \"y\"; known here: name, host, path",
+        ),
+        (
+            "endpoint add x --receiver r --setting max_requests=\"5\"",
+            "error: max_requests: expected a whole number, found string \"5\"",
+        ),
+        (
+            "endpoint add x --receiver r --caller-network ::1 --caller-network 1.2.3.4/24",
+            "error: callers.networks[1]: \"1.2.3.4/24\" is not the first address",
         ),
         (
             "endpoint add x --receiver r --caller-did domain:a.example",
@@ -148,6 +162,7 @@ fn endpoints_by_the_command_line() {
     for line in [
         "endpoint add x --receiver r --setting y",
         "endpoint add x --receiver r --caller-basic ann",
+        "endpoint add x --receiver r --max-requests abc",
         "endpoint change lab --unset max_requests",
         "endpoint show a/b",
         "admin close t/1",
@@ -288,6 +303,69 @@ fn where_nobody_is_the_way_to_start_one_is_told() {
     let (code, _, err) = run(&["gateway", "--admin-listen", "0.0.0.0:0", "--set", token]);
     assert_eq!(code, 2);
     assert!(err.contains("allow_plain_admin = true"), "{err}");
+}
+
+#[test]
+fn another_server_that_says_yes_is_no_gateway_and_gets_no_token() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let mut heads = Vec::new();
+        for socket in listener.incoming() {
+            let (mut socket, mut head) = (socket.unwrap(), String::new());
+            let mut byte = [0];
+            while !head.ends_with("\r\n\r\n") && socket.read(&mut byte).unwrap() == 1 {
+                head.push(char::from(byte[0]));
+            }
+            if head.is_empty() {
+                break;
+            }
+            heads.push(head);
+            let yes = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
+                       content-length: 2\r\nconnection: close\r\n\r\n{}";
+            socket.write_all(yes.as_bytes()).unwrap();
+        }
+        heads
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    let document = directory.path().join("did.json");
+    fs::write(&token, "a-token-of-this-test\n").unwrap();
+    fs::write(&document, "{}").unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let lines = [
+        "endpoint list",
+        "endpoint show a",
+        "endpoint add a --receiver r",
+        "endpoint change a --receiver r",
+        "endpoint remove a",
+        "admin stats",
+        "admin tunnels",
+        "admin close t1",
+        "admin reload",
+        "admin config",
+        "did list",
+        "did withdraw did:wba:a.example",
+    ];
+    let publish = format!("did publish {}", document.display());
+    for line in lines.into_iter().chain([publish.as_str()]) {
+        let line = format!("{line} --admin-token-file {}", token.display());
+        let (code, out, err) = ask(&url, &line);
+        assert_eq!((code, out.as_str()), (1, ""), "{line}: {err}");
+        let expected =
+            format!("error: what answers at {url} (200 OK) is not the admin listener of a gateway");
+        assert!(err.starts_with(&expected), "{line}: {err}");
+    }
+    // A connection without a word ends the server.
+    std::net::TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    for head in server.join().unwrap() {
+        assert!(head.starts_with("GET /healthz "), "{head}");
+        assert!(!head.contains("authorization"), "{head}");
+    }
 }
 
 #[test]

@@ -74,7 +74,8 @@ fn a_store_that_only_the_start_can_judge_is_told_at_its_place() {
         .as_bytes(),
     );
     let state = tempfile::tempdir().unwrap();
-    let mut gateway = command(&["gateway", "--config", file.path()]);
+    let human = ["--log-format", "human"];
+    let mut gateway = command(&[&["gateway", "--config", file.path()], &human[..]].concat());
     let output = gateway.env("STATE_DIRECTORY", state.path()).output();
     let (code, _, err) = finished(output.unwrap());
     assert_eq!(code, 2, "{err}");
@@ -104,6 +105,24 @@ fn a_state_directory_that_can_be_none_ends_the_start() {
         let told = format!("gateway.auth.{key}: /dev/null/{file}: ");
         assert!(err.contains(&told), "{err}");
     }
+    // What ends the start is what a check finds.
+    let admin = ["--set", "gateway.admin_listen=127.0.0.1:9000"];
+    let check = [&["config", "check"], &auth[..], &admin].concat();
+    let output = command(&check).env("STATE_DIRECTORY", "/dev/null").output();
+    let (code, _, err) = finished(output.unwrap());
+    assert_eq!(code, 1, "{err}");
+    for told in [
+        "gateway.auth.token_key: /dev/null/tokens.pem: ",
+        "gateway.auth.replay_store: /dev/null/nonces.redb: ",
+        "gateway.endpoint_store: /dev/null/endpoints-8080.redb: ",
+    ] {
+        assert!(err.contains(told), "{err}");
+    }
+    let state = tempfile::tempdir().unwrap();
+    let deeper = state.path().join("deeper");
+    let output = command(&check).env("STATE_DIRECTORY", &deeper).output();
+    assert_eq!(finished(output.unwrap()).0, 0);
+    assert!(!deeper.exists());
 }
 
 #[test]

@@ -143,9 +143,10 @@ fn a_gateway_that_is_not_there_is_tried_again() {
 #[test]
 fn a_gateway_that_stays_away_is_given_up_where_told_so() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}", free.local_addr().unwrap());
+    let place = format!("ws://{}/t", free.local_addr().unwrap());
+    let url = format!("{place}?key=sekret");
     drop(free);
-    let mut receiver = Running::start(&[
+    let receiver = [
         "receiver",
         "--gateway",
         &url,
@@ -155,9 +156,37 @@ fn a_gateway_that_stays_away_is_given_up_where_told_so() {
         "receiver.max_reconnect_attempts=1",
         "--set",
         "receiver.reconnect_delay=1ms",
-    ]);
-    receiver.logs("error: gave up on gateway");
-    assert_eq!(receiver.ends(), 1);
+    ];
+    let (code, _, err) = run(&[&receiver[..], &["--log-format", "human"]].concat());
+    assert_eq!(code, 1);
+    let last = err.lines().last().unwrap();
+    let expected = format!("error: gave up on gateway {place}: ");
+    assert!(last.starts_with(&expected), "{err}");
+    // What a query says is for the gateway alone.
+    assert!(!err.contains("sekret"), "{err}");
+    let (_, out, err) = run(&[&receiver[..], &["--check"]].concat());
+    assert!(out.contains(&format!("FAIL  {place}: ")), "{out}");
+    assert!(!(out + &err).contains("sekret"));
+    let setting = format!("receiver.gateways={url}");
+    let (_, out, _) = run(&["config", "show", "--set", &setting]);
+    assert!(out.contains(&place) && !out.contains("sekret"), "{out}");
+    // As JSON every line is an object, the last one included, whatever the level.
+    for level in ["info", "off"] {
+        let json = ["--log-format", "json", "--log-level", level];
+        let (code, _, err) = run(&[&receiver[..], &json].concat());
+        assert_eq!(code, 1);
+        let lines = err.lines().map(|line| serde_json::from_str(line).unwrap());
+        let lines: Vec<serde_json::Value> = lines.collect();
+        let last = lines.last().unwrap();
+        assert_eq!(last["level"], "ERROR");
+        assert!(
+            last["timestamp"].is_string() && last["target"].is_string(),
+            "{last}"
+        );
+        let message = last["message"].as_str().unwrap();
+        assert!(message.starts_with("gave up on gateway"), "{message}");
+        assert_eq!(lines.len() == 1, level == "off");
+    }
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn an_address_that_is_taken_or_none_is_told_before_anything_starts() {
     let (code, out, err) = run(&[&args[..], &["--status-listen", &address]].concat());
     assert_eq!((code, out.as_str()), (1, ""), "{err}");
     let expected = format!(
-        "error: cannot listen on {address} (receiver.status_listen, from --status-listen): another"
+        "cannot listen on {address} (receiver.status_listen, from --status-listen): another"
     );
     assert!(err.contains(&expected), "{err}");
     assert!(!err.contains("tunnel"), "{err}");

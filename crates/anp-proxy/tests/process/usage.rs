@@ -157,7 +157,8 @@ fn a_taken_port_ends_with_1() {
         let other = ["--listen", "--tunnel-listen"]
             .into_iter()
             .find(|f| *f != flag);
-        let (code, out, err) = run(&["gateway", flag, &address, other.unwrap(), "127.0.0.1:0"]);
+        let args = ["gateway", "--log-format", "human", flag, &address];
+        let (code, out, err) = run(&[&args[..], &[other.unwrap(), "127.0.0.1:0"]].concat());
         assert_eq!((code, out.as_str()), (1, ""), "{err}");
         let expected = format!(
             "error: cannot listen on {address} (gateway.{key}, from {flag}): another program listens there; stop it, or choose another address"

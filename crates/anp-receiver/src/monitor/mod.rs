@@ -15,7 +15,7 @@ use counts::CLASSES;
 pub(crate) use counts::WorkerCounts;
 pub use snapshot::{GatewaySnapshot, Phase, Snapshot, Trouble};
 
-use crate::{app::error::FailureKind, config::Config, gateway::Gateway, printable::without_user};
+use crate::{app::error::FailureKind, config::Config, gateway::Gateway};
 
 /// A look at a receiver from outside, cheap to clone and usable from any thread. It outlives the
 /// receiver.
@@ -79,7 +79,7 @@ impl Watched {
             app_up: self.checks.then(any_up),
             gateways: gateways
                 .map(|gateway| {
-                    let url = shown(&gateway.url.to_string());
+                    let url = gateway.url.to_string();
                     gateway.tunnels.snapshot(url, gateway.was_given_up())
                 })
                 .collect(),
@@ -112,15 +112,6 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.send_replace(Phase::Ended);
-    }
-}
-
-/// What a gateway is called where anybody may read it.
-fn shown(url: &str) -> String {
-    let url = without_user(url);
-    match url.split_once(['?', '#']) {
-        Some((before, _)) => before.to_owned(),
-        None => url,
     }
 }
 

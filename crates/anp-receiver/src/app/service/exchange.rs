@@ -87,7 +87,7 @@ where
     drop(sending);
     match sent {
         Err(AppError::Service(fault)) if !is_begun => {
-            tell(head, &fault);
+            tell(head, &fault, faults);
             answer(response, 500, "500 Internal Server Error\n".into())
         }
         sent => sent,
