@@ -1,6 +1,7 @@
 //! From a configuration to a running gateway and to its end.
 
 use std::{
+    iter::{once, repeat},
     net::{SocketAddr, TcpListener as StdListener},
     path::PathBuf,
     sync::Arc,
@@ -26,7 +27,7 @@ use crate::{
     error::GatewayError,
     handover::Handover,
     inherited::Listeners,
-    listener,
+    listener::Until,
     metrics::{Metrics, WorkerMetrics},
     places::Places,
     refusals::Refusals,
@@ -35,7 +36,7 @@ use crate::{
     route::Routes,
     running::Running,
     settings::Settings,
-    stop::{Shutdown, Stop},
+    stop::{Shutdown, Step, Stop},
     tls::{Keeper, acme},
     tunnels,
     worker::{Shared, Worker},
@@ -58,6 +59,8 @@ pub struct Bound {
     public: Vec<StdListener>,
     tunnel: StdListener,
     admin: Option<StdListener>,
+    /// Those of the gateway before at other addresses.
+    left: Listeners,
     /// The registry's file, and what it held.
     registry: Option<(Store, Kept)>,
     addresses: Addresses,
@@ -101,21 +104,10 @@ impl Gateway {
         let inherited = !given.is_empty();
         let opened_at = auth::now();
         let workers = config.worker_count();
-        let mut public = given.take_public(config.listen);
-        if public.is_empty() {
-            public = open("listen", config.listen, |a| {
-                listener::bind_shared(a, workers)
-            })?;
-        }
-        let tunnel = match given.take_tunnel(config.tunnel_listen) {
-            Some(tunnel) => tunnel,
-            None => open("tunnel_listen", config.tunnel_listen, listener::bind)?,
-        };
+        let public = open("listen", config.listen, |a| given.public(a, workers))?;
+        let tunnel = open("tunnel_listen", config.tunnel_listen, |a| given.tunnel(a))?;
         let admin = match config.admin_listen {
-            Some(address) => Some(match given.take_admin(address) {
-                Some(admin) => admin,
-                None => open("admin_listen", address, listener::bind)?,
-            }),
+            Some(address) => Some(open("admin_listen", address, |a| given.admin(a))?),
             None => None,
         };
         let local =
@@ -134,6 +126,7 @@ impl Gateway {
             public,
             tunnel,
             admin,
+            left: given.left(),
             registry,
             addresses,
             inherited,
@@ -245,6 +238,7 @@ impl Bound {
             public: self.public.iter().map(all).collect::<Result<_, _>>()?,
             tunnel: Some(self.tunnel.try_clone()?),
             admin: self.admin.as_ref().map(all).transpose()?,
+            handed_over: true,
         })
     }
 
@@ -311,6 +305,9 @@ impl Bound {
             None => None,
         };
         let public = share_out(&self.public, self.addresses.public, count)?;
+        // Few come to these, and not for long.
+        let mut left = self.left;
+        let mut left_public = std::mem::take(&mut left.public);
         let (dealt, taken): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let shared = Arc::new(Shared {
@@ -343,15 +340,18 @@ impl Bound {
             let metrics = Arc::new(WorkerMetrics::default());
             counters.push(metrics.clone());
             let worker = Arc::new(Worker::new(index, shared.clone(), metrics));
+            let own = public.into_iter().zip(repeat(Until::Step(Step::Draining)));
+            let left = left_public.drain(..).zip(repeat(Until::Left));
+            let public = own.chain(left).collect();
             running.ends_with(workers::start(worker, public, taken)?);
         }
         // Handshakes run here, on the caller's event loop, and are not callers' requests.
         let apart = Arc::new(WorkerMetrics::default());
         let worker = Arc::new(Worker::new(0, shared.clone(), apart));
-        tokio::spawn(tunnels::serve(
-            worker,
-            from_std("tunnel_listen", self.addresses.tunnel, self.tunnel)?,
-        ));
+        for (listener, until) in with_left(self.tunnel, left.tunnel) {
+            let listener = from_std("tunnel_listen", self.addresses.tunnel, listener)?;
+            tokio::spawn(tunnels::serve(worker.clone(), listener, until));
+        }
         if let Some(keeper) = shared.tls.clone() {
             let (watching, watched) = (shared.clone(), keeper.clone());
             tokio::spawn(async move { watched.watch(&watching.stop).await });
@@ -367,9 +367,11 @@ impl Bound {
         }
         if let Some((address, listener)) = self.addresses.admin.zip(self.admin) {
             let metrics = Metrics::new(counters, shared.clone());
-            let admin = Admin::new(shared, metrics, self.reloader);
-            let listener = from_std("admin_listen", address, listener)?;
-            tokio::spawn(admin::serve(Arc::new(admin), listener));
+            let admin = Arc::new(Admin::new(shared, metrics, self.reloader));
+            for (listener, until) in with_left(listener, left.admin) {
+                let listener = from_std("admin_listen", address, listener)?;
+                tokio::spawn(admin::serve(admin.clone(), listener, until));
+            }
         }
         Ok(running)
     }
@@ -391,6 +393,15 @@ fn share_out(
         shares.push(open("listen", address, |_| handles.collect())?);
     }
     Ok(shares)
+}
+
+/// A listener that is served until everything ends, and one that the gateway before left.
+fn with_left(
+    listener: StdListener,
+    left: Option<StdListener>,
+) -> impl Iterator<Item = (StdListener, Until)> {
+    let left = left.map(|left| (left, Until::Left));
+    once((listener, Until::Step(Step::Now))).chain(left)
 }
 
 fn from_std(

@@ -11,7 +11,10 @@ use std::{
 
 use anp_tunnel::limit_unsent;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 
 use crate::stop::{Step, Stop};
 
@@ -20,6 +23,10 @@ const BACKLOG: i32 = 1024;
 
 /// How long a listener rests after an error that only time mends, such as too many open files.
 const REST: Duration = Duration::from_millis(100);
+
+/// How long connections are taken at an address that the gateway before had and this one has not: who
+/// had begun to connect has by then.
+const ON_THE_WAY: Duration = Duration::from_secs(2);
 
 /// Which of the gateway's listeners took a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,26 +47,53 @@ impl Listener {
     }
 }
 
-/// Opens one listener.
+/// Until when connections are taken from a listener.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Until {
+    /// Until the gateway's stop is so far.
+    Step(Step),
+    /// Only until those were taken who were on their way to an address of the gateway before, which is
+    /// not this one's.
+    Left,
+}
+
+impl Until {
+    async fn reached(self, stop: &Stop) {
+        match self {
+            Self::Step(step) => stop.reached(step).await,
+            Self::Left => {
+                let _ = timeout(ON_THE_WAY, stop.reached(Step::Draining)).await;
+            }
+        }
+    }
+}
+
+/// Opens one listener; `beside` others that have the port at overlapping addresses, which were made to
+/// [share](share_port) it.
 ///
 /// # Errors
 /// The system's, for instance where the port is taken.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<StdListener> {
-    open(address, false)
+pub(crate) fn bind(address: SocketAddr, beside: bool) -> io::Result<StdListener> {
+    open(address, beside)
 }
 
-/// Opens `count` listeners on one address, over which the system spreads connections (SO_REUSEPORT).
+/// Opens `count` listeners on one address, over which the system spreads connections (SO_REUSEPORT);
+/// `beside` others as in [`bind`].
 ///
 /// # Errors
 /// As [`bind`]; a port that another process shares is taken, too.
-pub(crate) fn bind_shared(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
+pub(crate) fn bind_shared(
+    address: SocketAddr,
+    count: usize,
+    beside: bool,
+) -> io::Result<Vec<StdListener>> {
     if count <= 1 || !cfg!(unix) {
-        return Ok(vec![bind(address)?]);
+        return Ok(vec![bind(address, beside)?]);
     }
-    if address.port() != 0 {
+    if address.port() != 0 && !beside {
         // Sharing sockets would silently join those of a second gateway: one that does not share
         // finds it.
-        drop(bind(address)?);
+        drop(bind(address, false)?);
     }
     let first = open(address, true)?;
     let address = first.local_addr()?;
@@ -91,7 +125,26 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
-/// Takes connections until `stop` reaches `step`, then those that the system holds, then closes the
+/// Makes an open listener share its port with others that share it. The system takes both addresses
+/// then, and gives connections to the one that names theirs.
+///
+/// # Errors
+/// The system's.
+#[cfg(unix)]
+pub(crate) fn share_port(listener: &StdListener) -> io::Result<()> {
+    socket2::SockRef::from(listener).set_reuse_port(true)
+}
+
+/// No listener is handed over here.
+///
+/// # Errors
+/// Always.
+#[cfg(not(unix))]
+pub(crate) fn share_port(_: &StdListener) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Takes connections as long as `until` says, then those that the system holds, then closes the
 /// listener. `name` is for the log.
 ///
 /// Where another process took over the listener, it ends with the drain's beginning instead and
@@ -100,10 +153,10 @@ pub(crate) async fn accept(
     listener: TcpListener,
     name: &'static str,
     stop: &Stop,
-    step: Step,
+    until: Until,
     mut take: impl FnMut(TcpStream, SocketAddr),
 ) {
-    let mut ends = pin!(stop.reached(step));
+    let mut ends = pin!(until.reached(stop));
     let mut drains = pin!(stop.reached(Step::Draining));
     let mut draining = false;
     // Errors come ten times a second for as long as there is reason for them: told once, and the end.
@@ -162,11 +215,11 @@ mod tests {
 
     #[test]
     fn a_shared_port_is_one_port_and_taken_for_others() {
-        let shared = bind_shared(ANY, 3).unwrap();
+        let shared = bind_shared(ANY, 3, false).unwrap();
         let address = shared[0].local_addr().unwrap();
         assert!(shared.iter().all(|l| l.local_addr().unwrap() == address));
         for count in [1, 2] {
-            let error = bind_shared(address, count).unwrap_err();
+            let error = bind_shared(address, count, false).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         }
     }

@@ -19,8 +19,7 @@ use crate::{
         http1::{self, Finished},
     },
     handshake::Becomes,
-    listener::{self, Listener},
-    stop::Step,
+    listener::{self, Listener, Until},
     tls::{Detached, Transport},
     worker::{Caller, Dealt, Shared, Worker},
 };
@@ -28,8 +27,9 @@ use crate::{
 /// How long the peer of a refused tunnel may take to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves the tunnel listener until everything ends, so that who comes during a stop is told.
-pub(crate) async fn serve(worker: Arc<Worker>, listener: TcpListener) {
+/// Serves a tunnel listener: that of the gateway until everything ends, so that who comes during a stop
+/// is told.
+pub(crate) async fn serve(worker: Arc<Worker>, listener: TcpListener, until: Until) {
     let max = || worker.shared.settings.load().config.max_connections;
     let take = |socket: TcpStream, peer| match worker.shared.handshakes.begin(max()) {
         Some(life) => {
@@ -37,7 +37,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, listener: TcpListener) {
         }
         None => worker.shared.turn_away(Listener::Tunnel, &socket),
     };
-    listener::accept(listener, "tunnel", &worker.shared.stop, Step::Now, take).await;
+    listener::accept(listener, "tunnel", &worker.shared.stop, until, take).await;
 }
 
 /// Serves one connection to its end, or until it is a tunnel. It counts as one for its `_life`.

@@ -20,7 +20,7 @@ use crate::{
         http2,
     },
     error::GatewayError,
-    listener::{self, Listener},
+    listener::{self, Listener, Until},
     proxy_protocol,
     stop::Step,
     tls::Transport,
@@ -28,13 +28,13 @@ use crate::{
     worker::{Caller, Dealt, Worker},
 };
 
-/// Starts a worker's thread. The receiver tells of its end, and of nothing where it panicked.
+/// Starts a worker's thread, which takes callers from each listener as long as it says. The receiver tells of its end, and of nothing where it panicked.
 ///
 /// # Errors
 /// The system gave no thread or event loop.
 pub(crate) fn start(
     worker: Arc<Worker>,
-    public: Vec<StdListener>,
+    public: Vec<(StdListener, Until)>,
     dealt: mpsc::UnboundedReceiver<Dealt>,
 ) -> Result<oneshot::Receiver<()>, GatewayError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -56,11 +56,11 @@ pub(crate) fn start(
 
 async fn run(
     worker: Arc<Worker>,
-    public: Vec<StdListener>,
+    public: Vec<(StdListener, Until)>,
     mut dealt: mpsc::UnboundedReceiver<Dealt>,
 ) {
-    for listener in public {
-        tokio::spawn(take_callers(worker.clone(), listener));
+    for (listener, until) in public {
+        tokio::spawn(take_callers(worker.clone(), listener, until));
     }
     let stop = &worker.shared.stop;
     loop {
@@ -74,7 +74,7 @@ async fn run(
     }
 }
 
-async fn take_callers(worker: Arc<Worker>, listener: StdListener) {
+async fn take_callers(worker: Arc<Worker>, listener: StdListener, until: Until) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -89,14 +89,7 @@ async fn take_callers(worker: Arc<Worker>, listener: StdListener) {
         }
         None => worker.shared.turn_away(Listener::Public, &socket),
     };
-    listener::accept(
-        listener,
-        "public",
-        &worker.shared.stop,
-        Step::Draining,
-        take,
-    )
-    .await;
+    listener::accept(listener, "public", &worker.shared.stop, until, take).await;
 }
 
 /// Serves one caller's connection to its end. It counts as one for its `_life`.

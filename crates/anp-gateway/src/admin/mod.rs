@@ -37,7 +37,7 @@ use crate::{
     alive::Alive,
     conn::{Metered, Moved},
     endpoints::Expected,
-    listener,
+    listener::{self, Until},
     metrics::Metrics,
     reload::Reloader,
     stop::{Step, Stop},
@@ -152,8 +152,8 @@ async fn body(request: Request<Incoming>) -> Result<Bytes, Problem> {
     }
 }
 
-/// Serves the admin listener until everything ends.
-pub(crate) async fn serve(admin: Arc<Admin>, listener: TcpListener) {
+/// Serves an admin listener: that of the gateway until everything ends.
+pub(crate) async fn serve(admin: Arc<Admin>, listener: TcpListener, until: Until) {
     let connections = Alive::default();
     let shared = admin.shared.clone();
     let take = |socket, peer| {
@@ -201,7 +201,7 @@ pub(crate) async fn serve(admin: Arc<Admin>, listener: TcpListener) {
             drop(life);
         });
     };
-    listener::accept(listener, "admin", &shared.stop, Step::Now, take).await;
+    listener::accept(listener, "admin", &shared.stop, until, take).await;
 }
 
 /// Ready once nothing has moved for long: a caller that does not read its answers must not keep a place

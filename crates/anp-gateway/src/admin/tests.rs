@@ -102,7 +102,7 @@ async fn who_reads_no_answer_keeps_no_place() {
     let admin = Arc::new(Admin::new(shared, metrics, Reloader::default()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(admin, listener));
+    tokio::spawn(serve(admin, listener, Until::Step(Step::Now)));
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
     let mut asked = 0_usize;

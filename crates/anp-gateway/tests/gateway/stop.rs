@@ -1,5 +1,7 @@
 //! How a gateway ends.
 
+use std::net::SocketAddr;
+
 use anp_gateway::{Config, Gateway, Shutdown};
 use anp_tunnel::{Status, TunnelConfig, units::Span};
 use anpx::{
@@ -7,6 +9,7 @@ use anpx::{
     session::{End, Role},
 };
 use bytes::Bytes;
+use tokio::net::TcpStream;
 
 use crate::support::{Caller, answer, config, following, head, run, send, soon, start};
 
@@ -62,11 +65,7 @@ async fn a_graceful_stop_finishes_what_is_under_way() {
     let closed = soon(receiver.driver).await.unwrap();
     assert_eq!(closed.code, Some(CloseCode::GOING_AWAY));
     soon(gateway.ended).await.unwrap().unwrap();
-    assert!(
-        tokio::net::TcpStream::connect(gateway.public)
-            .await
-            .is_err()
-    );
+    assert!(TcpStream::connect(gateway.public).await.is_err());
 }
 
 #[tokio::test]
@@ -225,6 +224,43 @@ async fn a_replaced_gateway_leaves_its_listeners_to_the_next() {
     let receiver = gateway.receiver().await;
     answer(&mut receiver.accept().await, 200, "late");
     early.until("late").await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_was_on_the_way_to_an_address_of_the_gateway_before_is_served() {
+    let old = Gateway::bind(Config {
+        listen: "0.0.0.0:0".parse().unwrap(),
+        open: Some(true),
+        allow_public_without_authentication: true,
+        ..config()
+    })
+    .await
+    .unwrap();
+    let port = old.public_addr().port();
+    // The narrower address leaves this one to nobody.
+    let given_up = SocketAddr::from(([127, 0, 0, 2], port));
+    let mut on_the_way = Caller::connect(given_up).await;
+    let next = Gateway::bind_with(
+        Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], port)),
+            health_path: Some("/-/healthz".to_owned()),
+            ..config()
+        },
+        old.listeners().unwrap(),
+    )
+    .await
+    .unwrap();
+    drop(old);
+    let gateway = run(next);
+    for caller in [&mut on_the_way, &mut gateway.caller().await] {
+        caller.get("/-/healthz").await;
+        caller.until("ready\n").await;
+    }
+    soon(async { while TcpStream::connect(given_up).await.is_ok() {} }).await;
+    on_the_way.get("/-/healthz").await;
+    on_the_way.until("ready\n").await;
+    gateway.caller().await;
 }
 
 const READY: &str = "GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n";

@@ -13,6 +13,9 @@ mod newcomer;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+#[cfg(unix)]
+mod replacing;
+#[cfg(test)]
 mod serving;
 #[cfg(test)]
 mod status;

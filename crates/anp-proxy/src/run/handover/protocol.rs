@@ -188,7 +188,10 @@ async fn receive(stream: &UnixStream) -> io::Result<Listeners> {
     }
     let text = String::from_utf8_lossy(&text);
     let mut sockets = sockets.into_iter().map(TcpListener::from);
-    let mut listeners = Listeners::default();
+    let mut listeners = Listeners {
+        handed_over: true,
+        ..Listeners::default()
+    };
     for name in text.split_whitespace() {
         let socket = sockets.next();
         let socket = socket.ok_or_else(|| io::Error::other("a listener is missing"))?;
