@@ -51,6 +51,13 @@ pub enum GatewayError {
     WorkerLost,
 }
 
+impl GatewayError {
+    /// True where another program listens at an address.
+    pub fn is_address_taken(&self) -> bool {
+        matches!(self, Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+    }
+}
+
 /// Who caused a failed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {

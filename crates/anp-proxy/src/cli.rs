@@ -182,9 +182,24 @@ pub(crate) struct GatewayArgs {
     /// [default: nowhere]
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin_listen: Option<String>,
-    /// Take over the listeners of the gateway that runs on this address, which then drains and ends
-    #[arg(long)]
-    pub(crate) replace: bool,
+    /// Take over the listeners of the gateway that runs, which then drains and ends. It is found by its
+    /// gateway.control_socket; SOCKET names that where this configuration has another
+    #[arg(long, value_name = "SOCKET", require_equals = true, num_args = 0..=1)]
+    replace: Option<Option<PathBuf>>,
+}
+
+/// The gateway that is to be replaced.
+#[derive(Debug)]
+pub(crate) struct Replace {
+    /// Its control socket, where that is not this gateway's own.
+    pub(crate) at: Option<PathBuf>,
+}
+
+impl GatewayArgs {
+    /// The gateway that is to be replaced, if any.
+    pub(crate) fn replace(&self) -> Option<Replace> {
+        self.replace.clone().map(|at| Replace { at })
+    }
 }
 
 /// Flags of `receiver`.

@@ -109,7 +109,7 @@ fn execute(cli: &Cli) -> Result<Outcome, Failure> {
             stdout::say(String::from_utf8_lossy(&script).trim_end())?;
             SUCCESS
         }
-        Command::Gateway(args) => run::gateway(loaded()?, args.replace)?,
+        Command::Gateway(args) => run::gateway(loaded()?, args.replace())?,
         Command::Admin(args) => admin::admin(args, &loaded()?)?,
         Command::Endpoint(args) => admin::endpoint(args, &loaded()?)?,
         Command::Receiver(args) if args.check => run::check_receiver(&loaded()?)?,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anp_gateway::{Bound, Gateway, Listeners};
+use anp_gateway::{Bound, Gateway, GatewayError, Listeners};
 use tokio::sync::watch;
 
 use super::{failures, serving::no_signals, state::keep_state};
@@ -28,11 +28,15 @@ pub(super) async fn bind(loaded: &Loaded) -> Result<Bound, Failure> {
 }
 
 pub(super) async fn bind_with(loaded: &Loaded, given: Listeners) -> Result<Bound, Failure> {
+    let bound = try_bind(loaded, given).await;
+    bound.map_err(|error| failures::gateway(error, loaded))
+}
+
+/// As [`bind_with`], with an error that can be asked what it is.
+pub(super) async fn try_bind(loaded: &Loaded, given: Listeners) -> Result<Bound, GatewayError> {
     let mut config = loaded.config.gateway.clone();
     keep_state(&mut config);
-    Gateway::bind_with(config, given)
-        .await
-        .map_err(|error| failures::gateway(error, loaded))
+    Gateway::bind_with(config, given).await
 }
 
 /// Lets the configuration be read again: on SIGHUP, or when something else asks for it.

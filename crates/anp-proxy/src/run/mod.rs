@@ -17,7 +17,7 @@ use self::{
     serving::no_signals,
     state::{keep_endpoints, keep_state},
 };
-use crate::{config::Loaded, exit::Failure, signals};
+use crate::{cli::Replace, config::Loaded, exit::Failure, signals};
 
 pub(crate) use receiver::{check as check_receiver, receiver};
 pub(crate) use serving::{serve, start_log};
@@ -29,7 +29,7 @@ pub(crate) use together::{demo, dev};
 ///
 /// # Errors
 /// A setting is wrong, an address cannot be listened on, or the gateway failed.
-pub(crate) fn gateway(mut loaded: Loaded, replace: bool) -> Result<u8, Failure> {
+pub(crate) fn gateway(mut loaded: Loaded, replace: Option<Replace>) -> Result<u8, Failure> {
     keep_endpoints(&mut loaded.config.gateway);
     // So that the files nobody named are looked at with the others.
     keep_state(&mut loaded.config.gateway);
@@ -46,7 +46,7 @@ pub(crate) fn gateway(mut loaded: Loaded, replace: bool) -> Result<u8, Failure> 
         return handover::gateway(loaded, replace, given, tell, stop).await;
         #[cfg(not(unix))]
         {
-            if replace {
+            if replace.is_some() {
                 return Err(Failure::usage("--replace needs a Unix system"));
             }
             let _tell = tell;

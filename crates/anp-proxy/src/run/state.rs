@@ -1,6 +1,9 @@
 //! Where a gateway keeps what outlives it.
 
-use std::{env, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use anp_gateway::Config;
 
@@ -21,6 +24,43 @@ pub(super) fn directory() -> Option<PathBuf> {
     let state = variable("XDG_STATE_HOME")
         .or_else(|| variable("HOME").map(|home| home.join(".local/state")))?;
     Some(state.join("anp-proxy"))
+}
+
+/// Files that are called after the port of `gateway.listen`, so that gateways of one user have each
+/// their own.
+#[derive(Clone, Copy)]
+pub(super) struct PerPort {
+    before: &'static str,
+    after: &'static str,
+}
+
+/// Control sockets.
+pub(super) const CONTROL: PerPort = PerPort {
+    before: "gateway-",
+    after: ".sock",
+};
+
+impl PerPort {
+    /// That of a port.
+    pub(super) fn of(self, directory: &Path, port: u16) -> PathBuf {
+        directory.join(format!("{}{port}{}", self.before, self.after))
+    }
+
+    /// Those that are in `directory` besides `own`, in the order of their names.
+    pub(super) fn others(self, directory: &Path, own: &Path) -> Vec<PathBuf> {
+        let is_one = |name: &str| {
+            let port = name.strip_prefix(self.before)?;
+            port.strip_suffix(self.after)?.parse::<u16>().ok()
+        };
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut others: Vec<_> = entries
+            .filter(|entry| entry.file_name().to_str().and_then(is_one).is_some())
+            .map(|entry| entry.path())
+            .filter(|path| path != own)
+            .collect();
+        others.sort();
+        others
+    }
 }
 
 /// Where the registry of endpoints is kept unless configured: in the state directory, where the

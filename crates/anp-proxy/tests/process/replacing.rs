@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path};
 use tempfile::tempdir;
 
 use crate::{
-    child::{Running, command},
+    child::{Running, command, finished},
     serving::get,
 };
 
@@ -57,4 +57,63 @@ fn a_gateway_at_wider_and_narrower_addresses_takes_over() {
             assert!(ready.ends_with("ready\n"), "{ready}");
         }
     }
+}
+
+#[test]
+fn the_gateway_to_replace_is_named_where_it_has_another_control_socket() {
+    let state = tempdir().unwrap();
+    let control = |port: u8| state.path().join(format!("gateway-{port}.sock"));
+    let run = |[public, tunnel]: [&str; 2], port, replace: &[&str]| {
+        let control = format!("gateway.control_socket={}", control(port).display());
+        let args = [
+            "--listen",
+            public,
+            "--tunnel-listen",
+            tunnel,
+            "--set",
+            &control,
+        ];
+        start(state.path(), &[&args[..], replace].concat())
+    };
+    let any = "127.0.0.1:0";
+    let mut first = run([any, any], 1, &[]);
+    let [public, tunnel] = addresses(&first).map(|address| address.to_string());
+    let (before, after) = (control(1), control(2));
+    let socket = before.to_str().unwrap();
+    let mut lost = run([any, &tunnel], 2, &["--replace"]);
+    let told = lost.logs("gateways with other control sockets run");
+    assert!(told.contains("WARN") && told.contains(socket), "{told}");
+    let (code, lines) = lost.ends_saying();
+    let error = lines.last().unwrap();
+    assert_eq!(code, 1, "{error}");
+    for part in ["another program listens there", socket, "--replace=SOCKET"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let next = run([&public, &tunnel], 2, &[&format!("--replace={socket}")]);
+    next.logs("took over the listeners");
+    let (code, lines) = first.ends_saying();
+    // Whoever only looked whether it runs is no news.
+    let news = |line: &&String| line.contains("were not taken over");
+    assert_eq!((code, lines.iter().find(news)), (0, None));
+    assert!(after.exists() && !before.exists());
+}
+
+#[test]
+fn a_gateway_that_is_named_must_be_there() {
+    let state = tempdir().unwrap();
+    let named = state.path().join("none.sock");
+    let replace = format!("--replace={}", named.display());
+    let args = [
+        "gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--tunnel-listen",
+        "127.0.0.1:0",
+        &replace,
+    ];
+    let ended = command(&args).env("STATE_DIRECTORY", state.path()).output();
+    let (code, _, error) = finished(ended.unwrap());
+    assert_eq!(code, 2, "{error}");
+    let expected = format!("--replace: no gateway answers at {}", named.display());
+    assert!(error.contains(&expected), "{error}");
 }

@@ -12,6 +12,7 @@
 //! once first waits for those receivers: it would have nobody for the callers that it has taken.
 
 mod control;
+mod find;
 mod protocol;
 
 use std::{
@@ -24,14 +25,16 @@ use tokio::sync::{oneshot, watch};
 
 use self::{
     control::{Control, cannot_be_replaced},
-    protocol::{Running, hand_to, say_draining},
+    find::{Found, find},
+    protocol::{hand_to, say_draining},
 };
 use super::{
-    descriptors,
-    gateway::{addresses, bind_with, reloading, run_gateway},
-    state,
+    descriptors, failures,
+    gateway::{addresses, reloading, run_gateway, try_bind},
+    state::{self, CONTROL},
 };
 use crate::{
+    cli::Replace,
     config::Loaded,
     exit::Failure,
     signals::{self, Stop},
@@ -41,25 +44,34 @@ use crate::{
 /// Runs a gateway that others may replace, in place of the running one where asked to.
 pub(super) async fn gateway(
     loaded: &Loaded,
-    replace: bool,
+    replace: Option<Replace>,
     mut given: Listeners,
     tell: watch::Sender<Stop>,
     stop: watch::Receiver<Stop>,
 ) -> Result<(), Failure> {
     let config = &loaded.config.gateway;
     let path = control_path(config);
-    let mut running = None;
-    if replace {
-        running = tokio::select! {
-            asked = ask(path.as_deref()) => asked?,
+    let (mut running, mut hint) = (None, String::new());
+    if let Some(replace) = &replace {
+        let found = tokio::select! {
+            found = find(replace.at.as_deref(), path.as_deref(), config) => found?,
             // Nothing has happened yet.
             () = signals::reached(stop.clone(), Stop::Graceful) => return Ok(()),
         };
+        match found {
+            Found::Running(found) => running = Some(found),
+            Found::Nobody(what_to_do) => hint = what_to_do,
+        }
     }
     if let Some(running) = &mut running {
         given = std::mem::take(&mut running.listeners);
     }
-    let mut bound = reloading(bind_with(loaded, given).await?, loaded)?;
+    let bound = try_bind(loaded, given).await;
+    let bound = bound.map_err(|error| match error.is_address_taken() {
+        true => failures::gateway(error, loaded).with(&hint),
+        false => failures::gateway(error, loaded),
+    });
+    let mut bound = reloading(bound?, loaded)?;
     if running.is_some() {
         if *stop.borrow() != Stop::No {
             return Ok(());
@@ -122,22 +134,6 @@ pub(super) async fn gateway(
     }
 }
 
-/// Asks the gateway that runs for its listeners; `None` where there is none.
-async fn ask(path: Option<&Path>) -> Result<Option<Running>, Failure> {
-    let path = path.ok_or_else(|| {
-        Failure::usage(
-            "--replace finds the running gateway by its port: set gateway.listen, or \
-             gateway.control_socket",
-        )
-    })?;
-    Running::ask(path).await.map_err(|error| {
-        Failure::runtime(format!(
-            "no gateway handed over its listeners at {}: {error}",
-            path.display()
-        ))
-    })
-}
-
 /// Opens the control socket. Where nobody asked for it, a gateway does without.
 fn open_control(
     path: &Path,
@@ -164,7 +160,7 @@ pub(super) fn control_path(config: &anp_gateway::Config) -> Option<PathBuf> {
     config.control_socket.clone().or_else(|| {
         let port = config.listen.port();
         let directory = state::directory()?;
-        (port != 0).then(|| directory.join(format!("gateway-{port}.sock")))
+        (port != 0).then(|| CONTROL.of(&directory, port))
     })
 }
 
@@ -192,7 +188,9 @@ async fn hand_over(
             }
         }
         match hand_to(&mut next, &control.listeners).await {
-            Ok(()) => {
+            // Whoever looked whether anybody is here.
+            Ok(false) => {}
+            Ok(true) => {
                 tracing::info!("another gateway took over the listeners");
                 let served = handover.served();
                 // A stop that was asked for already is not taken back.

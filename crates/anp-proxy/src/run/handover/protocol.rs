@@ -32,13 +32,17 @@ const ASKED: usize = 3;
 /// The last word of the running one, without the number behind it.
 const DRAINING: &str = "draining ";
 
-/// Gives `next` the listeners. It serves them from then on.
+/// Gives `next` the listeners. It serves them from then on, where this is true; false where it went
+/// away without a word.
 ///
 /// # Errors
-/// It may not have them, or went away: nothing has changed.
-pub(super) async fn hand_to(next: &mut UnixStream, listeners: &Listeners) -> io::Result<()> {
+/// It may not have them, or went away later: nothing has changed.
+pub(super) async fn hand_to(next: &mut UnixStream, listeners: &Listeners) -> io::Result<bool> {
     check_user(next)?;
-    expect(next, "replace").await?;
+    match expect(next, "replace").await {
+        Err(error) if is_cut_off(&error) => return Ok(false),
+        asked => asked?,
+    }
     let public = listeners.public.iter().map(|l| ("public", l));
     let tunnel = listeners.tunnel.iter().map(|l| ("tunnel", l));
     let admin = listeners.admin.iter().map(|l| ("admin", l));
@@ -74,7 +78,8 @@ pub(super) async fn hand_to(next: &mut UnixStream, listeners: &Listeners) -> io:
         next.write_all(text.as_bytes().get(sent..).unwrap_or_default()),
     )
     .await??;
-    expect(next, "ready").await
+    expect(next, "ready").await?;
+    Ok(true)
 }
 
 /// Tells `next` that this gateway drains, and how many endpoints have a receiver here.
