@@ -140,8 +140,16 @@ impl Gateway {
 /// Reads the registry's file, off the event loop.
 async fn load(path: PathBuf) -> Result<(Store, Kept), GatewayError> {
     let read = tokio::task::spawn_blocking(move || {
+        let shown = path.display().to_string();
         let mut store = Store::new(path);
         let kept = store.load()?;
+        let (endpoints, documents) = (kept.endpoints.len(), kept.documents.len());
+        tracing::info!(
+            path = shown,
+            endpoints,
+            documents,
+            "read the registry of endpoints"
+        );
         Ok((store, kept))
     });
     read.await.unwrap_or(Err(GatewayError::WorkerLost))

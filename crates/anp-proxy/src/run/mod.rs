@@ -15,7 +15,7 @@ mod together;
 
 use self::{
     serving::no_signals,
-    state::{keep_endpoints, keep_state},
+    state::{keep_endpoints, keep_state, warn_new_registry},
 };
 use crate::{cli::Replace, config::Loaded, exit::Failure, signals};
 
@@ -37,6 +37,7 @@ pub(crate) fn gateway(mut loaded: Loaded, replace: Option<Replace>) -> Result<u8
     loaded.check_gateway()?;
     loaded.check_gateway_files()?;
     start_log(loaded)?;
+    warn_new_registry(&loaded.config.gateway);
     descriptors::raise();
     // Before any thread runs: it takes variables out of the environment.
     let given = inherit::from_environment()?;

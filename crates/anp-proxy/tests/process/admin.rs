@@ -20,6 +20,7 @@ fn start(directory: &Path, more: &[&str]) -> (Running, String) {
         ]
         .concat(),
     );
+    gateway.logs("read the registry of endpoints");
     let line = gateway.logs("\"listener\":\"admin\"");
     let address = line.split("\"address\":\"").nth(1).unwrap();
     let url = format!("http://{}", address.split('"').next().unwrap());
