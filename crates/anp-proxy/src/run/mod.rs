@@ -15,7 +15,7 @@ mod together;
 
 use self::{
     serving::no_signals,
-    state::{keep_endpoints, keep_state, warn_new_registry},
+    state::{check_documents_kept, keep_endpoints, keep_state, warn_new_registry, warn_not_kept},
 };
 use crate::{cli::Replace, config::Loaded, exit::Failure, signals};
 
@@ -36,7 +36,9 @@ pub(crate) fn gateway(mut loaded: Loaded, replace: Option<Replace>) -> Result<u8
     let loaded = &loaded;
     loaded.check_gateway()?;
     loaded.check_gateway_files()?;
+    check_documents_kept(loaded)?;
     start_log(loaded)?;
+    warn_not_kept(&loaded.config.gateway);
     warn_new_registry(&loaded.config.gateway);
     descriptors::raise();
     // Before any thread runs: it takes variables out of the environment.
