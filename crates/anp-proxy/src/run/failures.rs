@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
+use anp_auth::replay::FileReplayError;
 use anp_gateway::{AuthError, GatewayError};
 use anp_receiver::Error as ReceiverError;
 
@@ -9,6 +10,10 @@ use crate::{
     config::{Loaded, Origin},
     exit::Failure,
 };
+
+/// What to do where another gateway has the file of nonces.
+const NOT_SHARED: &str = ". Gateways cannot share this file: set another gateway.auth.replay_store for \
+    this one, or another STATE_DIRECTORY. To take the place of the one that runs, start with --replace";
 
 /// Why a gateway did not start.
 pub(super) fn gateway(error: GatewayError, loaded: &Loaded) -> Failure {
@@ -36,7 +41,11 @@ pub(super) fn gateway(error: GatewayError, loaded: &Loaded) -> Failure {
                 AuthError::Document(_) => "auth.resolver.documents",
                 AuthError::Directory { .. } | AuthError::Random(_) => "auth",
             };
-            Failure::usage(format!("{}gateway.{error}", place(loaded, key)))
+            let failure = Failure::usage(format!("{}gateway.{error}", place(loaded, key)));
+            match error {
+                AuthError::Replay(FileReplayError::InUse(_)) => failure.with(NOT_SHARED),
+                _ => failure,
+            }
         }
         other => Failure::runtime(format!("the gateway failed: {other}")),
     }
