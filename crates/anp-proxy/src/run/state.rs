@@ -23,8 +23,10 @@ pub(super) fn directory() -> Option<PathBuf> {
 
 fn directory_of(root: bool, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let variable = |name| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    if let Some(directory) = variable("STATE_DIRECTORY") {
-        return Some(directory);
+    // A unit may have several, which systemd lists as PATH does.
+    let managed = variable("STATE_DIRECTORY").unwrap_or_default();
+    if let Some(first) = env::split_paths(&managed).find(|path| !path.as_os_str().is_empty()) {
+        return Some(first);
     }
     if root {
         return Some("/var/lib/anp-proxy".into());
@@ -203,6 +205,8 @@ mod tests {
         let (home, xdg) = (("HOME", "/home/a"), ("XDG_STATE_HOME", "/xdg"));
         let managed = ("STATE_DIRECTORY", "/state/anp");
         assert_eq!(found(false, &[home, xdg, managed]), of("/state/anp"));
+        let several = ("STATE_DIRECTORY", "/state/anp:/state/more");
+        assert_eq!(found(true, &[several]), of("/state/anp"));
         assert_eq!(found(true, &[home, xdg]), of("/var/lib/anp-proxy"));
         assert_eq!(found(false, &[home, xdg]), of("/xdg/anp-proxy"));
         assert_eq!(found(false, &[home]), of("/home/a/.local/state/anp-proxy"));
