@@ -3,7 +3,7 @@
 use std::{
     fmt,
     io::{self, IsTerminal as _},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::OnceLock,
 };
 
 use anp_gateway::config::nearest;
@@ -32,11 +32,8 @@ struct Started {
 /// is JSON, at any level.
 pub(crate) fn report(why: &dyn fmt::Display) {
     if STARTED.get().is_some_and(|started| started.json) {
-        let line = Arc::new(Mutex::new(Vec::new()));
-        let all = tracing_subscriber::registry().with(json(Arc::clone(&line)));
+        let all = tracing_subscriber::registry().with(json(|| stderr::Last));
         tracing::subscriber::with_default(all, || tracing::error!("{why}"));
-        let line = line.lock().unwrap_or_else(PoisonError::into_inner);
-        stderr::say(String::from_utf8_lossy(&line).trim_end());
     } else {
         stderr::say(&format!("error: {why}"));
     }

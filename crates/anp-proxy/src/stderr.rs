@@ -32,6 +32,10 @@ pub(crate) struct Line<'a> {
     loss: bool,
 }
 
+/// Writes a whole line behind what was logged, however much of that was dropped.
+#[derive(Debug)]
+pub(crate) struct Last;
+
 /// Starts the thread that writes the log, which writes what a panic says, too.
 ///
 /// # Errors
@@ -53,7 +57,7 @@ pub(crate) fn start() -> io::Result<Log> {
             if backtrace.status() == BacktraceStatus::Captured {
                 let _ = write!(text, "{backtrace}");
             }
-            write(&text, Lines::push);
+            write(text.as_bytes(), Lines::push);
             // It may be the last that this process does.
             finish();
         }));
@@ -63,7 +67,7 @@ pub(crate) fn start() -> io::Result<Log> {
 
 /// Writes `line` behind what was logged.
 pub(crate) fn say(line: &str) {
-    write(&format!("{line}\n"), Lines::insert);
+    write(format!("{line}\n").as_bytes(), Lines::insert);
 }
 
 /// Waits until everything is written, but not long for a reader that does not read.
@@ -78,10 +82,21 @@ pub(crate) fn dropped() -> u64 {
     LINES.get().map_or(0, Lines::dropped)
 }
 
-fn write(text: &str, leave: fn(&Lines, &[u8])) {
+fn write(text: &[u8], leave: fn(&Lines, &[u8])) {
     match LINES.get().filter(|lines| lines.has_thread()) {
-        Some(lines) => leave(lines, text.as_bytes()),
-        None => drop(io::stderr().write_all(text.as_bytes())),
+        Some(lines) => leave(lines, text),
+        None => drop(io::stderr().write_all(text)),
+    }
+}
+
+impl io::Write for Last {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        write(line, Lines::insert);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

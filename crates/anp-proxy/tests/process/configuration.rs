@@ -158,38 +158,6 @@ fn a_second_gateway_of_one_user_is_told_which_file_to_name() {
 }
 
 #[test]
-fn a_second_gateway_of_one_user_is_told_which_file_to_name() {
-    let state = tempfile::tempdir().unwrap();
-    let any = "127.0.0.1:0";
-    let args = ["gateway", "--listen", any, "--tunnel-listen", any];
-    let names = [
-        "--set",
-        "gateway.open=true",
-        "--set",
-        "gateway.auth.public_names=a.example",
-    ];
-    let gateway = |more: &[&str]| {
-        let mut gateway = command(&[&args[..], &names, more].concat());
-        gateway.env("STATE_DIRECTORY", state.path());
-        gateway
-    };
-    let first = Running::spawn(&mut gateway(&[]));
-    first.says(" → receivers at ");
-    let (code, _, err) = finished(gateway(&[]).output().unwrap());
-    assert_eq!(code, 2, "{err}");
-    for part in [
-        "nonces.redb: another process has",
-        "set another gateway.auth.replay_store",
-    ] {
-        assert!(err.contains(part), "{part}: {err}");
-    }
-    let own = state.path().join("own.redb");
-    let own = format!("gateway.auth.replay_store={}", own.display());
-    let second = Running::spawn(&mut gateway(&["--set", &own]));
-    second.says(" → receivers at ");
-}
-
-#[test]
 fn the_variable_of_the_file_names_it_or_none() {
     let check = |value: &str| {
         let output = command(&["config", "check"])
