@@ -1,11 +1,14 @@
 //! A gateway in place of another, with other settings than that had.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::{SocketAddr, TcpStream},
+    path::Path,
+};
 
 use tempfile::tempdir;
 
 use crate::{
-    child::{Running, command, finished},
+    child::{Running, command, finished, limited},
     serving::get,
 };
 
@@ -116,4 +119,31 @@ fn a_gateway_that_is_named_must_be_there() {
     assert_eq!(code, 2, "{error}");
     let expected = format!("--replace: no gateway answers at {}", named.display());
     assert!(error.contains(&expected), "{error}");
+}
+
+#[test]
+fn a_gateway_without_descriptors_is_replaced_once_it_has_some() {
+    let state = tempdir().unwrap();
+    let control = state.path().join("control.sock");
+    let control = format!("gateway.control_socket={}", control.display());
+    let any = "127.0.0.1:0";
+    let args = ["gateway", "--listen", any, "--tunnel-listen", any];
+    let mut few = limited("-n 40", &[&args[..], &["--set", &control]].concat());
+    few.env("STATE_DIRECTORY", state.path());
+    let mut first = Running::spawn(&mut few);
+    let [public, tunnel] = addresses(&first);
+    let callers: Vec<_> = (0..60)
+        .map(|_| TcpStream::connect(public).unwrap())
+        .collect();
+    first.logs("connections cannot be taken");
+    let (public, tunnel) = (public.to_string(), tunnel.to_string());
+    let args = ["--listen", &public, "--tunnel-listen", &tunnel];
+    let next = start(
+        state.path(),
+        &[&args[..], &["--replace", "--set", &control]].concat(),
+    );
+    first.logs("this gateway cannot be replaced now");
+    drop(callers);
+    next.logs("took over the listeners");
+    assert_eq!(first.ends(), 0);
 }

@@ -4,10 +4,17 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anp_gateway::Listeners;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    time::sleep,
+};
+
+/// Between two looks for who comes, where the first found that nobody can be taken.
+const REST: Duration = Duration::from_millis(100);
 
 /// The way to this gateway for the next. Dropping it removes the file.
 pub(super) struct Control {
@@ -38,11 +45,21 @@ impl Control {
         })
     }
 
-    /// Who asks for the listeners next; `None` where the socket failed, which is told.
-    pub(super) async fn accept(&self) -> Option<UnixStream> {
-        let accepted = self.listener.accept().await;
-        let next = accepted.inspect_err(|error| cannot_be_replaced(&self.file.path, error));
-        next.ok().map(|(next, _)| next)
+    /// Who asks for the listeners next. That nobody can be taken now, as without descriptors, passes; it
+    /// is told once.
+    pub(super) async fn accept(&self) -> UnixStream {
+        let mut told = false;
+        loop {
+            match self.listener.accept().await {
+                Ok((next, _)) => return next,
+                Err(error) if !told => {
+                    told = true;
+                    tracing::warn!(path = %self.file.path.display(), %error, "this gateway cannot be replaced now");
+                }
+                Err(_) => {}
+            }
+            sleep(REST).await;
+        }
     }
 
     /// Opens it anew where a next one had put its own in place and then did not come to serve.

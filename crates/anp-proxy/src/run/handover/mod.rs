@@ -175,9 +175,7 @@ async fn hand_over(
     // Without a word the gateway does not serve, and nobody finds its control socket.
     let endpoints = come.await.unwrap_or_default();
     loop {
-        let Some(mut next) = control.accept().await else {
-            return;
-        };
+        let mut next = control.accept().await;
         let mut settled = pin!(handover.settled(endpoints));
         tokio::select! {
             biased;
