@@ -1,18 +1,20 @@
 //! The registry's file: a table of redb with an endpoint a row, as the JSON of its settings, and one
 //! with a DID document a row, as it came.
 //!
-//! Processes share it, so that a gateway and the one that replaces it have it open at once.
+//! Processes share it, so that a gateway and the one that replaces it have it open at once. Each change
+//! counts its revision on, and who did not read the last one changes nothing: what it knows is not what
+//! the file holds.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use redb::{
-    Builder, ConcurrencyMode, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition,
-    TableError,
+    Builder, ConcurrencyMode, Database, ReadableDatabase as _, ReadableTable, StorageError,
+    TableDefinition, TableError,
 };
 
 use bytes::Bytes;
@@ -45,6 +47,10 @@ enum Kind {
     Redb(Box<redb::Error>),
     #[error("it was written by a later version of this program (format {0})")]
     Later(u64),
+    #[error(
+        "another gateway has changed it; give each gateway a file of its own, and start this one anew"
+    )]
+    Changed,
     #[error("an endpoint could not be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -84,6 +90,8 @@ pub(crate) struct Kept {
 pub(crate) struct Store {
     path: PathBuf,
     database: Option<Database>,
+    /// That of the file when it was last read or written here.
+    revision: u64,
 }
 
 impl Store {
@@ -92,6 +100,7 @@ impl Store {
         Self {
             path,
             database: None,
+            revision: 0,
         }
     }
 
@@ -143,6 +152,10 @@ impl Store {
         if self.database.is_none() && !self.path.try_exists()? {
             return Ok(Kept::default());
         }
+        if self.database.is_none() && fs::metadata(&self.path)?.len() == 0 {
+            let path = self.path.display();
+            tracing::warn!(%path, "the registry of endpoints is an empty file");
+        }
         let transaction = self.database()?.begin_read()?;
         match transaction.open_table(ABOUT) {
             Ok(about) => {
@@ -150,6 +163,7 @@ impl Store {
                 if format > FORMAT {
                     return Err(Kind::Later(format));
                 }
+                self.revision = revision(&about)?;
             }
             Err(TableError::TableDoesNotExist(_)) => return Ok(Kept::default()),
             Err(error) => return Err(error.into()),
@@ -193,8 +207,14 @@ impl Store {
             transaction.abort()?;
             return Ok(false);
         }
+        let next = self.revision + 1;
         {
-            transaction.open_table(ABOUT)?.insert("format", FORMAT)?;
+            let mut about = transaction.open_table(ABOUT)?;
+            if revision(&about)? != self.revision {
+                return Err(Kind::Changed);
+            }
+            about.insert("format", FORMAT)?;
+            about.insert("revision", next)?;
             let mut table = transaction.open_table(ENDPOINTS)?;
             let mut documents = transaction.open_table(DOCUMENTS)?;
             for edit in edits {
@@ -216,6 +236,7 @@ impl Store {
             }
         }
         transaction.commit()?;
+        self.revision = next;
         Ok(true)
     }
 
@@ -233,6 +254,13 @@ impl Store {
         };
         Ok(self.database.insert(database))
     }
+}
+
+/// How often a file was changed: 0 where the version that did so did not count.
+fn revision(about: &impl ReadableTable<&'static str, u64>) -> Result<u64, StorageError> {
+    Ok(about
+        .get("revision")?
+        .map_or(0, |revision| revision.value()))
 }
 
 /// Makes an empty file that only its owner reads, and its directory, where there are none.
@@ -257,8 +285,6 @@ fn endpoint(name: &str, json: &[u8]) -> Result<Endpoint, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn named(name: &str) -> Arc<Endpoint> {
@@ -313,6 +339,26 @@ mod tests {
         assert!(!one.commit(&[Edit::Put(named("c"))], || false).unwrap());
         let all = other.load_behind_others().unwrap().endpoints;
         assert_eq!(all, [named("a"), named("b")]);
+    }
+
+    #[test]
+    fn a_change_that_was_not_read_is_not_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("endpoints.redb");
+        let (mut one, mut other) = (Store::new(path.clone()), Store::new(path));
+        assert!(one.commit(&[Edit::Put(named("a"))], || true).unwrap());
+        assert!(one.commit(&[Edit::Put(named("b"))], || true).unwrap());
+        let refused = other.commit(&[Edit::Remove("a".to_owned())], || true);
+        let told = refused.unwrap_err().to_string();
+        assert!(told.contains("another gateway has changed it"), "{told}");
+        let all = other.load().unwrap().endpoints;
+        assert_eq!(all, [named("a"), named("b")]);
+        assert!(
+            other
+                .commit(&[Edit::Remove("a".to_owned())], || true)
+                .unwrap()
+        );
+        assert!(one.commit(&[Edit::Put(named("c"))], || true).is_err());
     }
 
     #[test]
