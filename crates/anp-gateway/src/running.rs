@@ -118,9 +118,9 @@ async fn leave(shared: &Shared) {
 
 /// Finishes what is under way, up to the deadline.
 ///
-/// All tunnels of a receiver but one that takes requests drain at once, so that it opens others elsewhere. The last one
-/// drains after the callers' idle connections were given their time, since a request that comes on
-/// one of them needs a tunnel that still takes it.
+/// All tunnels of a receiver but one that takes requests drain at once, so that it opens others
+/// elsewhere. The last one drains after the callers' idle connections were given their time, since a
+/// request that comes on one of them needs a tunnel that still takes it.
 async fn drain(shared: &Shared) {
     let Shared {
         stop,

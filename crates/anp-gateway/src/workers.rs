@@ -28,7 +28,8 @@ use crate::{
     worker::{Caller, Dealt, Worker},
 };
 
-/// Starts a worker's thread, which takes callers from each listener as long as it says. The receiver tells of its end, and of nothing where it panicked.
+/// Starts a worker's thread, which takes callers from each listener as long as it says. The receiver
+/// tells of its end, and of nothing where it panicked.
 ///
 /// # Errors
 /// The system gave no thread or event loop.

@@ -80,7 +80,8 @@ pub struct Config {
     pub handshake_timeout: Span,
     /// How long connecting to an app may take. Default 5s.
     pub app_connect_timeout: Span,
-    /// Idle connections kept to each app by each worker; 0 opens one for every request. Default 512, so that as many requests at once open no new connections.
+    /// Idle connections kept to each app by each worker; 0 opens one for every request. Default 512,
+    /// so that as many requests at once open no new connections.
     pub pool_max_idle: usize,
     /// How long an idle connection is kept. Default 60s; should be below the app's own limit.
     pub pool_idle_timeout: Span,

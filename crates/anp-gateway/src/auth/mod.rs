@@ -87,9 +87,9 @@ pub(crate) enum TurnedAway {
 
 impl Auth {
     /// What `settings` say, for those who own endpoints or get them by their names, and whose
-    /// documents are hosted here or elsewhere. Receivers may write one of `ports` behind a public name that has none.
-    /// Where `late`, another process may still have the file of nonces. A store of nonces that is
-    /// new knows those since `since`, in seconds since 1970.
+    /// documents are hosted here or elsewhere. Receivers may write one of `ports` behind a public
+    /// name that has none. Where `late`, another process may still have the file of nonces. A store
+    /// of nonces that is new knows those since `since`, in seconds since 1970.
     ///
     /// # Errors
     /// [`AuthError`].

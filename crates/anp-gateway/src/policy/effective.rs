@@ -128,7 +128,8 @@ impl Policy {
     }
 }
 
-/// Who pays for the requests of an endpoint: its owner, or the first of its receivers. `*` is no receiver's name.
+/// Who pays for the requests of an endpoint: its owner, or the first of its receivers. `*` is no
+/// receiver's name.
 fn tenant(endpoint: &Endpoint) -> Owner {
     let receiver = || endpoint.receivers.first().cloned();
     let name = || Owner::Name(receiver().unwrap_or_else(|| "*".to_owned()));

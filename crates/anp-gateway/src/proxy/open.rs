@@ -224,8 +224,8 @@ async fn wait_open<D: Downstream>(
     let patience = Patience {
         size: settings.config.queue_size,
         limit: expected.unwrap_or(settings.config.queue_timeout.0),
-        // Nobody gets a place before the first tunnel is there, or while the apps are down or the tunnels drain: that is no
-        // pace. Nor is there one that holds for all the choosy.
+        // Nobody gets a place before the first tunnel is there, or while the apps are down or the
+        // tunnels drain: that is no pace. Nor is there one that holds for all the choosy.
         paced: expected.is_none() && !choosy && is_served(worker, pool),
     };
     drop(settings);

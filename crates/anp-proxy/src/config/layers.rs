@@ -17,7 +17,8 @@ const SECTIONS: [&str; 3] = ["GATEWAY", "RECEIVER", "LOG"];
 /// Puts the settings found in `variables` into `tree`: `ANP_GATEWAY__LISTEN` is `gateway.listen`.
 ///
 /// Whether a key exists is judged later, with its type. A variable that begins with `ANP_` and can be no
-/// setting is a problem, except an empty `ANP_LOG`, which says nothing, what Kubernetes makes of a service called `anp-…` and `ANP_BENCH_…`.
+/// setting is a problem, except an empty `ANP_LOG`, which says nothing, what Kubernetes makes of a
+/// service called `anp-…` and `ANP_BENCH_…`.
 pub(crate) fn environment(
     tree: &mut Node,
     variables: impl IntoIterator<Item = (OsString, OsString)>,

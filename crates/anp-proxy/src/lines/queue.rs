@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bytes that are written at once, unless one line is longer: what a pipe takes as a whole (`PIPE_BUF`), so
-/// that lines of processes that share it stay whole.
+/// Bytes that are written at once, unless one line is longer: what a pipe takes as a whole
+/// (`PIPE_BUF`), so that lines of processes that share it stay whole.
 const BLOCK: usize = 4 << 10;
 
 /// Lines between those who leave them and the thread that writes them.

@@ -19,7 +19,8 @@ pub enum Event {
     Readable(StreamId),
     /// [`Session::send_capacity`](super::Session::send_capacity) may have grown, or the stream was reset.
     Writable(StreamId),
-    /// Gateway: [`Session::capacity`](super::Session::capacity) may have changed. Not told of where it grew and was not 0.
+    /// Gateway: [`Session::capacity`](super::Session::capacity) may have changed. Not told of where
+    /// it grew and was not 0.
     Capacity,
     /// The peer will take (gateway) or open (receiver) no more streams: open another tunnel.
     Draining,
