@@ -20,6 +20,7 @@ mod config;
 mod demo;
 mod did;
 mod exit;
+mod flags;
 mod inspect;
 mod lines;
 mod logging;
