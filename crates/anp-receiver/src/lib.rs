@@ -78,6 +78,7 @@ mod receiver;
 mod reconnect;
 mod secret;
 mod slot;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod tls;

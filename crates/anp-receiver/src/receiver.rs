@@ -30,7 +30,8 @@ use crate::{
     monitor::{Monitor, Watched},
     proof::Identity,
     proxy::Proxies,
-    slot::{Shared, Stop},
+    slot::Shared,
+    stop::Stop,
     tls::Tls,
     worker,
 };

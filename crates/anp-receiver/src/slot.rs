@@ -1,12 +1,12 @@
 //! One place for a tunnel: connects, serves, and connects again.
 
-use std::{convert::Infallible, future::pending, rc::Rc, sync::Arc, time::Duration};
+use std::{future::pending, rc::Rc, sync::Arc, time::Duration};
 
 use anp_tunnel::{Closed, Observer, Status, Tunnel, Version};
 use anpx::CloseCode;
 use tokio::{
     sync::{oneshot, watch},
-    task::{JoinError, JoinHandle, JoinSet, spawn_local},
+    task::{JoinSet, spawn_local},
     time::Instant,
 };
 use tracing::{debug, error, info, warn};
@@ -24,23 +24,13 @@ use crate::{
     proof::Identity,
     proxy::Proxies,
     reconnect::{Backoff, Next, Severity},
+    stop::{Stop, reached, supervise},
     tls::Tls,
 };
 
 /// How long a gateway that took this receiver before, and refuses it now, is left alone, but for
 /// `max_reconnect_delay`.
 const REFUSED: Duration = Duration::from_secs(60);
-
-/// How far the receiver's stop is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stop {
-    /// It is not stopping.
-    No,
-    /// Open nothing, let requests in flight end.
-    Drain,
-    /// Close everything.
-    Now,
-}
 
 /// What every slot of a receiver is given.
 #[derive(Clone)]
@@ -430,44 +420,6 @@ enum Served {
     Last,
     /// The next has to wait, if there is to be one.
     Failed(Failure, Severity),
-}
-
-/// Passes the receiver's stop on to a tunnel until that is gone.
-async fn supervise(
-    tunnel: Tunnel,
-    driver: JoinHandle<Closed>,
-    mut stop: watch::Receiver<Stop>,
-) -> Closed {
-    let closing = async {
-        reached(&mut stop, Stop::Drain).await;
-        // Without a session there is nothing to drain, and nobody to tell.
-        match tunnel.status() {
-            Status::Opening => tunnel.close(CloseCode::GOING_AWAY, "receiver stopped"),
-            _ => tunnel.drain(),
-        }
-        reached(&mut stop, Stop::Now).await;
-        tunnel.close(CloseCode::GOING_AWAY, "receiver stopped");
-        pending::<Infallible>().await
-    };
-    tokio::select! {
-        closed = driver => closed.unwrap_or_else(|e| broken(&e)),
-        never = closing => match never {},
-    }
-}
-
-/// Waits until the stop is at `level`; a receiver that was dropped stops at once.
-pub(crate) async fn reached(stop: &mut watch::Receiver<Stop>, level: Stop) {
-    let _ = stop.wait_for(|stop| *stop >= level).await;
-}
-
-/// A tunnel whose driver did not end by itself.
-fn broken(error: &JoinError) -> Closed {
-    Closed {
-        code: None,
-        reason: format!("its driver failed: {error}"),
-        by_peer: false,
-        was_ready: false,
-    }
 }
 
 /// True where the gateway sent the receiver elsewhere (ANPX 3.9).
