@@ -46,6 +46,7 @@ async fn instances(gateway: &Running, names: &[&str]) -> Vec<Receiver> {
         caller.head().await;
         receivers.push(Receiver::on_default(caller).await);
     }
+    gateway.all_ready().await;
     receivers
 }
 

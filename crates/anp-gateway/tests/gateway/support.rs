@@ -87,7 +87,7 @@ pub(crate) fn run(bound: Bound) -> Running {
 }
 
 impl Running {
-    /// A receiver whose tunnel is ready.
+    /// A receiver whose tunnel is ready on both sides.
     pub(crate) async fn receiver(&self) -> Receiver {
         self.receiver_with("r", TunnelConfig::new(Role::Receiver))
             .await
@@ -103,7 +103,22 @@ impl Running {
         let head = caller.head().await;
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
         assert!(head.contains("sec-websocket-protocol: anpx.v2"), "{head}");
-        Receiver::on(caller, Version::V2, config).await
+        let receiver = Receiver::on(caller, Version::V2, config).await;
+        self.all_ready().await;
+        receiver
+    }
+
+    /// Waits until the gateway has read the settings of every tunnel, which it may after the receiver
+    /// has read those of the gateway.
+    pub(crate) async fn all_ready(&self) {
+        let read = async {
+            while self
+                .ask_admin("/tunnels?limit=1000")
+                .await
+                .contains("\"opening\"")
+            {}
+        };
+        soon(read).await;
     }
 
     /// A receiver of version 1 whose tunnel is ready.

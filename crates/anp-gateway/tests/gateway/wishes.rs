@@ -37,7 +37,9 @@ async fn asking(gateway: &Running, wish: &str) -> Receiver {
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
     let mut config = TunnelConfig::new(Role::Receiver);
     config.v2.max_streams = 1;
-    Receiver::on(caller, Version::V2, config).await
+    let receiver = Receiver::on(caller, Version::V2, config).await;
+    gateway.all_ready().await;
+    receiver
 }
 
 /// What the answer to a handshake says in a header of this name.

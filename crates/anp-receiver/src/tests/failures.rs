@@ -210,6 +210,7 @@ fn a_whole_answer_does_not_stop_the_upload() {
         ] {
             let mut call = gateway.call("POST", fields, Some(("a", End::No)));
             let mut peer = app.accept().await;
+            peer.head().await;
             peer.until(parts[0]).await;
             peer.send(OK).await;
             // The answer does not wait for the rest.

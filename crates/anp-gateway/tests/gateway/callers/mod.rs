@@ -6,8 +6,6 @@ mod others;
 
 use anp_auth::AuthForm;
 use anp_gateway::{Callers, Config, Endpoint, Switch, config::Auth};
-use anp_tunnel::{TunnelConfig, Version};
-use anpx::session::Role;
 
 use crate::{
     identity::{Tenant, shake},
@@ -121,6 +119,7 @@ async fn tunnel_of(running: &Running, tenant: &Tenant) -> (String, Receiver) {
     fields.extend(tenant.signed(AuthForm::Signature, "GET", url, None));
     let (head, caller) = shake(running, &fields, &[("Sec-WebSocket-Protocol", "anpx.v2")]).await;
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-    let receiver = Receiver::on(caller, Version::V2, TunnelConfig::new(Role::Receiver)).await;
+    let receiver = Receiver::on_default(caller).await;
+    running.all_ready().await;
     (head, receiver)
 }

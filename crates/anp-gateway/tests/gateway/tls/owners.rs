@@ -70,7 +70,9 @@ async fn tunnel(
 ) -> (String, Receiver) {
     let (head, caller) = shake(running, authority, fields).await;
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-    (head, Receiver::on_default(caller).await)
+    let receiver = Receiver::on_default(caller).await;
+    running.all_ready().await;
+    (head, receiver)
 }
 
 fn token_of(head: &str) -> &str {
@@ -117,6 +119,7 @@ async fn an_endpoint_is_its_owners_and_all_of_their_tunnels_serve_it() {
     answer(&mut request, 200, "hers");
     waiting.until("\r\n\r\nhers").await;
     gone.tunnel.drain();
+    soon(gone.driver).await.unwrap();
     let mut waiting = get(&running, &authority, "/alice/y").await;
     answer(&mut left.accept().await, 200, "still");
     waiting.until("\r\n\r\nstill").await;
