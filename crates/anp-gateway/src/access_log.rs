@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::{error::Cause, members::TunnelId};
+use crate::{callers::Known, error::Cause, members::TunnelId};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +22,17 @@ pub(crate) enum Outcome {
 pub(crate) struct Line<'a> {
     /// The caller, `ip:port`.
     pub(crate) client: &'a [u8],
+    /// Who the caller has shown to be.
+    pub(crate) caller: Option<&'a Known>,
     pub(crate) method: &'a [u8],
+    /// What the request is for, `host[:port]`, where its head could be read.
+    pub(crate) host: Option<&'a [u8]>,
     pub(crate) path: &'a [u8],
     pub(crate) status: Option<u16>,
+    /// Of the answer's body, sent.
     pub(crate) bytes: u64,
+    /// Of the request's body, by the time of the line.
+    pub(crate) received: u64,
     pub(crate) took: Duration,
     pub(crate) endpoint: Option<&'a str>,
     pub(crate) request_id: Uuid,
@@ -44,10 +51,13 @@ pub(crate) fn write(line: &Line<'_>) {
     tracing::info!(
         target: "access",
         client = %line.client.escape_ascii(),
+        caller = line.caller.map(tracing::field::display),
         method = %line.method.escape_ascii(),
+        host = line.host.map(|host| tracing::field::display(host.escape_ascii())),
         path = %line.path.escape_ascii(),
         status = line.status,
         bytes = line.bytes,
+        received = line.received,
         ms = line.took.as_micros() as f64 / 1e3,
         endpoint = line.endpoint,
         request_id = %line.request_id,

@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use parking_lot::Mutex;
@@ -29,6 +32,14 @@ struct Inner {
     then: OnceLock<Box<dyn Fn() + Send + Sync>>,
     gateway: Arc<OnceLock<Weak<Shared>>>,
     one_at_a_time: Mutex<()>,
+}
+
+/// Reloads since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Reloads {
+    pub(crate) done: AtomicU64,
+    /// Those that changed nothing, for a mistake in the configuration.
+    pub(crate) failed: AtomicU64,
 }
 
 /// What a reload did.
@@ -86,6 +97,7 @@ impl Reloader {
         let reloaded = config.and_then(|config| take_up(&shared, config));
         match &reloaded {
             Ok(Reloaded { changed, kept }) => {
+                shared.reloads.done.fetch_add(1, Relaxed);
                 if let Some(then) = self.0.then.get() {
                     then();
                 }
@@ -97,7 +109,10 @@ impl Reloader {
                     );
                 }
             }
-            Err(error) => tracing::error!(%error, "the configuration was not reloaded"),
+            Err(error) => {
+                shared.reloads.failed.fetch_add(1, Relaxed);
+                tracing::error!(%error, "the configuration was not reloaded");
+            }
         }
         reloaded
     }

@@ -26,6 +26,7 @@ use crate::{
     proxy::Origin,
     proxy_protocol::complaint::Complaint,
     refusals::Refusals,
+    reload::Reloads,
     route::Routes,
     settings::Settings,
     stop::Stop,
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) desk: Desk,
     /// Tells the log who was turned away.
     pub(crate) refusals: Refusals,
+    pub(crate) reloads: Reloads,
     pub(crate) endpoints: Endpoints,
     pub(crate) tunnels: Arc<Tunnels>,
     /// TLS of the listeners that speak it.
@@ -106,6 +108,7 @@ impl Shared {
             auth: None,
             desk: Desk::here(),
             refusals: Refusals::default(),
+            reloads: Reloads::default(),
             tls: None,
             stop: Stop::default(),
             callers: Alive::default(),

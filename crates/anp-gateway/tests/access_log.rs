@@ -8,7 +8,10 @@ mod tests {
         time::Duration,
     };
 
-    use anp_gateway::{Config, Gateway, Shutdown};
+    use anp_auth::new_token;
+    use anp_gateway::{Config, Endpoint, Gateway, Shutdown};
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use serde_json::json;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpStream,
@@ -35,11 +38,20 @@ mod tests {
             .with_writer(move || Lines(lines.clone()))
             .init();
         let any = ([127, 0, 0, 1], 0).into();
+        let (secret, hash) = new_token().unwrap();
+        let callers = json!({ "basic": [{ "name": "ann", "hash": hash.to_string() }] });
         let config = Config {
             listen: any,
             tunnel_listen: any,
             access_log: true,
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+            endpoints: vec![Endpoint {
+                name: "hers".into(),
+                path: "/a".into(),
+                receivers: vec!["r".into()],
+                callers: Some(serde_json::from_value(callers).unwrap()),
+                ..Endpoint::default()
+            }],
             ..Config::default()
         };
         let bound = Gateway::bind(config).await.unwrap();
@@ -47,8 +59,12 @@ mod tests {
         let (_stop, stop) = watch::channel(Shutdown::No);
         tokio::spawn(bound.run(stop));
         let mut socket = TcpStream::connect(address).await.unwrap();
-        let request = "GET /a/b?token=secret HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
-                       x-forwarded-for: 192.0.2.1\r\n\r\n";
+        let proof = STANDARD.encode(format!("ann:{secret}"));
+        let request = format!(
+            "POST /a/b?token=secret HTTP/1.1\r\nhost: h.example:8\r\nconnection: close\r\n\
+             x-forwarded-for: 192.0.2.1\r\nauthorization: Basic {proof}\r\n\
+             content-length: 5\r\n\r\nhello"
+        );
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut response = String::new();
         socket.read_to_string(&mut response).await.unwrap();
@@ -64,11 +80,14 @@ mod tests {
             }
         };
         assert_eq!(fields["client"], "192.0.2.1:0");
-        assert_eq!(fields["method"], "GET");
+        assert_eq!(fields["caller"], "ann");
+        assert_eq!(fields["method"], "POST");
+        assert_eq!(fields["host"], "h.example:8");
         assert_eq!(fields["path"], "/a/b");
         assert_eq!(fields["status"], 503);
         assert_eq!(fields["bytes"], body.len());
-        assert_eq!(fields["endpoint"], "open");
+        assert_eq!(fields["received"], 5);
+        assert_eq!(fields["endpoint"], "hers");
         assert_eq!(fields["request_id"], problem["request_id"]);
         assert_eq!(fields["outcome"], "complete");
         assert_eq!(fields["cause"], "tunnel");

@@ -22,6 +22,24 @@ use crate::{
     worker::Worker,
 };
 
+/// Who a request's caller is, by what it has shown.
+#[derive(Debug)]
+pub(crate) enum Known {
+    /// Who has proven it.
+    Did(Did),
+    /// Who knows the secret of one of `callers.basic`.
+    User(String),
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Did(did) => f.write_str(did.as_str()),
+            Self::User(name) => f.write_str(name),
+        }
+    }
+}
+
 /// Tells the log why a caller was refused.
 fn tell(worker: &Worker, head: &RequestHead, why: &dyn fmt::Display) {
     let peer = head.client_addr.as_deref().unwrap_or_default();
@@ -29,8 +47,8 @@ fn tell(worker: &Worker, head: &RequestHead, why: &dyn fmt::Display) {
     refusals.tell(peer, Some(&head.request_id), why, "caller refused");
 }
 
-/// Lets a request through whose caller may make it; whoever is proven to be that. What the caller
-/// is told beside the answer goes to `governed`, also where this fails.
+/// Lets a request through whose caller may make it. Who that is, where it has shown it, goes to
+/// `governed`, and so does what the caller is told beside the answer, also where this fails.
 ///
 /// # Errors
 /// 401, 403 or 503 as [`Denied`] says, or the caller left.
@@ -40,16 +58,20 @@ pub(crate) async fn admit<D: Downstream>(
     head: &RequestHead,
     upload: &mut Upload,
     down: &mut D,
-) -> Result<Option<Did>, Failure> {
+) -> Result<(), Failure> {
     let Some(rule) = governed.callers() else {
-        return Ok(None);
+        return Ok(());
     };
     if !rule.networks.is_empty() && !trust::holds(&rule.networks, client(head)) {
         tell(worker, head, &"callers.networks does not hold its address");
         return Err(ProxyError::Caller(Denied::Address).into());
     }
-    if rule.users.is_none() && rule.dids.is_empty() || rule.knows(head) {
-        return Ok(None);
+    if rule.users.is_none() && rule.dids.is_empty() {
+        return Ok(());
+    }
+    if let Some(user) = rule.user(head) {
+        governed.knows(Known::User(user));
+        return Ok(());
     }
     let judged = match rule.dids.is_empty() {
         true => {
@@ -62,7 +84,8 @@ pub(crate) async fn admit<D: Downstream>(
         Ok(Admitted { did, told }) => {
             governed.look_at(upload);
             governed.tell(told);
-            Ok(did)
+            governed.knows(Known::Did(did));
+            Ok(())
         }
         Err(Refused { denied, told }) => {
             governed.tell(told);

@@ -13,7 +13,7 @@ mod proof;
 mod refused;
 mod rule;
 
-pub(crate) use admit::admit;
+pub(crate) use admit::{Known, admit};
 pub(crate) use denied::Denied;
 pub(crate) use desk::Desk;
 pub(crate) use rule::Callers;

@@ -26,7 +26,7 @@ pub(super) struct Asked {
 
 /// Fields of the response, and what else a caller was let in by.
 pub(super) struct Admitted {
-    pub(super) did: Option<Did>,
+    pub(super) did: Did,
     pub(super) told: Vec<(&'static str, Bytes)>,
 }
 
@@ -112,7 +112,7 @@ impl Proven {
             told.push(("cache-control", Bytes::from_static(b"no-store")));
         }
         Admitted {
-            did: Some(self.did),
+            did: self.did,
             told,
         }
     }

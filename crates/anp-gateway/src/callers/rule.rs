@@ -56,11 +56,10 @@ impl Callers {
         }
     }
 
-    /// True where `head` shows the secret of one of the users.
-    pub(super) fn knows(&self, head: &RequestHead) -> bool {
-        let shown = self.users.as_ref().zip(basic::shown(&head.headers));
-        shown.is_some_and(|(users, (name, secret))| {
-            users.verify(&secret).is_some_and(|(user, _)| user == name)
-        })
+    /// The user whose secret `head` shows.
+    pub(super) fn user(&self, head: &RequestHead) -> Option<String> {
+        let (name, secret) = basic::shown(&head.headers)?;
+        let (user, _) = self.users.as_ref()?.verify(&secret)?;
+        (user == name).then_some(user)
     }
 }

@@ -63,7 +63,7 @@ pub(crate) async fn answer(
 ) -> (Response<Bytes>, Option<Becomes>) {
     let accepted = match hello {
         Ok(hello) => accept(caller, &hello).await,
-        Err(refusal) => Err(refusal),
+        Err(refusal) => counted(caller, Err(refusal)),
     };
     match accepted {
         Ok((response, becomes)) => (response, Some(becomes)),
@@ -71,11 +71,23 @@ pub(crate) async fn answer(
     }
 }
 
+/// Counts a handshake by its outcome, whichever way the receiver is told of it.
+fn counted<T>(caller: &Caller, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
+    let status = match &outcome {
+        Ok(_) => StatusCode::SWITCHING_PROTOCOLS,
+        Err(refusal) => refusal.status,
+    };
+    let refusals = &caller.worker.shared.refusals;
+    refusals.count_handshake(status.as_u16());
+    outcome
+}
+
 async fn accept(caller: &Caller, hello: &Hello) -> Result<(Response<Bytes>, Becomes), Refusal> {
     let shared = &caller.worker.shared;
     let choice = &hello.choice;
     let mut response = Response::new(Bytes::new());
-    let becomes = match admit(caller, hello, response.headers_mut()).await {
+    let admitted = admit(caller, hello, response.headers_mut()).await;
+    let becomes = match counted(caller, admitted) {
         Ok(admission) => Becomes::Tunnel(choice.version, admission),
         Err(refusal) if choice.offered_v2 => return Err(refusal),
         Err(refusal) => Becomes::Closed(refusal.code, refusal.text),

@@ -149,6 +149,28 @@ impl Collector for Metrics {
             let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             value.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
+        let reloads = &shared.reloads;
+        let results = [("done", &reloads.done), ("failed", &reloads.failed)];
+        let mut family = encoder.encode_descriptor(
+            "anp_gateway_reloads",
+            "Reloads of the configuration, by result",
+            None,
+            MetricType::Counter,
+        )?;
+        for (result, count) in results {
+            let count = ConstCounter::new(count.load(Relaxed));
+            count.encode(family.encode_family(&[("result", result)])?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "anp_gateway_tunnel_handshakes",
+            "Handshakes of receivers, by status: 101, or that of the refusal",
+            None,
+            MetricType::Counter,
+        )?;
+        for (status, count) in shared.refusals.handshakes() {
+            let status = status.to_string();
+            ConstCounter::new(count).encode(family.encode_family(&[("status", &*status)])?)?;
+        }
         let mut family = encoder.encode_descriptor(
             "anp_gateway_requests",
             "Requests that are over, by endpoint and class of status",

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use anp_auth::Did;
 use anp_tunnel::RecvStream;
 use anpx::{Fields, FieldsError, RequestHead, ResponseHead, session::End};
 use bytes::Bytes;
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     alive::Life,
-    callers::{CALLER_DID, Callers},
+    callers::{CALLER_DID, Callers, Known},
     error::ProxyError,
     proxy::{Comments, Download, Downstream, Failure, Upload, request::client},
     worker::Worker,
@@ -34,6 +33,8 @@ pub(crate) struct Governed {
     left: Vec<Left>,
     /// What bodies take from.
     buckets: Vec<Arc<Bucket>>,
+    /// Who the caller has shown to be.
+    caller: Option<Known>,
     /// What the caller is told of the proof it showed, or has to show.
     told: Vec<(&'static str, Bytes)>,
     /// The body, too, is what was shown to be so far: then the caller may be told.
@@ -53,6 +54,7 @@ impl Governed {
             policy: policy.clone(),
             left: Vec::new(),
             buckets: Vec::new(),
+            caller: None,
             told: Vec::new(),
             is_proven: true,
             place: None,
@@ -114,6 +116,16 @@ impl Governed {
         self.policy.callers.clone()
     }
 
+    /// The caller has shown who it is.
+    pub(crate) fn knows(&mut self, caller: Known) {
+        self.caller = Some(caller);
+    }
+
+    /// Who the caller has shown to be.
+    pub(crate) fn caller(&self) -> Option<&Known> {
+        self.caller.as_ref()
+    }
+
     /// The caller is told this with the answer, of its app or of the gateway, unless the body may be
     /// another than the one that was shown to be its own.
     pub(crate) fn tell(&mut self, fields: Vec<(&'static str, Bytes)>) {
@@ -133,16 +145,12 @@ impl Governed {
         }
     }
 
-    /// Changes the request as its app shall see it; `caller` is the identity that was proven.
+    /// Changes the request as its app shall see it.
     ///
     /// # Errors
     /// 400 where its target cannot be had without the prefix, 431 where its head grows too large.
-    pub(crate) fn rewrite(
-        &self,
-        head: &mut RequestHead,
-        caller: Option<&Did>,
-    ) -> Result<(), ProxyError> {
-        if let Some(did) = caller {
+    pub(crate) fn rewrite(&self, head: &mut RequestHead) -> Result<(), ProxyError> {
+        if let Some(Known::Did(did)) = &self.caller {
             head.headers = with(&head.headers, CALLER_DID, did.as_str())?;
         }
         if let Some(prefix) = &self.policy.strip_prefix {

@@ -1,7 +1,11 @@
 //! What is written down about one request: counters and the access log.
 
-use std::{sync::Arc, sync::atomic::Ordering::Relaxed};
+use std::{
+    sync::Arc,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
+use anpx::RequestHead;
 use bytes::Bytes;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -27,7 +31,7 @@ pub(crate) struct Exchange {
     error: Option<ProxyError>,
     outcome: Outcome,
     bytes: u64,
-    log: Option<Request>,
+    log: Option<Box<Request>>,
     /// The endpoint, once it is known.
     pub(crate) endpoint: Option<Arc<Served>>,
     /// The tunnel that took the request last.
@@ -43,8 +47,11 @@ pub(crate) struct Exchange {
 struct Request {
     client: Bytes,
     method: Bytes,
+    host: Option<Bytes>,
     /// Without the query: people put secrets there.
     path: Bytes,
+    /// Bytes of the body that came, counted where they are read.
+    received: Arc<AtomicU64>,
 }
 
 impl Exchange {
@@ -60,10 +67,15 @@ impl Exchange {
             error: None,
             outcome: Outcome::Cancelled,
             bytes: 0,
-            log: log.then(|| Request {
-                client: caller.origin.peer().clone(),
-                method: Bytes::copy_from_slice(method),
-                path: Bytes::copy_from_slice(target.split(|b| *b == b'?').next().unwrap_or(target)),
+            log: log.then(|| {
+                let path = target.split(|b| *b == b'?').next().unwrap_or(target);
+                Box::new(Request {
+                    client: caller.origin.peer().clone(),
+                    method: Bytes::copy_from_slice(method),
+                    host: None,
+                    path: Bytes::copy_from_slice(path),
+                    received: Arc::default(),
+                })
             }),
             endpoint: None,
             tunnel: None,
@@ -82,10 +94,15 @@ impl Exchange {
         self.id
     }
 
-    /// The request is from `client`, `ip:port`, as far as the head says it; else from the peer.
-    pub(crate) fn is_from(&mut self, client: Option<&Bytes>) {
-        if let (Some(log), Some(client)) = (&mut self.log, client) {
-            log.client = client.clone();
+    /// The request has this head, and this is its body.
+    pub(crate) fn is_of(&mut self, head: &RequestHead, upload: &mut Upload) {
+        if let Some(log) = &mut self.log {
+            if let Some(client) = &head.client_addr {
+                log.client = client.clone();
+            }
+            // A copy: it outlives the rest of the head.
+            log.host = Some(Bytes::copy_from_slice(&head.authority));
+            upload.counted_by(&log.received);
         }
     }
 
@@ -125,10 +142,13 @@ impl Drop for Exchange {
         if let Some(request) = &self.log {
             access_log::write(&Line {
                 client: &request.client,
+                caller: self.governed.as_ref().and_then(|g| g.caller()),
                 method: &request.method,
+                host: request.host.as_deref(),
                 path: &request.path,
                 status: self.status,
                 bytes: self.bytes,
+                received: request.received.load(Relaxed),
                 took: self.started.elapsed(),
                 endpoint: self.endpoint.as_ref().map(|e| e.name.as_str()),
                 request_id: self.id,

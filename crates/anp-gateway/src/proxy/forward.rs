@@ -44,7 +44,7 @@ pub(crate) async fn forward<D: Downstream>(
     down: &mut D,
     exchange: &mut Exchange,
 ) -> Result<Answer, Failure> {
-    exchange.is_from(head.client_addr.as_ref());
+    exchange.is_of(head, upload);
     // Both are ASCII by their grammar; anything else routes nowhere.
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     let (authority, target) = (text(&head.authority), text(&head.target));
@@ -63,13 +63,12 @@ pub(crate) async fn forward<D: Downstream>(
     if let Some(policy) = &endpoint.policy {
         let governed = exchange.governed.insert(Governed::new(policy, head));
         governed.admit(worker, head, down)?;
-        let caller = match governed.callers().is_some() {
+        if governed.callers().is_some() {
             // Boxed: it would make every request's future larger.
-            true => Box::pin(callers::admit(worker, governed, head, upload, down)).await?,
-            false => None,
-        };
+            Box::pin(callers::admit(worker, governed, head, upload, down)).await?;
+        }
         governed.count(worker)?;
-        governed.rewrite(head, caller.as_ref())?;
+        governed.rewrite(head)?;
         upload.held_to(governed.pace());
     }
     if let Some(max) = endpoint.max_body

@@ -2,6 +2,10 @@
 
 use std::{
     future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -61,6 +65,8 @@ struct Limits {
     pace: Option<Pace>,
     /// What its caller has signed of it.
     signed: Option<Signed>,
+    /// Counts the bytes that came, where somebody asks.
+    counter: Option<Arc<AtomicU64>>,
 }
 
 /// A body whose digest is signed.
@@ -95,6 +101,13 @@ impl Upload {
     pub(crate) fn limit(&mut self, bytes: u64) {
         if let Some(limits) = self.limits() {
             limits.left = bytes;
+        }
+    }
+
+    /// Counts its bytes there, as they come.
+    pub(crate) fn counted_by(&mut self, counter: &Arc<AtomicU64>) {
+        if let Some(limits) = self.limits() {
+            limits.counter = Some(counter.clone());
         }
     }
 
@@ -140,6 +153,7 @@ impl Upload {
                 left: u64::MAX,
                 pace: None,
                 signed: None,
+                counter: None,
             })
         };
         (!self.whole).then(|| &mut **self.limits.get_or_insert_with(none))
@@ -305,6 +319,9 @@ impl Upload {
         match piece {
             Piece::Data(data) => {
                 if let Some(limits) = &mut self.limits {
+                    if let Some(counter) = &limits.counter {
+                        counter.fetch_add(data.len() as u64, Relaxed);
+                    }
                     match limits.left.checked_sub(data.len() as u64) {
                         Some(left) => limits.left = left,
                         None => {

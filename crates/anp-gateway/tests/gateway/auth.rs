@@ -57,6 +57,11 @@ async fn whoever_proves_it_serves_what_is_his_and_nobody_else_does() {
     let stranger = Tenant::new("mallory");
     let (head, _) = shake(&running, &stranger.proof("gw.example"), &[V2]).await;
     assert!(head.starts_with("HTTP/1.1 401"), "{head}");
+    let metrics = running.metrics().await;
+    for counted in ["{status=\"101\"} 1\n", "{status=\"401\"} 6\n"] {
+        let counted = format!("anp_gateway_tunnel_handshakes_total{counted}");
+        assert!(metrics.contains(&counted), "{metrics}");
+    }
     let proof = bob.proof("gw.example");
     let (head, _) = shake(&running, &proof, &[V2, ("ANPX-Endpoint", "/alice")]).await;
     assert!(head.starts_with("HTTP/1.1 403"), "{head}");

@@ -9,7 +9,6 @@ use anp_gateway::{Config, Endpoint, Gateway, Shutdown};
 use anp_tunnel::TunnelConfig;
 use anpx::session::Role;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use crate::{
     api::Admin,
@@ -351,12 +350,9 @@ async fn a_reload_replaces_what_is_configured_and_nothing_else() {
     };
     let source = Arc::new(Mutex::new(Ok(first.clone())));
     let bound = Gateway::bind(first.clone()).await.unwrap();
-    let (public, admin) = (bound.public_addr(), bound.admin_addr().unwrap());
     let read = source.clone();
-    let bound = bound.reads(move || read.lock().unwrap().clone());
-    let (_shutdown, asked) = watch::channel(Shutdown::No);
-    let running = tokio::spawn(bound.run(asked));
-    let mut admin = Admin::connect(admin).await;
+    let running = run(bound.reads(move || read.lock().unwrap().clone()));
+    let mut admin = Admin::connect(running.admin).await;
     for name in ["a", "b"] {
         let place = format!("/{name}");
         admin
@@ -364,7 +360,7 @@ async fn a_reload_replaces_what_is_configured_and_nothing_else() {
             .await;
     }
     let status = async |target: &str| {
-        let mut caller = Caller::connect(public).await;
+        let mut caller = running.caller().await;
         caller.get(target).await;
         caller.head().await[9..12].to_owned()
     };
@@ -423,7 +419,11 @@ async fn a_reload_replaces_what_is_configured_and_nothing_else() {
     assert_eq!(code, 422);
     assert!(detail.contains("anp.toml:3:1: what is wrong"), "{detail}");
     assert_eq!(admin.get("/endpoints").await["total"], 3);
-    running.abort();
+    let metrics = running.metrics().await;
+    for counted in ["{result=\"done\"} 1\n", "{result=\"failed\"} 1\n"] {
+        let counted = format!("anp_gateway_reloads_total{counted}");
+        assert!(metrics.contains(&counted), "{metrics}");
+    }
 }
 
 #[tokio::test]
