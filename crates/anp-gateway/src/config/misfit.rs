@@ -79,8 +79,14 @@ impl de::Error for Misfit {
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let expected = match (plain(&expected.to_string()), found) {
+            (list, de::Unexpected::Str(text)) if list == LIST && !is_token(text) => {
+                format!("{LIST}, such as [\"{}\"]", text.escape_debug())
+            }
+            (expected, _) => expected,
+        };
         Self::Expected {
-            expected: plain(&expected.to_string()),
+            expected,
             found: described(found),
         }
     }
@@ -108,10 +114,18 @@ impl de::Error for Misfit {
     }
 }
 
+/// Several values in brackets.
+const LIST: &str = "a list";
+
+/// True for a token: in the wrong place it is still one.
+fn is_token(text: &str) -> bool {
+    text.starts_with("anp_")
+}
+
 /// What serde calls a Rust type, in words for people.
 fn plain(expected: &str) -> String {
     let words = match expected {
-        "a sequence" => "a list",
+        "a sequence" => LIST,
         "a boolean" => "true or false",
         "u8" => "a whole number from 0 to 255",
         "u16" => "a whole number from 0 to 65535",
@@ -133,11 +147,10 @@ fn described(found: de::Unexpected<'_>) -> String {
         U::Unsigned(number) => format!("integer {number}"),
         U::Signed(number) => format!("integer {number}"),
         U::Float(number) => format!("number {number}"),
-        // A token in the wrong place is still one.
-        U::Str(text) if text.starts_with("anp_") => "a token".to_owned(),
+        U::Str(text) if is_token(text) => "a token".to_owned(),
         U::Str(text) => format!("string \"{}\"", text.escape_debug()),
         U::Unit => "null".to_owned(),
-        U::Seq => "a list".to_owned(),
+        U::Seq => LIST.to_owned(),
         U::Map => "a table".to_owned(),
         U::Other(other) => other.to_owned(),
         other => other.to_string(),

@@ -2,7 +2,7 @@
 
 use anp_receiver::without_user;
 use serde::Serialize;
-use toml_edit::{DocumentMut, Item, Key, Table, Value as Toml};
+use toml_edit::{Array, DocumentMut, Item, Key, Table, Value as Toml};
 
 use super::{
     apps::App,
@@ -11,7 +11,9 @@ use super::{
 
 /// The settings of `config` as TOML that could be read back, with the origin of each value behind it.
 ///
-/// Optional settings without a value are left out. Secrets are masked.
+/// Optional settings without a value are left out, and so are lists that nobody wrote and that are
+/// empty: some must have an element where they are written. Of a gateway's and a receiver's settings
+/// those that nobody wrote are left out where the others were. Secrets are masked.
 pub(super) fn show(config: &impl Serialize, apps: &[App], tree: &Node) -> Result<String, String> {
     let sections = document(config)?;
     let mut text = String::new();
@@ -19,6 +21,14 @@ pub(super) fn show(config: &impl Serialize, apps: &[App], tree: &Node) -> Result
         let Some(keys) = table(section) else {
             continue;
         };
+        let other = match name {
+            "gateway" => "receiver",
+            _ => "gateway",
+        };
+        let is_written = |name| tree.at(&[name]).is_some();
+        if name != "log" && !is_written(name) && is_written(other) {
+            continue;
+        }
         if !text.is_empty() {
             text.push('\n');
         }
@@ -71,6 +81,9 @@ fn collect(table: &Table, node: Option<&Node>, prefix: &str, lines: &mut Vec<(St
                     continue;
                 };
                 let origin = node.map(|node| node.origin.to_string());
+                if origin.is_none() && value.as_array().is_some_and(Array::is_empty) {
+                    continue;
+                }
                 lines.push((
                     format!("{key} = {}", mask(value).to_string().trim()),
                     origin.unwrap_or_else(|| "default".to_owned()),

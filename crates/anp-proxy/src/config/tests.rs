@@ -109,6 +109,10 @@ fn mistakes_name_their_place_and_what_was_expected() {
             "2:13: gateway.endpoints: expected a list, found integer 1",
         ),
         (
+            "[receiver]\ngateways = \"ws://h\"\n",
+            "2:12: receiver.gateways: expected a list, such as [\"ws://h\"], found string \"ws://h\"",
+        ),
+        (
             "[[gateway.endpoints]]\nname = \"a\"\nreceivers = [\"r\"]\n[[gateway.endpoints]]\nname = \"b\"\n",
             "4:1: gateway.endpoints[1].receivers: must name at least one receiver, or set owner",
         ),

@@ -287,6 +287,31 @@ fn config_show_has_what_follows_from_the_defaults() {
 }
 
 #[test]
+fn what_config_show_prints_is_a_configuration_again() {
+    for text in [
+        "[gateway]\nlisten = \"127.0.0.1:1\"\n",
+        "[receiver]\ngateways = [\"ws://127.0.0.1:1\"]\nto = [\"http://127.0.0.1:2\"]\n",
+        "[receiver]\ngateways = [\"ws://127.0.0.1:1\"]\n\
+         [receiver.apps.a]\nto = [\"http://127.0.0.1:2\"]\n\
+         [receiver.apps.b]\nto = [\"http://127.0.0.1:3\"]\ntunnels = 3\n",
+    ] {
+        let file = Scratch::new(text.as_bytes());
+        let (code, shown, err) = run(&["config", "show", "--config", file.path()]);
+        assert_eq!(code, 0, "{err}");
+        let again = Scratch::new(shown.as_bytes());
+        let (code, _, err) = run(&["config", "check", "--config", again.path()]);
+        assert_eq!(code, 0, "{err}{shown}");
+        let (_, shown_again, _) = run(&["config", "show", "--config", again.path()]);
+        let values = |shown: &str| {
+            let lines = shown.lines().map(|line| line.split("  # ").next());
+            let values: Vec<_> = lines.flatten().map(str::trim_end).collect();
+            values.join("\n")
+        };
+        assert_eq!(values(&shown_again), values(&shown));
+    }
+}
+
+#[test]
 fn every_example_is_valid() {
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
     let mut found = 0;
