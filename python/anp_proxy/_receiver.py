@@ -73,6 +73,8 @@ class Receiver:
     ) -> None:
         if "gateways" in settings:
             raise ValueError("gateways: expected none, there is `gateway` for them")
+        if not isinstance(gateway, Iterable):
+            raise TypeError(f"gateway: expected an address or several, got {gateway!r}")
         settings["gateways"] = [gateway] if isinstance(gateway, str) else list(gateway)
         texts = identity(settings, did, key)
         checked = ReceiverSettings.from_json(as_json(settings), texts)
@@ -91,6 +93,8 @@ class Receiver:
             raise TypeError(f"app: expected an ASGI app, got {app!r}")
         if not isinstance(max_message, int) or not 0 < max_message <= sys.maxsize:
             raise ValueError(f"max_message: expected a number of bytes above 0, got {max_message!r}")
+        if not root_path.startswith("/") and root_path:
+            raise ValueError(f'root_path: expected a path that begins with "/", got {root_path!r}')
         self._app = app
         self._settings = settings
         self._root_path = root_path.rstrip("/")

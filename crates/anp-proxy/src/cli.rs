@@ -282,7 +282,7 @@ pub(crate) struct AppArgs {
     #[arg(long, requires = "app", conflicts_with = "to")]
     pub(crate) wsgi: bool,
     /// Path that the app is told it is mounted at (ASGI root_path, WSGI SCRIPT_NAME)
-    #[arg(long, value_name = "PATH", requires = "app", conflicts_with = "to")]
+    #[arg(long, value_name = "PATH", requires = "app", conflicts_with = "to", value_parser = root_path)]
     pub(crate) root_path: Option<String>,
 }
 
@@ -341,6 +341,13 @@ impl Command {
             _ => return None,
         };
         args.app.is_some().then_some(args)
+    }
+}
+
+fn root_path(path: &str) -> Result<String, String> {
+    match path.is_empty() || path.starts_with('/') {
+        true => Ok(path.to_owned()),
+        false => Err("expected a path that begins with \"/\"".to_owned()),
     }
 }
 

@@ -100,6 +100,7 @@ async def test_no_gateway_is_an_error_that_says_why():
         ({"gateway": "ws://x", "compress": ["br"]}, "compress"),
         ({"gateway": "ws://x", "status_listen": "127.0.0.1:0"}, "status_listen"),
         ({"gateway": "ws://x", "lifespan": "maybe"}, "lifespan"),
+        ({"gateway": "ws://x", "root_path": "api"}, """root_path: expected a path that begins with "/", got 'api'"""),
     ],
 )
 async def test_a_setting_that_cannot_be_is_a_value_error_that_names_it(settings, word):
@@ -112,6 +113,11 @@ async def test_the_settings_that_an_unknown_one_is_told_of_are_those_to_be_had()
         anp_proxy.Receiver(hello, "ws://x", no_such=1)
     known = str(refused.value).partition("known: ")[2].split(", ")
     assert {"tunnels", "lifespan"} < set(known) and not {"to", "compress", "health_path", "status_listen", "gateways"} & set(known)
+
+
+async def test_a_gateway_that_is_no_address_is_a_type_error_at_once():
+    with pytest.raises(TypeError, match="gateway: expected an address or several, got 5"):
+        anp_proxy.Receiver(hello, 5)
 
 
 async def test_an_app_that_cannot_be_called_is_a_type_error_at_once():

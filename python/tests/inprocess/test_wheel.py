@@ -167,6 +167,7 @@ async def test_receiver_serves_an_app_from_another_folder(fresh, apps):
         (["--app", "raw"], 2, "MODULE:ATTR"),
         (["--app", "raw:app", "--to", "http://127.0.0.1:1"], 2, "cannot be used with"),
         (["--wsgi"], 2, "--app"),
+        (["--app", "raw:app", "--root-path", "api"], 2, "begins with"),
         (["--wsgi", "--to", "http://127.0.0.1:1"], 2, "cannot be used with"),
         (["--app", "raw:broken"], 1, '"level":"ERROR","message":"no database"'),
         (["--app", "raw:broken", "--log-format", "human"], 1, "error: no database"),
