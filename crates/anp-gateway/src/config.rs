@@ -53,6 +53,10 @@ pub struct Config {
     /// Callers speak HTTPS with a certificate that an authority issues and renews. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acme: Option<AcmeConfig>,
+    /// Where callers connect by plain HTTP and are sent on to https. Needs `tls` or `acme`. Default
+    /// none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect_listen: Option<SocketAddr>,
     /// Receivers connect with `wss://`; the certificate, and whether they must show one. Default:
     /// the certificates of `tls`, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -206,6 +210,7 @@ impl Default for Config {
             tunnel_listen: SocketAddr::from(([127, 0, 0, 1], 8765)),
             tls: None,
             acme: None,
+            redirect_listen: None,
             tunnel_tls: None,
             plain_tunnels: false,
             allow_world_readable_keys: false,
@@ -294,7 +299,7 @@ impl Config {
             }};
         }
         different!(
-            listen tunnel_listen tunnel_path admin_listen admin_token admin_token_file
+            listen tunnel_listen redirect_listen tunnel_path admin_listen admin_token admin_token_file
             allow_plain_admin admin_hosts endpoint_store health_path workers open
             allow_public_without_authentication auth public_url endpoints min_version head_timeout
             response_timeout idle_timeout keep_alive_timeout queue_timeout queue_size
@@ -334,8 +339,8 @@ macro_rules! fixed {
 }
 
 fixed!(
-    listen tunnel_listen admin_listen allow_plain_admin endpoint_store workers control_socket tls acme
-    tunnel_tls plain_tunnels allow_world_readable_keys
+    listen tunnel_listen redirect_listen admin_listen allow_plain_admin endpoint_store workers
+    control_socket tls acme tunnel_tls plain_tunnels allow_world_readable_keys
 );
 
 #[cfg(test)]

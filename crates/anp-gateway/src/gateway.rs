@@ -30,6 +30,7 @@ use crate::{
     listener::Until,
     metrics::{LogMetrics, Metrics, WorkerMetrics},
     places::Places,
+    redirect::{self, Redirects},
     refusals::Refusals,
     registry::Embedded,
     reload::{Reloader, Reloads, Source},
@@ -58,6 +59,7 @@ pub struct Bound {
     tls: Option<Arc<Keeper>>,
     public: Vec<StdListener>,
     tunnel: StdListener,
+    redirect: Option<StdListener>,
     admin: Option<StdListener>,
     /// Those of the gateway before at other addresses.
     left: Listeners,
@@ -79,6 +81,7 @@ pub struct Bound {
 struct Addresses {
     public: SocketAddr,
     tunnel: SocketAddr,
+    redirect: Option<SocketAddr>,
     admin: Option<SocketAddr>,
 }
 
@@ -108,25 +111,31 @@ impl Gateway {
         let workers = config.worker_count();
         let public = open("listen", config.listen, |a| given.public(a, workers))?;
         let tunnel = open("tunnel_listen", config.tunnel_listen, |a| given.tunnel(a))?;
-        let admin = match config.admin_listen {
-            Some(address) => Some(open("admin_listen", address, |a| given.admin(a))?),
-            None => None,
-        };
+        let redirect = config.redirect_listen;
+        let redirect = redirect.map(|at| open("redirect_listen", at, |a| given.redirect(a)));
+        let redirect = redirect.transpose()?;
+        let admin = config.admin_listen;
+        let admin = admin.map(|at| open("admin_listen", at, |a| given.admin(a)));
+        let admin = admin.transpose()?;
         let local =
             |key, address, listener: &StdListener| open(key, address, |_| listener.local_addr());
+        let local_of = |key, address: Option<_>, listener: &Option<_>| {
+            let both = address.zip(listener.as_ref());
+            both.map(|(address, listener)| local(key, address, listener))
+                .transpose()
+        };
         let addresses = Addresses {
-            public: open("listen", config.listen, |_| public[0].local_addr())?,
+            public: local("listen", config.listen, &public[0])?,
             tunnel: local("tunnel_listen", config.tunnel_listen, &tunnel)?,
-            admin: match config.admin_listen.zip(admin.as_ref()) {
-                Some((address, listener)) => Some(local("admin_listen", address, listener)?),
-                None => None,
-            },
+            redirect: local_of("redirect_listen", config.redirect_listen, &redirect)?,
+            admin: local_of("admin_listen", config.admin_listen, &admin)?,
         };
         Ok(Bound {
             config,
             tls,
             public,
             tunnel,
+            redirect,
             admin,
             left: given.left(),
             registry,
@@ -197,6 +206,11 @@ impl Bound {
         }
     }
 
+    /// Where callers are sent on to https, if anywhere.
+    pub fn redirect_addr(&self) -> Option<SocketAddr> {
+        self.addresses.redirect
+    }
+
     /// Where health and metrics are served, if anywhere.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.addresses.admin
@@ -255,6 +269,7 @@ impl Bound {
         Ok(Listeners {
             public: self.public.iter().map(all).collect::<Result<_, _>>()?,
             tunnel: Some(self.tunnel.try_clone()?),
+            redirect: self.redirect.as_ref().map(all).transpose()?,
             admin: self.admin.as_ref().map(all).transpose()?,
             handed_over: true,
         })
@@ -280,12 +295,16 @@ impl Bound {
         let Addresses {
             public,
             tunnel,
+            redirect,
             admin,
         } = self.addresses;
         let running = self.start()?;
         serving();
         tracing::info!(listener = "public", address = %public, "listening");
         tracing::info!(listener = "tunnel", address = %tunnel, "listening");
+        if let Some(address) = redirect {
+            tracing::info!(listener = "redirect", %address, "listening");
+        }
         if let Some(address) = admin {
             tracing::info!(listener = "admin", %address, "listening");
         }
@@ -343,6 +362,7 @@ impl Bound {
             callers: Alive::default(),
             beginning: Alive::default(),
             handshakes: Alive::default(),
+            redirects: Redirects::to(self.addresses.public.port()),
             connected: Alive::default(),
             dealt,
             settings: ArcSwap::from_pointee(Settings::new(config)?),
@@ -367,9 +387,15 @@ impl Bound {
         // Handshakes run here, on the caller's event loop, and are not callers' requests.
         let apart = Arc::new(WorkerMetrics::default());
         let worker = Arc::new(Worker::new(0, shared.clone(), apart));
-        for (listener, until) in with_left(self.tunnel, left.tunnel) {
+        for (listener, until) in with_left(self.tunnel, Step::Now, left.tunnel) {
             let listener = from_std("tunnel_listen", self.addresses.tunnel, listener)?;
             tokio::spawn(tunnels::serve(worker.clone(), listener, until));
+        }
+        if let Some((address, listener)) = self.addresses.redirect.zip(self.redirect) {
+            for (listener, until) in with_left(listener, Step::Draining, left.redirect) {
+                let listener = from_std("redirect_listen", address, listener)?;
+                tokio::spawn(redirect::serve(worker.clone(), listener, until));
+            }
         }
         if let Some(keeper) = shared.tls.clone() {
             let (watching, watched) = (shared.clone(), keeper.clone());
@@ -391,7 +417,7 @@ impl Bound {
                 admin = admin.with_log(LogMetrics(count));
             }
             let admin = Arc::new(admin);
-            for (listener, until) in with_left(listener, left.admin) {
+            for (listener, until) in with_left(listener, Step::Now, left.admin) {
                 let listener = from_std("admin_listen", address, listener)?;
                 tokio::spawn(admin::serve(admin.clone(), listener, until));
             }
@@ -418,13 +444,14 @@ fn share_out(
     Ok(shares)
 }
 
-/// A listener that is served until everything ends, and one that the gateway before left.
+/// A listener that is served until the gateway's stop is so far, and one that the gateway before left.
 fn with_left(
     listener: StdListener,
+    until: Step,
     left: Option<StdListener>,
 ) -> impl Iterator<Item = (StdListener, Until)> {
     let left = left.map(|left| (left, Until::Left));
-    once((listener, Until::Step(Step::Now))).chain(left)
+    once((listener, Until::Step(until))).chain(left)
 }
 
 fn from_std(

@@ -14,6 +14,8 @@ pub struct Listeners {
     pub public: Vec<StdListener>,
     /// For receivers.
     pub tunnel: Option<StdListener>,
+    /// For callers who are sent on to https.
+    pub redirect: Option<StdListener>,
     /// For health and metrics.
     pub admin: Option<StdListener>,
     /// They are those of a gateway that leaves them once this one serves. Where an address changed, the
@@ -25,7 +27,10 @@ pub struct Listeners {
 impl Listeners {
     /// True without any.
     pub fn is_empty(&self) -> bool {
-        self.public.is_empty() && self.tunnel.is_none() && self.admin.is_none()
+        self.public.is_empty()
+            && self.tunnel.is_none()
+            && self.redirect.is_none()
+            && self.admin.is_none()
     }
 
     /// Other handles on the same sockets.
@@ -44,6 +49,7 @@ impl Listeners {
                 .map(StdListener::try_clone)
                 .collect::<Result<_, _>>()?,
             tunnel: one(&self.tunnel)?,
+            redirect: one(&self.redirect)?,
             admin: one(&self.admin)?,
             handed_over: self.handed_over,
         })
@@ -75,6 +81,15 @@ impl Listeners {
     /// As [`Listeners::public`].
     pub(crate) fn tunnel(&mut self, address: SocketAddr) -> io::Result<StdListener> {
         one(&mut self.tunnel, self.handed_over, "tunnel_listen", address)
+    }
+
+    /// That for callers who are sent on to https at `address`, handed over or opened.
+    ///
+    /// # Errors
+    /// As [`Listeners::public`].
+    pub(crate) fn redirect(&mut self, address: SocketAddr) -> io::Result<StdListener> {
+        let key = "redirect_listen";
+        one(&mut self.redirect, self.handed_over, key, address)
     }
 
     /// That for health and metrics at `address`, handed over or opened.

@@ -58,6 +58,7 @@ mod private;
 mod proxy;
 mod proxy_protocol;
 mod queue;
+mod redirect;
 mod refusals;
 mod registry;
 mod reload;

@@ -35,6 +35,8 @@ pub(crate) enum Listener {
     Public,
     /// That of receivers.
     Tunnel,
+    /// That of callers who are sent on to https.
+    Redirect,
 }
 
 impl Listener {
@@ -43,6 +45,7 @@ impl Listener {
         match self {
             Self::Public => "public",
             Self::Tunnel => "tunnel",
+            Self::Redirect => "redirect",
         }
     }
 }

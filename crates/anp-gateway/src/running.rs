@@ -80,7 +80,7 @@ impl Running {
         }
         let ends = async {
             self.shared.connected.none().await;
-            self.shared.callers.none().await;
+            self.shared.no_callers().await;
         };
         let _ = timeout(LAST, ends).await;
         self.shared.stop.go(Step::Now);
@@ -124,7 +124,6 @@ async fn leave(shared: &Shared) {
 async fn drain(shared: &Shared) {
     let Shared {
         stop,
-        callers,
         beginning,
         connected,
         tunnels,
@@ -134,7 +133,7 @@ async fn drain(shared: &Shared) {
     let drain_timeout = shared.settings.load().config.drain_timeout.0;
     tracing::info!(
         deadline_ms = drain_timeout.as_millis() as u64,
-        connections = callers.count(),
+        connections = shared.caller_count(),
         tunnels = connected.count(),
         "draining"
     );
@@ -146,17 +145,17 @@ async fn drain(shared: &Shared) {
     stop.go(Step::Draining);
     send_away(tunnels.all_but_one_each()).await;
     let idle = deadline.min(Instant::now() + IDLE_GRACE);
-    let _ = timeout_at(idle, callers.none()).await;
+    let _ = timeout_at(idle, shared.no_callers()).await;
     let _ = timeout_at(deadline.min(idle + BEGIN_GRACE), beginning.none()).await;
     stop.go(Step::CloseIdle);
     send_away(tunnels.all()).await;
     let all = async {
-        callers.none().await;
+        shared.no_callers().await;
         connected.none().await;
     };
     if timeout_at(deadline, all).await.is_err() {
         tracing::warn!(
-            connections = callers.count(),
+            connections = shared.caller_count(),
             tunnels = connected.count(),
             "the drain deadline has passed; breaking off what is left"
         );

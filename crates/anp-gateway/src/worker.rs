@@ -25,6 +25,7 @@ use crate::{
     places::Places,
     proxy::Origin,
     proxy_protocol::complaint::Complaint,
+    redirect::Redirects,
     refusals::Refusals,
     reload::Reloads,
     route::Routes,
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) beginning: Alive,
     /// Connections of the tunnel listener that are no tunnels yet, or will be none.
     pub(crate) handshakes: Alive,
+    /// Callers who are sent on to https.
+    pub(crate) redirects: Redirects,
     /// Tunnels whose handshake is over.
     pub(crate) connected: Alive,
     /// Ways to the workers, by index.
@@ -114,6 +117,7 @@ impl Shared {
             callers: Alive::default(),
             beginning: Alive::default(),
             handshakes: Alive::default(),
+            redirects: Redirects::to(443),
             connected: Alive::default(),
             dealt: Vec::new(),
             settings: Arc::new(Settings::new(config).unwrap()).into(),
@@ -133,6 +137,17 @@ impl Shared {
             // It fits the buffer of a socket nothing was written to.
             let _ = socket.try_write(TOO_MANY);
         }
+    }
+
+    /// How many callers are connected, those included who are sent on to https.
+    pub(crate) fn caller_count(&self) -> usize {
+        self.callers.count() + self.redirects.connections.count()
+    }
+
+    /// Ready when none is.
+    pub(crate) async fn no_callers(&self) {
+        self.callers.none().await;
+        self.redirects.connections.none().await;
     }
 
     /// Ready once all is known that a gateway which was replaced wrote to the registry. Nobody waits

@@ -344,6 +344,8 @@ impl Command {
     }
 }
 
+/// A mount path; the empty one is the root.
+#[cfg(feature = "app")]
 fn root_path(path: &str) -> Result<String, String> {
     match path.is_empty() || path.starts_with('/') {
         true => Ok(path.to_owned()),

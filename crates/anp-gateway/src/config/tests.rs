@@ -59,6 +59,16 @@ fn each_listener_has_an_address_of_its_own() {
             "{text}"
         );
     }
+    for taken in ["127.0.0.1:8080", "127.0.0.1:8765", "127.0.0.1:9000"] {
+        let text = refused(|c| {
+            c.admin_listen = Some(at("127.0.0.1:9000"));
+            c.redirect_listen = Some(at(taken));
+        });
+        assert!(
+            text.starts_with(&format!("redirect_listen: {taken} is")),
+            "{text}"
+        );
+    }
     // Any free port is another each time.
     let any = at("127.0.0.1:0");
     let config = Config {
@@ -68,6 +78,28 @@ fn each_listener_has_an_address_of_its_own() {
         ..Config::default()
     };
     assert_eq!(config.validate(), Ok(()));
+}
+
+#[test]
+fn callers_are_sent_on_only_where_https_is_spoken() {
+    let plain = Config {
+        // Whoever it is finds nothing behind it.
+        redirect_listen: Some("0.0.0.0:80".parse().unwrap()),
+        ..Config::default()
+    };
+    let text = plain.validate().unwrap_err().to_string();
+    assert!(text.starts_with("redirect_listen: "), "{text}");
+    assert!(text.contains("set tls or acme"), "{text}");
+    for tls in [
+        r#"{"tls": {"cert": "gate.pem", "key": "gate.key"}}"#,
+        r#"{"acme": {"domains": ["gate.example"], "cache": "acme", "terms_agreed": true}}"#,
+    ] {
+        let config = Config {
+            redirect_listen: plain.redirect_listen,
+            ..serde_json::from_str(tls).unwrap()
+        };
+        assert_eq!(config.validate(), Ok(()));
+    }
 }
 
 #[test]

@@ -30,6 +30,12 @@ impl Config {
         if let Some(acme) = &self.acme {
             acme.check()?;
         }
+        if self.redirect_listen.is_some() && !self.has_public_tls() {
+            return fail(
+                "redirect_listen",
+                "callers would be sent on to https, which is not spoken: set tls or acme, or remove this",
+            );
+        }
         let exposed = !self.tunnel_listen.ip().is_loopback();
         if exposed && !self.has_tunnel_tls() && !self.plain_tunnels {
             return fail(

@@ -194,6 +194,7 @@ impl Config {
             ("listen", Some(self.listen)),
             ("tunnel_listen", Some(self.tunnel_listen)),
             ("admin_listen", self.admin_listen),
+            ("redirect_listen", self.redirect_listen),
         ];
         for (i, (key, address)) in listeners.iter().enumerate() {
             let earlier = listeners.iter().take(i);

@@ -47,6 +47,7 @@ pub(crate) enum Becomes {
 pub(crate) fn is_for_us(caller: &Caller, target: &str) -> bool {
     match caller.listener {
         Listener::Tunnel => true,
+        Listener::Redirect => false,
         Listener::Public => {
             let settings = caller.worker.shared.settings.load();
             let path = settings.config.tunnel_path.as_deref();

@@ -75,7 +75,9 @@ impl Metrics {
     }
 
     fn connections_refused(&self) -> u64 {
-        self.shared.callers.refused() + self.shared.handshakes.refused()
+        let shared = &self.shared;
+        let redirects = &shared.redirects.connections;
+        shared.callers.refused() + shared.handshakes.refused() + redirects.refused()
     }
 
     fn sum(&self, counter: impl Fn(&WorkerMetrics) -> &AtomicU64) -> u64 {
@@ -125,7 +127,12 @@ impl Collector for Metrics {
             "Connections, also of receivers, refused because there were too many",
             self.connections_refused(),
         );
-        for (name, help, value) in summed.into_iter().chain([refused]) {
+        let redirects = (
+            "anp_gateway_redirects",
+            "Requests sent on to https",
+            self.shared.redirects.sent_on.load(Relaxed),
+        );
+        for (name, help, value) in summed.into_iter().chain([refused, redirects]) {
             let value = ConstCounter::new(value);
             value.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }

@@ -15,6 +15,7 @@ use crate::{
     access_log::{self, Line, Outcome},
     alive::Life,
     error::ProxyError,
+    listener::Listener,
     members::TunnelId,
     policy::Governed,
     route::Served,
@@ -58,7 +59,10 @@ impl Exchange {
     /// A request of `method` for `target`, as far as they could be read.
     pub(crate) fn begin(caller: &Arc<Caller>, method: &[u8], target: &[u8]) -> Self {
         caller.worker.metrics.in_flight.fetch_add(1, Relaxed);
-        let log = caller.worker.shared.settings.load().config.access_log && access_log::enabled();
+        // Of who is sent on to https there is nothing to say: the request is still to come.
+        let log = caller.listener != Listener::Redirect
+            && caller.worker.shared.settings.load().config.access_log
+            && access_log::enabled();
         Self {
             caller: caller.clone(),
             started: Instant::now(),

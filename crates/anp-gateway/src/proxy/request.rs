@@ -10,7 +10,7 @@ use anpx::{FieldName, FieldsError, RequestHead, fields, limits::MAX_TARGET};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::origin::Origin;
+use super::{authority::check_authority, origin::Origin};
 use crate::error::ProxyError;
 
 /// What a caller asks for, in the words of the HTTP it speaks.
@@ -38,21 +38,13 @@ pub(crate) fn head<'a>(
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     id: Uuid,
 ) -> Result<RequestHead, ProxyError> {
-    if asked.method == b"CONNECT" {
-        return Err(ProxyError::Connect);
-    }
-    let target = Target::parse(asked.target, asked.method)?;
-    let named = target.authority.or(asked.authority);
-    let authority = authority(origin, named, asked.may_lack_host, fields.clone())?;
+    let (authority, path) = asked_for(origin, asked, fields.clone())?;
     let addressed = origin.addressed(authority, fields.clone())?;
-    if target.path.len() > MAX_TARGET {
-        return Err(ProxyError::TargetTooLong);
-    }
     let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
     let id = id.hyphenated().encode_lower(&mut text);
     Ok(RequestHead {
         method: method(asked.method),
-        target: match target.path {
+        target: match path {
             Cow::Borrowed(path) => Bytes::copy_from_slice(path),
             Cow::Owned(path) => path.into(),
         },
@@ -63,6 +55,38 @@ pub(crate) fn head<'a>(
         client_addr: Some(addressed.client.clone()),
         protocol: asked.protocol.map(Bytes::copy_from_slice),
     })
+}
+
+/// The URI that a request is for (RFC 9110 section 7.1): its host and port, and the target there, which
+/// is `*` where the whole host is meant.
+///
+/// # Errors
+/// As [`head`].
+pub(crate) fn target_uri<'o, 'a: 'o>(
+    origin: &'o Origin,
+    asked: Asked<'a>,
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) -> Result<(&'o str, Cow<'a, [u8]>), ProxyError> {
+    let (authority, path) = asked_for(origin, asked, fields)?;
+    Ok((check_authority(authority)?, path))
+}
+
+/// What a request names as its host, which may be none, and the target there.
+fn asked_for<'o, 'a: 'o>(
+    origin: &'o Origin,
+    asked: Asked<'a>,
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) -> Result<(&'o [u8], Cow<'a, [u8]>), ProxyError> {
+    if asked.method == b"CONNECT" {
+        return Err(ProxyError::Connect);
+    }
+    let target = Target::parse(asked.target, asked.method)?;
+    let named = target.authority.or(asked.authority);
+    let authority = authority(origin, named, asked.may_lack_host, fields)?;
+    if target.path.len() > MAX_TARGET {
+        return Err(ProxyError::TargetTooLong);
+    }
+    Ok((authority, target.path))
 }
 
 fn method(method: &[u8]) -> Bytes {

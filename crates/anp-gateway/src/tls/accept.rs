@@ -80,7 +80,7 @@ impl Tls {
     ) -> Option<TlsStream> {
         let peer = socket.peer_addr().ok();
         let ends = match self.listener {
-            Listener::Public => Step::CloseIdle,
+            Listener::Public | Listener::Redirect => Step::CloseIdle,
             Listener::Tunnel => Step::Now,
         };
         let found = tokio::select! {
@@ -138,7 +138,7 @@ impl Tls {
 /// closing a socket with unread bytes resets it, and the answer with it (RFC 9112 section 9.6).
 async fn refuse_plain(mut socket: TcpStream, listener: Listener) -> io::Result<()> {
     let text = match listener {
-        Listener::Public => "this port speaks HTTPS: use https://\n",
+        Listener::Public | Listener::Redirect => "this port speaks HTTPS: use https://\n",
         Listener::Tunnel => "this port takes tunnels over TLS: use wss://\n",
     };
     let answer = format!(

@@ -151,6 +151,7 @@ impl Keeper {
         match listener {
             Listener::Public => self.public.as_ref(),
             Listener::Tunnel => self.tunnel.as_ref(),
+            Listener::Redirect => None,
         }
     }
 

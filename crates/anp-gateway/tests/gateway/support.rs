@@ -31,6 +31,7 @@ pub(crate) async fn soon<T>(step: impl Future<Output = T>) -> T {
 pub(crate) struct Running {
     pub(crate) public: SocketAddr,
     pub(crate) tunnel: SocketAddr,
+    pub(crate) redirect: Option<SocketAddr>,
     pub(crate) admin: SocketAddr,
     pub(crate) shutdown: watch::Sender<Shutdown>,
     pub(crate) ended: JoinHandle<Result<(), GatewayError>>,
@@ -67,6 +68,7 @@ pub(crate) async fn following(old: &Bound, config: Config) -> Bound {
     let config = Config {
         listen: old.public_addr(),
         tunnel_listen: old.tunnel_addr(),
+        redirect_listen: old.redirect_addr(),
         admin_listen: old.admin_addr(),
         ..config
     };
@@ -80,6 +82,7 @@ pub(crate) fn run(bound: Bound) -> Running {
     Running {
         public: bound.public_addr(),
         tunnel: bound.tunnel_addr(),
+        redirect: bound.redirect_addr(),
         admin: bound.admin_addr().unwrap(),
         shutdown,
         ended: tokio::spawn(bound.run(asked)),

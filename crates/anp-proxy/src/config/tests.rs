@@ -153,6 +153,10 @@ fn mistakes_name_their_place_and_what_was_expected() {
             "3:16: gateway.admin_listen: 127.0.0.1:1 is the address of listen already; each needs its own",
         ),
         (
+            "[gateway]\nredirect_listen = \"127.0.0.1:1\"\n",
+            "2:19: gateway.redirect_listen: callers would be sent on to https, which is not spoken: set tls or acme, or remove this",
+        ),
+        (
             "[[gateway.endpoints]]\nname = \"a\"\nowner = \"token:lab\"\n",
             "3:9: gateway.endpoints[0].owner: nobody could serve this: receivers prove to be token:lab where there is [gateway.auth]",
         ),

@@ -24,7 +24,9 @@ pub(super) fn raise() {
 #[cfg(unix)]
 pub(super) fn warn_short(config: &anp_gateway::Config) {
     use rustix::process::{Resource, getrlimit};
-    let sum = 2 * config.max_connections as u64 + config.max_tunnels as u64;
+    // Callers, receivers without a tunnel, and callers who are sent on.
+    let counts = 2 + u64::from(config.redirect_listen.is_some());
+    let sum = counts * config.max_connections as u64 + config.max_tunnels as u64;
     let needed = sum + OWN;
     if let Some(limit) = getrlimit(Resource::Nofile).current
         && limit < needed
@@ -32,9 +34,10 @@ pub(super) fn warn_short(config: &anp_gateway::Config) {
         tracing::warn!(
             limit,
             needed,
-            "gateway.max_connections (for callers, and once more for receivers without a tunnel) and \
-             max_tunnels let in what needs {needed} descriptors, and this process may have {limit}: raise \
-             the hard limit (ulimit -Hn, LimitNOFILE= of a unit), or lower the two"
+            "gateway.max_connections (for callers, once more for receivers without a tunnel and, where it \
+             is set, once more for redirect_listen) and max_tunnels let in what needs {needed} descriptors, \
+             and this process may have {limit}: raise the hard limit (ulimit -Hn, LimitNOFILE= of a unit), \
+             or lower the two"
         );
     }
 }

@@ -5,7 +5,8 @@ use anp_gateway::Listeners;
 use crate::exit::Failure;
 
 /// What `LISTEN_FDS` and `LISTEN_FDNAMES` say, where `LISTEN_PID` is this process. Without names
-/// the first is for callers, the second for receivers, the third for health and metrics.
+/// the first is for callers, the second for receivers, the third for health and metrics, the fourth for
+/// callers who are sent on to https.
 ///
 /// # Errors
 /// A name is unknown or given twice, or a descriptor is no TCP listener.
@@ -30,9 +31,10 @@ pub(super) fn from_environment() -> Result<Listeners, Failure> {
             }
             "tunnel" => &mut listeners.tunnel,
             "admin" => &mut listeners.admin,
+            "redirect" => &mut listeners.redirect,
             _ => {
                 return Err(Failure::usage(format!(
-                    "LISTEN_FDNAMES: expected public, tunnel or admin, found \"{name}\": set \
+                    "LISTEN_FDNAMES: expected public, tunnel, admin or redirect, found \"{name}\": set \
                      FileDescriptorName= in the socket unit"
                 )));
             }
@@ -55,7 +57,7 @@ pub(super) fn from_environment() -> Result<Listeners, Failure> {
 /// The names of `count` sockets.
 #[cfg(unix)]
 fn names_of(count: usize, names: &str) -> Vec<String> {
-    let usual = ["public", "tunnel", "admin"];
+    let usual = ["public", "tunnel", "admin", "redirect"];
     let given: Vec<&str> = names.split(':').filter(|name| !name.is_empty()).collect();
     (0..count)
         .map(|index| {
@@ -75,6 +77,7 @@ mod tests {
     #[test]
     fn names_are_given_or_usual() {
         assert_eq!(names_of(2, ""), ["public", "tunnel"]);
+        assert_eq!(names_of(4, "")[2..], ["admin", "redirect"]);
         assert_eq!(names_of(2, "tunnel:public"), ["tunnel", "public"]);
         assert_eq!(names_of(2, "tunnel"), ["tunnel", "unknown"]);
     }

@@ -50,7 +50,7 @@ fn a_check_says_what_a_receiver_would_find_and_takes_no_request() {
     );
     assert_eq!((code, err.as_str()), (0, ""));
     // Nobody lost a tunnel that never was one.
-    let closed = gateway.logs("tunnel ");
+    let closed = gateway.logs("\"message\":\"tunnel ");
     assert!(closed.contains("\"message\":\"tunnel closed\""), "{closed}");
 
     // Nobody listens on port 9 (discard).

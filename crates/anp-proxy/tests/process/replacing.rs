@@ -1,10 +1,12 @@
 //! A gateway in place of another, with other settings than that had.
 
 use std::{
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::Path,
 };
 
+use anp_tls::testing::Authority;
 use tempfile::tempdir;
 
 use crate::{
@@ -99,6 +101,70 @@ fn the_gateway_to_replace_is_named_where_it_has_another_control_socket() {
     let news = |line: &&String| line.contains("were not taken over");
     assert_eq!((code, lines.iter().find(news)), (0, None));
     assert!(after.exists() && !before.exists());
+}
+
+/// The head of the answer to a request that comes by plain HTTP.
+fn sent_on(at: &str) -> String {
+    let mut stream = TcpStream::connect(at).unwrap();
+    let request = b"GET /x HTTP/1.1\r\nHost: gate.example\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_redirect_listener_is_handed_over_given_up_and_opened() {
+    let state = tempdir().unwrap();
+    let authority = Authority::new();
+    let files = authority.issue("gate", &["gate.example"]);
+    let control = state.path().join("control.sock");
+    let settings = [
+        format!("gateway.control_socket={}", control.display()),
+        format!("gateway.tls.cert={}", files.cert.display()),
+        format!("gateway.tls.key={}", files.key.display()),
+        "gateway.listen=127.0.0.1:0".to_owned(),
+        "gateway.tunnel_listen=127.0.0.1:0".to_owned(),
+        "gateway.public_url=https://gate.example".to_owned(),
+    ];
+    let run = |redirect: Option<&str>| {
+        let redirect = redirect.map(|at| format!("gateway.redirect_listen={at}"));
+        let settings = settings.iter().chain(&redirect);
+        let settings = settings.flat_map(|setting| ["--set", setting]);
+        let args: Vec<_> = ["--replace", "--log-format", "json"]
+            .into_iter()
+            .chain(settings)
+            .collect();
+        start(state.path(), &args)
+    };
+    let opened = |gateway: &Running| {
+        let line = gateway.logs("\"listener\":\"redirect\"");
+        let at = line.split("\"address\":\"").nth(1).unwrap();
+        at.split('"').next().unwrap().to_owned()
+    };
+    let mut running = run(Some("127.0.0.1:0"));
+    let mut at = opened(&running);
+    let first = at.clone();
+    for redirect in [Some(&*first), None, Some("127.0.0.1:0")] {
+        let next = run(redirect);
+        if redirect.is_some() {
+            at = opened(&next);
+        }
+        next.logs("took over the listeners");
+        assert_eq!(running.ends(), 0);
+        running = next;
+        if redirect.is_some() {
+            let answer = sent_on(&at);
+            assert!(answer.starts_with("HTTP/1.1 308 "), "{answer}");
+            assert!(
+                answer.contains("location: https://gate.example/x\r\n"),
+                "{answer}"
+            );
+        } else {
+            assert_eq!(at, first);
+            assert!(TcpStream::connect(&at).is_err());
+        }
+    }
 }
 
 #[test]

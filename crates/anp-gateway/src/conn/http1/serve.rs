@@ -31,7 +31,7 @@ use crate::{
         request::{self, Asked},
         response::{Follows, judge},
     },
-    respond,
+    redirect, respond,
     stop::{Step, Stop},
     tls::Socket,
     worker::Caller,
@@ -79,7 +79,7 @@ where
             Ok(Some(_)) if first && http.conn.read.starts_with(PREFACE) => End::Http2,
             Ok(Some(len)) => http.one(caller, len).await,
             Ok(None) => End::Quiet,
-            Err(error) => http.refuse(caller, error),
+            Err(error) => http.refuse(caller, error, false),
         };
         first = false;
         if matches!(end, End::Next) {
@@ -133,8 +133,9 @@ enum Taken {
     Request(Box<Received>),
     /// A receiver's handshake; whether it is HEAD, and whether the connection stays after a refusal.
     Handshake(Box<Result<Hello, handshake::Refusal>>, bool, bool),
-    /// Answered by the gateway itself; whether it is HEAD, and whether the connection stays.
-    Health(Response<Bytes>, bool, bool),
+    /// Answered by the gateway itself; whether it is HEAD, and whether the connection stays, which it
+    /// does not after a refusal.
+    Own(Result<Response<Bytes>, ProxyError>, bool, bool),
 }
 
 /// A request whose head was read.
@@ -198,9 +199,15 @@ impl<IO: Socket> Http1<IO> {
         let settings = shared.settings.load();
         let parsed = head::parse(bytes, &settings.config.upgrades, |head| {
             (body, is_old) = (head.body.clone(), head.is_old);
+            if caller.listener == Listener::Redirect {
+                // A body is for the place that it is sent on to.
+                let keep_alive = head.keep_alive && body.is_done();
+                let answer = redirect::answer(caller, &settings.config, head);
+                return Taken::Own(answer, head.method == "HEAD", keep_alive);
+            }
             let method = head.method.as_bytes();
             if let Some(response) = health::answer(caller, &settings.config, method, head.target) {
-                return Taken::Health(response, head.method == "HEAD", head.keep_alive);
+                return Taken::Own(Ok(response), head.method == "HEAD", head.keep_alive);
             }
             match handshake::is_for_us(caller, head.target) {
                 true => {
@@ -215,7 +222,7 @@ impl<IO: Socket> Http1<IO> {
         (self.body, self.is_old) = (body, is_old);
         match parsed {
             Ok(Taken::Request(received)) => self.answer(caller, received).await,
-            Ok(Taken::Health(response, is_head, keep_alive)) => {
+            Ok(Taken::Own(Ok(response), is_head, keep_alive)) => {
                 let close = !keep_alive || shared.stop.is(Step::Draining) || !self.discard_body();
                 self.put_whole(&response, is_head, self.persistence(close));
                 self.flushed(close).await
@@ -235,14 +242,15 @@ impl<IO: Socket> Http1<IO> {
                     }
                 }
             }
-            Err(error) => self.refuse(caller, error),
+            Ok(Taken::Own(Err(error), is_head, _)) => self.refuse(caller, error, is_head),
+            Err(error) => self.refuse(caller, error, false),
         }
     }
 
-    /// Answers what is no request.
-    fn refuse(&mut self, caller: &Arc<Caller>, error: ProxyError) -> End {
+    /// Answers what is no request, or none that is served here.
+    fn refuse(&mut self, caller: &Arc<Caller>, error: ProxyError, is_head: bool) -> End {
         let mut exchange = Exchange::begin(caller, b"-", b"-");
-        self.put_answer(&mut exchange, error.into(), false, Persistence::Close);
+        self.put_answer(&mut exchange, error.into(), is_head, Persistence::Close);
         End::Linger
     }
 

@@ -6,3 +6,4 @@ mod changes;
 mod handshakes;
 mod owners;
 mod receivers;
+mod redirect;

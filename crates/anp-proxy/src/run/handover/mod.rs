@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! next:    replace             ──▶
-//!                              ◀── public tunnel admin   (with the sockets, SCM_RIGHTS)  :running
+//!                              ◀── public tunnel redirect admin   (with the sockets, SCM_RIGHTS)  :running
 //! next:    ready               ──▶   it serves; the running one takes no connection from here on
 //!                              ◀── draining 3          endpoints had a receiver there, which will come over
 //! ```

@@ -45,8 +45,9 @@ pub(super) async fn hand_to(next: &mut UnixStream, listeners: &Listeners) -> io:
     }
     let public = listeners.public.iter().map(|l| ("public", l));
     let tunnel = listeners.tunnel.iter().map(|l| ("tunnel", l));
+    let redirect = listeners.redirect.iter().map(|l| ("redirect", l));
     let admin = listeners.admin.iter().map(|l| ("admin", l));
-    let all: Vec<_> = public.chain(tunnel).chain(admin).collect();
+    let all: Vec<_> = public.chain(tunnel).chain(redirect).chain(admin).collect();
     if all.len() > MAX_SOCKETS {
         return Err(io::Error::other(
             "there are too many listeners to hand over",
@@ -203,6 +204,7 @@ async fn receive(stream: &UnixStream) -> io::Result<Listeners> {
         match name {
             "public" => listeners.public.push(socket),
             "tunnel" => listeners.tunnel = Some(socket),
+            "redirect" => listeners.redirect = Some(socket),
             "admin" => listeners.admin = Some(socket),
             // Of a later version: it stays with the gateway before.
             _ => {}
