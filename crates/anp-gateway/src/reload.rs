@@ -37,9 +37,9 @@ struct Inner {
 /// Reloads since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Reloads {
-    pub(crate) done: AtomicU64,
+    pub(crate) taken: AtomicU64,
     /// Those that changed nothing, for a mistake in the configuration.
-    pub(crate) failed: AtomicU64,
+    pub(crate) refused: AtomicU64,
 }
 
 /// What a reload did.
@@ -97,7 +97,7 @@ impl Reloader {
         let reloaded = config.and_then(|config| take_up(&shared, config));
         match &reloaded {
             Ok(Reloaded { changed, kept }) => {
-                shared.reloads.done.fetch_add(1, Relaxed);
+                shared.reloads.taken.fetch_add(1, Relaxed);
                 if let Some(then) = self.0.then.get() {
                     then();
                 }
@@ -110,7 +110,7 @@ impl Reloader {
                 }
             }
             Err(error) => {
-                shared.reloads.failed.fetch_add(1, Relaxed);
+                shared.reloads.refused.fetch_add(1, Relaxed);
                 tracing::error!(%error, "the configuration was not reloaded");
             }
         }

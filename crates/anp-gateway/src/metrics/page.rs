@@ -157,16 +157,16 @@ impl Collector for Metrics {
             value.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
         let reloads = &shared.reloads;
-        let results = [("done", &reloads.done), ("failed", &reloads.failed)];
+        let outcomes = [("taken", &reloads.taken), ("refused", &reloads.refused)];
         let mut family = encoder.encode_descriptor(
             "anp_gateway_reloads",
-            "Reloads of the configuration, by result",
+            "Reloads of the configuration, by what became of them",
             None,
             MetricType::Counter,
         )?;
-        for (result, count) in results {
+        for (outcome, count) in outcomes {
             let count = ConstCounter::new(count.load(Relaxed));
-            count.encode(family.encode_family(&[("result", result)])?)?;
+            count.encode(family.encode_family(&[("outcome", outcome)])?)?;
         }
         let mut family = encoder.encode_descriptor(
             "anp_gateway_tunnel_handshakes",

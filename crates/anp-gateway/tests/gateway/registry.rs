@@ -420,7 +420,7 @@ async fn a_reload_replaces_what_is_configured_and_nothing_else() {
     assert!(detail.contains("anp.toml:3:1: what is wrong"), "{detail}");
     assert_eq!(admin.get("/endpoints").await["total"], 3);
     let metrics = running.metrics().await;
-    for counted in ["{result=\"done\"} 1\n", "{result=\"failed\"} 1\n"] {
+    for counted in ["{outcome=\"taken\"} 1\n", "{outcome=\"refused\"} 1\n"] {
         let counted = format!("anp_gateway_reloads_total{counted}");
         assert!(metrics.contains(&counted), "{metrics}");
     }
