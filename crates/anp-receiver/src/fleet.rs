@@ -189,12 +189,12 @@ impl Fleet {
                 continue;
             }
             let next = gateways.iter().find(|g| g.url == gateway.url);
-            // There must not be two tunnels to one of version 1.
-            let next = next.filter(|_| !gateway.takes_one()).cloned();
+            // There must not be two tunnels to one of version 1, and one that was given up has none.
+            let next = next.filter(|_| !gateway.takes_one() && !gateway.was_given_up());
             let leave = leave(
                 Arc::clone(&self.watched),
                 Arc::clone(&gateway),
-                next,
+                next.cloned(),
                 Arc::clone(&self.settings),
             );
             let task = AbortOnDrop(tokio::spawn(leave));
@@ -240,7 +240,9 @@ async fn leave(
             }
         }
     }
-    info!(receiver, gateway = %url, drain_timeout = %config.drain_timeout, "tunnels from before the reload end");
+    if !gateway.was_given_up() {
+        info!(receiver, gateway = %url, drain_timeout = %config.drain_timeout, "tunnels from before the reload end");
+    }
     gateway.stops(Stop::Drain);
     if timeout(config.drain_timeout.0, gateway.is_over())
         .await
