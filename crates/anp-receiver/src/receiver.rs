@@ -209,6 +209,8 @@ impl Receiver {
                 () = &mut shutdown => break,
             }
         }
+        // Who asks for a reload now does not wait for the end.
+        drop(reloads);
         fleet.rests();
         running.stops();
         let config = &Arc::clone(fleet.settings()).config;

@@ -40,8 +40,8 @@ pub(super) struct Running {
     pub(super) reloader: Reloader,
     /// Has it stop although the process does not.
     pub(super) remove: oneshot::Sender<()>,
-    /// True once a tunnel was ready.
-    pub(super) ready: watch::Receiver<bool>,
+    /// How many tunnels became ready.
+    pub(super) ready: watch::Receiver<u64>,
     monitor: Monitor,
     /// Its apps, for those who read where URLs lead.
     apps: Arc<Mutex<String>>,
@@ -105,10 +105,10 @@ impl Receivers {
     pub(super) fn add(&mut self, key: Key, config: Config, receiver: Receiver) {
         self.failures.retain(|(other, _)| *other != key);
         let apps = Arc::new(Mutex::new(String::new()));
-        let (is_ready, ready) = watch::channel(false);
+        let (opened, ready) = watch::channel(0);
         let told = Arc::clone(&apps);
         let receiver = receiver.with_observer(move |event| match event {
-            Event::Ready { .. } => drop(is_ready.send_replace(true)),
+            Event::Ready { .. } => opened.send_modify(|tunnels| *tunnels += 1),
             Event::Granted { urls, .. } => {
                 let apps = told.lock().unwrap_or_else(PoisonError::into_inner);
                 urls.iter()

@@ -1,7 +1,5 @@
 //! The configuration of receivers, read again.
 
-use std::time::Duration;
-
 use anp_receiver::{Config, Receiver, Reload};
 use tokio::{sync::watch, time::timeout};
 
@@ -63,34 +61,37 @@ impl Receivers {
             added,
         } = prepared;
         let (mut changed, mut waiting) = (Vec::new(), Vec::new());
+        // Those that may serve what one did that is gone.
+        let mut heirs = Vec::new();
         let mut before = std::mem::take(&mut self.running);
         for (key, config, reload) in kept {
             let Some(mut running) = before.remove(&key) else {
                 continue;
             };
+            let tunnels = *running.ready.borrow();
             let reloaded = running.reloader.take_up(reload).await;
+            let names = |keys: [&str; 2]| keys.iter().any(|key| reloaded.changed.contains(key));
+            if names(["endpoints", "name"]) {
+                heirs.push((running.ready.clone(), tunnels));
+            }
             changed.extend(reloaded.changed.iter().map(|name| named(&key, name)));
             waiting.extend(reloaded.kept.iter().map(|name| named(&key, name)));
-            let leads_elsewhere = ["gateways", "to"]
-                .iter()
-                .any(|k| reloaded.changed.contains(k));
             running.config = config;
-            if leads_elsewhere {
+            if names(["gateways", "to"]) {
                 running.announce();
             }
             self.running.insert(key, running);
         }
-        let mut ready = Vec::new();
         for (key, config, receiver) in added {
             changed.push(named(&key, ""));
             // One that has ended makes room.
             before.remove(&key);
             self.add(key.clone(), config, receiver);
-            ready.extend(self.running.get(&key).map(|one| one.ready.clone()));
+            heirs.extend(self.running.get(&key).map(|one| (one.ready.clone(), 0)));
         }
         for (key, running) in before {
             changed.push(named(&key, ""));
-            tokio::spawn(remove(running, ready.clone()));
+            tokio::spawn(remove(running, heirs.clone()));
         }
         self.watch();
         let listens = self.loaded.config.receiver.status_listen;
@@ -107,17 +108,16 @@ impl Receivers {
     }
 }
 
-/// Stops a receiver once one of each that was added in its place has a tunnel, or was given the time for
-/// one.
-async fn remove(running: Running, ready: Vec<watch::Receiver<bool>>) {
-    let patience: Duration = running.config.handshake_timeout.0;
+/// Stops a receiver once each of `heirs` has more tunnels than it had, or was given the time for that.
+async fn remove(running: Running, heirs: Vec<(watch::Receiver<u64>, u64)>) {
+    let patience = running.config.handshake_timeout.0;
     let all = async {
-        for mut ready in ready {
+        for (mut ready, had) in heirs {
             // An error means that it has ended.
-            let _ = ready.wait_for(|ready| *ready).await;
+            let _ = ready.wait_for(|tunnels| *tunnels > had).await;
         }
     };
-    // Those that are late come as to an endpoint that had nobody.
+    // What is late comes as to an endpoint that had nobody.
     let _ = timeout(patience, all).await;
     let _ = running.remove.send(());
 }

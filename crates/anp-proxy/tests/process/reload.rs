@@ -223,6 +223,36 @@ fn apps_of_a_receiver_come_and_go() {
 }
 
 #[test]
+fn an_app_that_goes_waits_for_the_one_that_serves_in_its_place() {
+    let served = "{name='one', path='/one', receivers=['one']}";
+    let (_gateway, address, tunnel) = gateway(&[&format!("gateway.endpoints=[{served}]")]);
+    let (old, new) = (app_saying("old"), app_saying("new"));
+    let text = |apps: &str| format!("[receiver]\ngateways = [\"{tunnel}\"]\n{apps}");
+    let mut running = Configured::start(&text(&format!("[receiver.apps.one]\nto = [\"{old}\"]\n")));
+    running.receiver.logs("tunnel ready");
+    // Another app of several, and then the only one of the process.
+    for (apps, keys) in [
+        (
+            format!("[receiver.apps.two]\nname = \"one\"\nto = [\"{new}\"]\n"),
+            "apps.two apps.one",
+        ),
+        (
+            format!("name = \"one\"\nto = [\"{old}\"]\n"),
+            "receiver apps.two",
+        ),
+    ] {
+        let line = running.reload(&text(&apps));
+        assert!(line.ends_with(&changed(keys)), "{line}");
+        let lines = running.receiver.logs_up_to("receiver stopping");
+        let ready = |line: &String| line.contains("tunnel ready receiver=\"one\"");
+        assert!(lines.iter().any(ready), "{lines:?}");
+    }
+    assert!(get(&address, "/one").ends_with("\r\n\r\nold"));
+    running.receiver.signal("TERM");
+    assert_eq!(running.receiver.ends(), 0);
+}
+
+#[test]
 fn an_app_whose_receiver_was_refused_is_started_again() {
     let served = |name: &str| format!("{{name='{name}', path='/{name}', receivers=['{name}']}}");
     let endpoints = ["chat", "files"].map(served).join(", ");
