@@ -151,12 +151,16 @@ impl Gateway {
         let _ = version.wait_for(|v| *v == Some(Version::V2)).await;
     }
 
-    /// No tunnel to this gateway shall be opened again, because of `error`.
-    pub(crate) fn give_up(&self, error: Error) {
+    /// No tunnel to this gateway shall be opened again.
+    pub(crate) fn give_up(&self) {
+        self.given_up.send_replace(true);
+    }
+
+    /// It was given up because of `error`.
+    pub(crate) fn because(&self, error: Error) {
         if let Ok(mut reason) = self.reason.lock() {
             reason.get_or_insert(error);
         }
-        self.given_up.send_replace(true);
     }
 
     /// True once it was given up.

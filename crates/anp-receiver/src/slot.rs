@@ -165,11 +165,13 @@ impl Slot {
                     let gateway = self.gateway.url.to_string();
                     error!(receiver = self.name(), %gateway, tunnel = self.index, "no tunnel: {failure}; {stop}");
                     self.gateway.tunnels.fails(self.index, &failure, None);
+                    // Before anybody is told, who may then ask for a reload.
+                    self.gateway.give_up();
                     self.shared.events.send(&Event::GivenUp {
                         gateway: &gateway,
                         reason: &failure,
                     });
-                    self.gateway.give_up(Error::GivenUp {
+                    self.gateway.because(Error::GivenUp {
                         gateway,
                         cause: failure,
                         stop,
