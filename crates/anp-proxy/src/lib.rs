@@ -119,7 +119,7 @@ fn execute(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Admin(args) => admin::admin(args, &loaded()?)?,
         Command::Endpoint(args) => admin::endpoint(args, &loaded()?)?,
         Command::Receiver(args) if args.check => run::check_receiver(&loaded()?)?,
-        Command::Receiver(_) => run::receiver(&loaded()?)?,
+        Command::Receiver(_) => run::receiver(loaded()?)?,
         Command::Dev(_) => run::dev(loaded()?)?,
         Command::Demo(_) => run::demo(loaded()?)?,
     };

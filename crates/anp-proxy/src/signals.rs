@@ -3,7 +3,7 @@
 
 use std::io;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::manager;
 
@@ -35,6 +35,17 @@ pub(crate) fn follow() -> io::Result<watch::Receiver<Stop>> {
 /// As [`follow`].
 pub(crate) fn follow_and_tell() -> io::Result<(watch::Sender<Stop>, watch::Receiver<Stop>)> {
     Ok(obey(Signals::new()?))
+}
+
+/// As [`follow`], but SIGHUP asks for a reload, unless it comes with the end of the terminal that the
+/// program was started at. Reloads that are asked for while one waits are that one.
+///
+/// # Errors
+/// As [`follow`].
+pub(crate) fn follow_and_reload() -> io::Result<(watch::Receiver<Stop>, mpsc::Receiver<()>)> {
+    let (ask, asked) = mpsc::channel(1);
+    let (_, stop) = obey(Signals::with_reload(ask)?);
+    Ok((stop, asked))
 }
 
 fn obey(mut signals: Signals) -> (watch::Sender<Stop>, watch::Receiver<Stop>) {
@@ -104,6 +115,15 @@ struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     hangup: Option<tokio::signal::unix::Signal>,
+    reload: Option<Reload>,
+}
+
+/// What SIGHUP asks for.
+#[cfg(unix)]
+struct Reload {
+    ask: mpsc::Sender<()>,
+    /// With the end of its terminal the program is to stop.
+    at_terminal: bool,
 }
 
 #[cfg(unix)]
@@ -114,6 +134,17 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: None,
+            reload: None,
+        })
+    }
+
+    fn with_reload(ask: mpsc::Sender<()>) -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let at_terminal = !hangup_is_ignored() && has_terminal();
+        Ok(Self {
+            hangup: Some(signal(SignalKind::hangup())?),
+            reload: Some(Reload { ask, at_terminal }),
+            ..Self::new()?
         })
     }
 
@@ -130,17 +161,43 @@ impl Signals {
     }
 
     async fn next(&mut self) {
+        let Self {
+            interrupt,
+            terminate,
+            hangup,
+            reload,
+        } = self;
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            () = async {
-                match &mut self.hangup {
-                    Some(hangup) => drop(hangup.recv().await),
-                    None => std::future::pending().await,
-                }
-            } => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            () = hangs_up(hangup, reload.as_ref()) => {}
         }
     }
+}
+
+/// Ready when SIGHUP asks for a stop.
+#[cfg(unix)]
+async fn hangs_up(hangup: &mut Option<tokio::signal::unix::Signal>, reload: Option<&Reload>) {
+    while let Some(signal) = hangup {
+        signal.recv().await;
+        match reload {
+            None => return,
+            // The kernel and a shell may each tell of that: the second must not hurry the stop.
+            Some(reload) if reload.at_terminal && !has_terminal() => {
+                *hangup = None;
+                return;
+            }
+            // One that waits is this one, too.
+            Some(reload) => drop(reload.ask.try_send(())),
+        }
+    }
+    std::future::pending().await
+}
+
+/// True while the program has a terminal.
+#[cfg(unix)]
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }
 
 /// True where whoever started the program wants it to outlive the terminal (`nohup`): the first bit of
@@ -163,6 +220,10 @@ impl Signals {
     }
 
     fn with_hangup() -> io::Result<Self> {
+        Self::new()
+    }
+
+    fn with_reload(_ask: mpsc::Sender<()>) -> io::Result<Self> {
         Self::new()
     }
 

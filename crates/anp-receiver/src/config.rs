@@ -1,5 +1,7 @@
 //! What a receiver is configured with: the `[receiver]` table.
 
+pub(crate) mod changes;
+
 use anp_auth::AuthForm;
 use anp_tunnel::{TunnelConfig, units::Span};
 use anpx::session::{

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anp_tunnel::Version;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     address::GatewayUrl, addresses::Addresses, config::Config, error::Error,
-    monitor::tunnels::Tunnels, proof::Given,
+    monitor::tunnels::Tunnels, proof::Given, stop::Stop,
 };
 
 /// One gateway, seen from every tunnel to it.
@@ -21,11 +21,15 @@ pub(crate) struct Gateway {
     pub(crate) instance: String,
     pub(crate) addresses: Addresses,
     /// Its tunnels, for those who look at the receiver from outside.
-    pub(crate) tunnels: Tunnels,
+    pub(crate) tunnels: Arc<Tunnels>,
     /// The indices of places beyond those that every gateway has.
     further: Mutex<BTreeSet<u16>>,
     /// The version its last tunnel turned out to speak.
     version: watch::Sender<Option<Version>>,
+    /// How many tunnels to it became ready.
+    opened: watch::Sender<u32>,
+    /// How far the end of its tunnels is. Every place holds a receiver until it is over.
+    stop: watch::Sender<Stop>,
     /// True once it was given up.
     given_up: watch::Sender<bool>,
     /// Why; the first reason counts.
@@ -40,16 +44,24 @@ impl Gateway {
     pub(crate) fn new(url: GatewayUrl, config: &Config) -> Self {
         Self {
             addresses: Addresses::new(&url, config),
-            tunnels: Tunnels::default(),
+            tunnels: Arc::default(),
             url,
             instance: format!("{:016x}", rand::random::<u64>()),
             further: Mutex::default(),
             version: watch::Sender::new(None),
+            opened: watch::Sender::new(0),
+            stop: watch::Sender::new(Stop::No),
             given_up: watch::Sender::new(false),
             reason: Mutex::new(None),
             given: Given::default(),
             urls: Mutex::default(),
         }
+    }
+
+    /// In the place of `other`: what is counted of the tunnels to either is counted together.
+    pub(crate) fn instead_of(mut self, other: &Self) -> Self {
+        self.tunnels = Arc::clone(&other.tunnels);
+        self
     }
 
     /// Gives it further places, so that there are `wanted` with the `first` ones. Their indices.
@@ -76,6 +88,46 @@ impl Gateway {
         self.version.send_replace(Some(version));
     }
 
+    /// True where it turned out to speak version 1, with which there must not be a second tunnel to it.
+    pub(crate) fn takes_one(&self) -> bool {
+        *self.version.borrow() == Some(Version::V1)
+    }
+
+    /// A tunnel to it is ready.
+    pub(crate) fn opens(&self) {
+        self.opened
+            .send_modify(|opened| *opened = opened.saturating_add(1));
+    }
+
+    /// Waits until `tunnels` became ready, or the one that it takes.
+    pub(crate) async fn has_opened(&self, tunnels: usize) {
+        let mut opened = self.opened.subscribe();
+        let enough = |opened: &u32| *opened as usize >= tunnels || *opened > 0 && self.takes_one();
+        // The sender lives in self, so the wait cannot fail.
+        let _ = opened.wait_for(enough).await;
+    }
+
+    /// The end of its tunnels, as each place follows it.
+    pub(crate) fn stop(&self) -> watch::Receiver<Stop> {
+        self.stop.subscribe()
+    }
+
+    /// Has its tunnels end: `level` or what was reached before counts.
+    pub(crate) fn stops(&self, level: Stop) {
+        self.stop
+            .send_if_modified(|stop| std::mem::replace(stop, level.max(*stop)) < level);
+    }
+
+    /// True once its tunnels are to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stop.borrow() > Stop::No
+    }
+
+    /// Waits until no place for a tunnel to it is left.
+    pub(crate) async fn is_over(&self) {
+        self.stop.closed().await;
+    }
+
     /// True once a tunnel to it was taken and healthy.
     pub(crate) fn was_healthy(&self) -> bool {
         self.version.borrow().is_some()
@@ -99,12 +151,16 @@ impl Gateway {
         let _ = version.wait_for(|v| *v == Some(Version::V2)).await;
     }
 
-    /// No tunnel to this gateway shall be opened again, because of `error`.
-    pub(crate) fn give_up(&self, error: Error) {
+    /// No tunnel to this gateway shall be opened again.
+    pub(crate) fn give_up(&self) {
+        self.given_up.send_replace(true);
+    }
+
+    /// It was given up because of `error`.
+    pub(crate) fn because(&self, error: Error) {
         if let Ok(mut reason) = self.reason.lock() {
             reason.get_or_insert(error);
         }
-        self.given_up.send_replace(true);
     }
 
     /// True once it was given up.

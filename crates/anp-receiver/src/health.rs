@@ -1,9 +1,15 @@
 //! Whether the apps answer: asked now and then, and at once where a request could not reach one.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
+use anp_tunnel::{Status, Tunnel};
 use bytes::BytesMut;
-use tokio::{io::AsyncWriteExt as _, sync::Notify, task::spawn_local, time::timeout};
+use tokio::{
+    io::AsyncWriteExt as _,
+    sync::{Notify, watch},
+    task::spawn_local,
+    time::timeout,
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -11,7 +17,6 @@ use crate::{
     app::{Socket, Tasks, is_short_of_descriptors},
     config::Config,
     connect::read_head,
-    monitor::WorkerCounts,
     tls::Tls,
 };
 
@@ -43,17 +48,18 @@ impl Check {
         })
     }
 
-    /// Checks the apps of `tasks` for ever, and tells them which are down. `counts.app_up` is true while
-    /// any of them is up; `suspicion` has them checked at once, and one failure is then enough.
+    /// Checks the apps of `tasks` for ever, and tells them which are down. `app_up` is true while any of
+    /// them is up; `suspicion` has them checked at once, and one failure is then enough, as it is for
+    /// apps that take the place of some that were down.
     pub(crate) async fn run(
         self,
         tasks: Rc<Tasks>,
         suspicion: Rc<Notify>,
-        counts: Arc<WorkerCounts>,
+        app_up: watch::Sender<bool>,
     ) {
         let apps = tasks.apps().all();
         let mut states: Vec<_> = apps.iter().map(|_| State::default()).collect();
-        let mut suspected = false;
+        let mut suspected = !*app_up.borrow();
         let mut pause = self.interval;
         loop {
             let mut news = false;
@@ -81,7 +87,6 @@ impl Check {
                 app.set_down(!state.up);
             }
             let any = states.iter().any(|state| state.up);
-            let app_up = &counts.app_up;
             app_up.send_if_modified(|now| std::mem::replace(now, any) != any);
             pause = match states.iter().all(|state| state.up) {
                 true => self.interval,
@@ -133,6 +138,30 @@ impl Check {
             200..400 => Ok(()),
             status => Err(format!("it answered {status}")),
         }
+    }
+}
+
+/// Tells the gateway while no app takes requests (ANPX 3.9), from when the tunnel is ready to its end.
+pub(crate) async fn tell_health(
+    tunnel: Tunnel,
+    mut status: watch::Receiver<Status>,
+    mut app_up: watch::Receiver<bool>,
+) {
+    // Before it is ready there may be no session to tell.
+    if status.wait_for(|now| *now >= Status::Ready).await.is_err() {
+        return;
+    }
+    let telling = async {
+        loop {
+            tunnel.set_accepting(*app_up.borrow_and_update());
+            if app_up.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = telling => {}
+        _ = status.wait_for(|now| *now == Status::Closed) => {}
     }
 }
 

@@ -15,6 +15,9 @@
 //! Everything of one tunnel, from its socket to the sockets of the apps it calls, lives on one
 //! thread; a second worker is a second such thread with tunnels of its own.
 //!
+//! It can take up another configuration while it runs, without losing a request:
+//! [`Receiver::reloader`].
+//!
 //! What it is doing can be read at any time, for health checks and metrics: [`Receiver::monitor`].
 //!
 //! It refuses to be a general HTTP client, a load balancer, or a place for
@@ -64,19 +67,25 @@ mod check;
 mod coding;
 mod config;
 mod connect;
+mod current;
 mod dispatch;
+mod ends;
 mod error;
 mod event;
 mod files;
+mod fleet;
 mod gateway;
 mod health;
 mod monitor;
+mod place;
 mod printable;
 mod proof;
 mod proxy;
 mod receiver;
 mod reconnect;
+mod reload;
 mod secret;
+mod settings;
 mod slot;
 mod stop;
 #[cfg(test)]
@@ -103,5 +112,6 @@ pub use proof::IdentityError;
 pub use proxy::{Proxies, Proxy, ProxyError};
 pub use receiver::{Receiver, serve};
 pub use reconnect::{Severity, Stop};
+pub use reload::{Reload, Reloaded, Reloader};
 pub use secret::Secret;
 pub use tls::TlsError;

@@ -68,10 +68,16 @@ impl Identity {
     pub(crate) fn load(config: &Config) -> Result<Self, IdentityError> {
         if let (Some(document), Some(key)) = (&config.did_document, &config.did_key) {
             let signer = Signer::load(document, key)?;
-            tracing::info!(did = %signer.did(), "identity loaded");
             return Ok(Self::Key(Box::new(signer), config.auth_form));
         }
         Ok(config.preshared()?.map_or(Self::None, Self::Token))
+    }
+
+    /// Says in the log who the receiver is.
+    pub(crate) fn tell(&self) {
+        if let Self::Key(signer, _) = self {
+            tracing::info!(did = %signer.did(), "identity loaded");
+        }
     }
 
     /// What to show first.

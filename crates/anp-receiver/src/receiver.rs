@@ -1,18 +1,11 @@
 //! A receiver from start to stop.
 
-use std::{
-    future::{Future, poll_fn},
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::Future, pin::pin, sync::Arc};
 
 use anp_auth::Signer;
 use http::{Request, Response};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc;
 use tower_service::Service;
 use tracing::{info, warn};
 
@@ -23,34 +16,33 @@ use crate::{
         service::{self, Body},
     },
     check::{Finding, check},
-    config::{Config, MAX_TUNNELS},
+    config::{Config, changes::Files},
     error::Error,
     event::{Event, Events},
-    gateway::Gateway,
+    fleet::{CLOSE_TIMEOUT, Fleet},
     monitor::{Monitor, Watched},
     proof::Identity,
     proxy::Proxies,
+    reload::{Next, Reloader, Validate},
+    settings::Settings,
     slot::Shared,
     stop::Stop,
-    tls::Tls,
-    worker,
 };
-
-/// How long closing everything may take once a drain is over: the close handshakes (ANPX 3.9).
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Time between two looks at the addresses of gateways.
-const BALANCE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// A receiver that has not been started.
 #[derive(Debug)]
 pub struct Receiver {
     config: Config,
+    files: Files,
+    validate: Validate,
     source: Source,
-    identity: Identity,
+    identity: Arc<Identity>,
+    /// It is the program's, and not of the configuration.
+    is_signer: bool,
     watched: Arc<Watched>,
     proxies: Option<Proxies>,
     events: Events,
+    reloads: (mpsc::UnboundedSender<Next>, mpsc::UnboundedReceiver<Next>),
 }
 
 impl Receiver {
@@ -60,9 +52,10 @@ impl Receiver {
     /// [`Error::Config`]: see [`Config::validate`], and `status_listen` is set, which nobody here would
     /// serve; [`Error::Identity`]: the files it proves itself with cannot be used.
     pub fn new(config: Config) -> Result<Self, Error> {
-        config.validate()?;
-        config.validate_unserved()?;
-        Self::of(config, Source::Http)
+        Self::of(config, Source::Http, |config| {
+            config.validate()?;
+            config.validate_unserved()
+        })
     }
 
     /// A receiver of `config` that calls `service`, an app in this process: an axum router, tonic's
@@ -105,8 +98,8 @@ impl Receiver {
         B: http_body::Body + 'static,
         B::Error: Into<BoxError>,
     {
-        config.validate_in_process()?;
-        Self::of(config, Source::Service(service::maker(make)))
+        let source = Source::Service(service::maker(make));
+        Self::of(config, source, Config::validate_in_process)
     }
 
     /// A receiver of `config` that gives every request to `taker` as the tunnel has it.
@@ -114,19 +107,25 @@ impl Receiver {
     /// # Errors
     /// [`Error::Config`]: see [`Config::validate_streams`].
     pub fn with_streams(config: Config, taker: Arc<dyn TakeStreams>) -> Result<Self, Error> {
-        config.validate_streams()?;
-        Self::of(config, Source::Streams(taker))
+        Self::of(config, Source::Streams(taker), Config::validate_streams)
     }
 
-    fn of(config: Config, source: Source) -> Result<Self, Error> {
-        let checks = matches!(source, Source::Http) && config.health_path.is_some();
+    fn of(config: Config, source: Source, validate: Validate) -> Result<Self, Error> {
+        validate(&config)?;
+        let files = Files::of(&config);
+        let identity = Identity::load(&config)?;
+        identity.tell();
         Ok(Self {
-            identity: Identity::load(&config)?,
-            watched: Arc::new(Watched::new(&config, checks)),
+            identity: Arc::new(identity),
+            is_signer: false,
+            watched: Arc::new(Watched::new(&config)),
             config,
+            files,
+            validate,
             source,
             proxies: None,
             events: Events::none(),
+            reloads: mpsc::unbounded_channel(),
         })
     }
 
@@ -135,11 +134,18 @@ impl Receiver {
         Monitor::new(Arc::clone(&self.watched))
     }
 
-    /// Proves who it is by `signer`, in place of what the configuration names, in the form that
+    /// What lets it take up another configuration while it runs. There is to be one.
+    pub fn reloader(&self) -> Reloader {
+        let (config, files) = (self.config.clone(), self.files.clone());
+        Reloader::new(config, files, self.validate, self.reloads.0.clone())
+    }
+
+    /// Proves who it is by `signer`, now and after every reload, in place of what the configuration names, in the form that
     /// [`Config::auth_form`] says.
     #[must_use]
     pub fn with_signer(mut self, signer: Signer) -> Self {
-        self.identity = Identity::Key(Box::new(signer), self.config.auth_form);
+        let identity = Identity::Key(Box::new(signer), self.config.auth_form);
+        (self.identity, self.is_signer) = (Arc::new(identity), true);
         self
     }
 
@@ -181,56 +187,46 @@ impl Receiver {
             Some(proxies) => proxies,
             None => Proxies::from_env()?,
         };
-        let config = Arc::new(self.config);
-        let (stop, stopping) = watch::channel(Stop::No);
         let shared = Shared {
-            tunnel: config.tunnel(),
-            config: Arc::clone(&config),
-            identity: Arc::new(self.identity),
             proxies: Arc::new(proxies),
-            tls: Tls::new(&config)?,
             events: self.events,
-            source: self.source,
-            stop: stopping,
         };
-        let gateways = &self.watched.gateways;
-        let dealt = worker::deal(gateways, config.tunnels_per_gateway(), config.workers);
-        let mut workers = Vec::with_capacity(dealt.len());
-        let mut more = Vec::with_capacity(dealt.len());
-        let counts = self.watched.workers.iter().map(Arc::clone);
-        for (number, (places, counts)) in dealt.into_iter().zip(counts).enumerate() {
-            let (sender, added) = mpsc::unbounded_channel();
-            more.push(sender);
-            let worker = worker::start(number, places, added, shared.clone(), counts)?;
-            workers.push(worker);
-        }
-        let balancing = balance(gateways.clone(), config.tunnels_per_gateway(), more);
-        let balancing = AbortOnDrop(tokio::spawn(balancing));
-        let mut workers = Workers(workers);
-        tokio::select! {
-            result = workers.over() => {
-                result?;
-                let reason = gateways.iter().rev().find_map(|g| g.take_reason());
-                return reason.map_or(Ok(()), Err);
+        let signer = self.is_signer.then(|| Arc::clone(&self.identity));
+        let settings = Settings::new(self.config, self.identity)?;
+        let watched = &self.watched;
+        let (mut fleet, mut ends) = Fleet::start(&shared, &self.source, settings, signer, watched)?;
+        let (_, mut reloads) = self.reloads;
+        let mut shutdown = pin!(shutdown);
+        loop {
+            tokio::select! {
+                result = ends.over() => {
+                    result?;
+                    let gateways = watched.gateways();
+                    let reason = gateways.iter().rev().find_map(|g| g.take_reason());
+                    return reason.map_or(Ok(()), Err);
+                }
+                Some(next) = reloads.recv() => fleet.follow(next),
+                () = &mut shutdown => break,
             }
-            () = shutdown => {}
         }
-        drop(balancing);
+        // Who asks for a reload now does not wait for the end.
+        drop(reloads);
+        fleet.rests();
         running.stops();
-        let drain_timeout = config.drain_timeout.0;
+        let config = &Arc::clone(fleet.settings()).config;
         let name = config.name.as_deref();
         info!(receiver = name, drain_timeout = %config.drain_timeout, "receiver stopping");
-        stop.send_replace(Stop::Drain);
-        if let Ok(result) = tokio::time::timeout(drain_timeout, workers.all_over()).await {
+        fleet.stops(Stop::Drain);
+        if let Ok(result) = tokio::time::timeout(config.drain_timeout.0, ends.all_over()).await {
             return result;
         }
         warn!(
             receiver = name,
             "requests still in flight at the drain deadline are cut off"
         );
-        stop.send_replace(Stop::Now);
+        fleet.stops(Stop::Now);
         // Workers that do not end in time end with their tunnels' peers.
-        tokio::time::timeout(CLOSE_TIMEOUT, workers.all_over())
+        tokio::time::timeout(CLOSE_TIMEOUT, ends.all_over())
             .await
             .unwrap_or(Ok(()))
     }
@@ -254,117 +250,4 @@ where
     B::Error: Into<BoxError>,
 {
     Receiver::with_service(config, service)?.run(shutdown).await
-}
-
-/// Gives every address of every gateway a tunnel: further places where there are more addresses than
-/// `tunnels`, which go again once the addresses do, and a tunnel moved where one has several and another
-/// none. Never ends.
-async fn balance(
-    gateways: Vec<Arc<Gateway>>,
-    tunnels: u16,
-    workers: Vec<mpsc::UnboundedSender<(Arc<Gateway>, u16)>>,
-) {
-    let mut turn = workers.iter().cycle();
-    loop {
-        for gateway in &gateways {
-            // A name that cannot be resolved now is told of by whoever needs it.
-            let Ok(addresses) = gateway.addresses.balance().await else {
-                continue;
-            };
-            let wanted = u16::try_from(addresses.len()).unwrap_or(u16::MAX);
-            let wanted = wanted.min(MAX_TUNNELS).max(tunnels);
-            for index in gateway.extend(tunnels, wanted) {
-                if let Some(worker) = turn.next() {
-                    let _ = worker.send((Arc::clone(gateway), index));
-                }
-            }
-            // A tunnel that is not there yet takes no other's place.
-            let excess = gateway.tunnels.ready().saturating_sub(wanted.into());
-            gateway.addresses.spare(&addresses, excess);
-        }
-        tokio::time::sleep(BALANCE_INTERVAL).await;
-    }
-}
-
-/// A task that ends with whoever waits for it.
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// The ends of the workers that run.
-struct Workers(Vec<oneshot::Receiver<()>>);
-
-impl Workers {
-    /// Waits for every worker, or the first that breaks, which is forgotten.
-    async fn over(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| {
-            let mut broke = false;
-            self.0.retain_mut(|worker| match Pin::new(worker).poll(cx) {
-                Poll::Pending => true,
-                Poll::Ready(over) => {
-                    broke |= over.is_err();
-                    false
-                }
-            });
-            match (broke, self.0.is_empty()) {
-                (true, _) => Poll::Ready(Err(Error::Worker {
-                    doing: "broke",
-                    source: io::Error::other("it panicked"),
-                })),
-                (false, true) => Poll::Ready(Ok(())),
-                (false, false) => Poll::Pending,
-            }
-        })
-        .await
-    }
-
-    /// Waits for every worker, also where one breaks: the others have requests to end.
-    async fn all_over(&mut self) -> Result<(), Error> {
-        let mut result = Ok(());
-        loop {
-            match self.over().await {
-                Ok(()) => return result,
-                broke => result = broke,
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Two workers, the second of which breaks; what the first tells its end by.
-    fn one_breaks() -> (oneshot::Sender<()>, Workers) {
-        let (lives, one) = oneshot::channel();
-        let (_, two) = oneshot::channel();
-        (lives, Workers(vec![one, two]))
-    }
-
-    #[tokio::test]
-    async fn a_worker_that_breaks_is_noticed_while_another_lives() {
-        let (lives, mut workers) = one_breaks();
-        let broke = workers.over().await;
-        assert!(matches!(broke, Err(Error::Worker { .. })));
-        lives.send(()).unwrap();
-        assert!(workers.over().await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn while_a_receiver_stops_the_others_may_end() {
-        let (lives, mut workers) = one_breaks();
-        let all_over = workers.all_over();
-        tokio::pin!(all_over);
-        tokio::select! {
-            biased;
-            _ = &mut all_over => unreachable!(),
-            () = std::future::ready(()) => {}
-        }
-        lives.send(()).unwrap();
-        assert!(matches!(all_over.await, Err(Error::Worker { .. })));
-    }
 }

@@ -13,19 +13,19 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     addresses,
-    app::{App, Source},
-    config::Config,
     connect::{ConnectError, Connected, Hello, Link, connect},
+    current::Current,
     dispatch::dispatch,
     error::{Error, Failure},
     event::{Event, Events},
     gateway::Gateway,
+    health::tell_health,
+    place::Place,
     printable::printable,
-    proof::Identity,
     proxy::Proxies,
     reconnect::{Backoff, Next, Severity},
+    settings::Settings,
     stop::{Stop, reached, supervise},
-    tls::Tls,
 };
 
 /// How long a gateway that took this receiver before, and refuses it now, is left alone, but for
@@ -35,26 +35,20 @@ const REFUSED: Duration = Duration::from_secs(60);
 /// What every slot of a receiver is given.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    pub(crate) config: Arc<Config>,
-    pub(crate) identity: Arc<Identity>,
-    pub(crate) tunnel: anp_tunnel::TunnelConfig,
     pub(crate) proxies: Arc<Proxies>,
-    /// Where a gateway or an app speaks TLS.
-    pub(crate) tls: Option<Tls>,
     pub(crate) events: Events,
-    pub(crate) source: Source,
-    pub(crate) stop: watch::Receiver<Stop>,
 }
 
 /// One place for a tunnel to one gateway. Runs where `spawn_local` works.
 pub(crate) struct Slot {
-    pub(crate) shared: Shared,
-    pub(crate) gateway: Arc<Gateway>,
-    /// From 0. Only the first is opened before the gateway is known to speak version 2.
-    pub(crate) index: u16,
-    pub(crate) app: Rc<App>,
-    /// Whether an app is there to take requests.
-    pub(crate) app_up: watch::Receiver<bool>,
+    shared: Shared,
+    settings: Arc<Settings>,
+    gateway: Arc<Gateway>,
+    index: u16,
+    stop: watch::Receiver<Stop>,
+    /// Whose tunnels must have ended before one is opened.
+    after: Vec<Arc<Gateway>>,
+    current: Rc<Current>,
 }
 
 /// A tunnel in use.
@@ -83,23 +77,52 @@ enum Over {
 }
 
 impl Slot {
-    /// Holds a tunnel until the receiver stops or the gateway is given up, and returns when every
+    /// A slot at `place`, whose requests go to what is `current`.
+    pub(crate) fn new(shared: Shared, place: Place, current: Rc<Current>) -> Self {
+        let Place {
+            gateway,
+            index,
+            settings,
+            stop,
+            after,
+        } = place;
+        Self {
+            shared,
+            settings,
+            gateway,
+            index,
+            stop,
+            after,
+            current,
+        }
+    }
+
+    /// Holds a tunnel until that is to end or the gateway is given up, and returns when every
     /// tunnel this slot ever opened is closed.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let mut tunnels = JoinSet::new();
         let gateway = Arc::clone(&self.gateway);
-        let mut stop = self.shared.stop.clone();
+        let mut stop = self.stop.clone();
+        let after = std::mem::take(&mut self.after);
+        let holding = async {
+            for before in after {
+                before.is_over().await;
+            }
+            self.hold(&mut tunnels).await;
+        };
         tokio::select! {
-            () = self.hold(&mut tunnels) => {}
-            () = gateway.is_given_up() => {}
+            // A place that is to end before it was taken opens nothing.
+            biased;
             () = reached(&mut stop, Stop::Drain) => {}
+            () = gateway.is_given_up() => {}
+            () = holding => {}
         }
         while tunnels.join_next().await.is_some() {}
     }
 
     /// Opens one tunnel after the other; returns once the gateway is given up, or needs no tunnel here.
     async fn hold(&self, tunnels: &mut JoinSet<()>) {
-        let config = &self.shared.config;
+        let config = &self.settings.config;
         let mut backoff = Backoff::new(
             config.reconnect_delay.0,
             config.max_reconnect_delay.0,
@@ -142,11 +165,13 @@ impl Slot {
                     let gateway = self.gateway.url.to_string();
                     error!(receiver = self.name(), %gateway, tunnel = self.index, "no tunnel: {failure}; {stop}");
                     self.gateway.tunnels.fails(self.index, &failure, None);
+                    // Before anybody is told, who may then ask for a reload.
+                    self.gateway.give_up();
                     self.shared.events.send(&Event::GivenUp {
                         gateway: &gateway,
                         reason: &failure,
                     });
-                    self.gateway.give_up(Error::GivenUp {
+                    self.gateway.because(Error::GivenUp {
                         gateway,
                         cause: failure,
                         stop,
@@ -159,16 +184,17 @@ impl Slot {
 
     /// Connects. `None` where the gateway takes one tunnel only and this would be another.
     async fn open(&self) -> Result<Option<Connected>, ConnectError> {
-        let config = &self.shared.config;
+        let settings = &self.settings;
+        let config = &settings.config;
         let url = &self.gateway.url;
         debug!(gateway = %url, tunnel = self.index, "connecting");
         let timeout = config.handshake_timeout.0;
         let hello = Hello {
             name: config.name.as_deref(),
             endpoints: &config.endpoints,
-            identity: &self.shared.identity,
+            identity: &settings.identity,
         };
-        let (proxies, tls) = (&self.shared.proxies, self.shared.tls.as_ref());
+        let (proxies, tls) = (&self.shared.proxies, settings.tls.as_ref());
         let connected = connect(&self.gateway, &hello, proxies, tls, timeout).await?;
         if self.gateway.gives(&connected.urls) {
             self.granted(&connected.urls);
@@ -223,7 +249,7 @@ impl Slot {
                 Served::Last
             }
             // A gateway that sends away what it has just taken is not asked again at once.
-            Over::SentAway(why) if lasted < self.shared.config.reconnect_delay.0 => {
+            Over::SentAway(why) if lasted < self.settings.config.reconnect_delay.0 => {
                 Served::Failed(why, Severity::Passing { retry_after: None })
             }
             Over::SentAway(why) => {
@@ -236,7 +262,7 @@ impl Slot {
     /// Never ready once the receiver stops: its tunnels drain and end for that, and no other is opened.
     /// Word of the stop comes to each task by itself, and another may have acted on it before.
     async fn while_it_runs(&self) {
-        if *self.shared.stop.borrow() >= Stop::Drain {
+        if *self.stop.borrow() >= Stop::Drain {
             pending::<()>().await;
         }
     }
@@ -252,7 +278,7 @@ impl Slot {
             ..
         } = connected;
         let observer: Arc<dyn Observer> = Arc::new(StatusSender(sender));
-        let config = self.shared.tunnel.clone();
+        let config = self.settings.tunnel.clone();
         let (tunnel, driver) = match link {
             Link::Plain(io) => {
                 let (tunnel, driver) = Tunnel::new(io, read, version, config, Some(observer));
@@ -264,16 +290,16 @@ impl Slot {
             }
         };
         let accepting = tunnel.clone();
-        let app = Rc::clone(&self.app);
-        spawn_local(async move { dispatch(&accepting, &app).await });
+        let current = Rc::clone(&self.current);
+        spawn_local(async move { dispatch(&accepting, |incoming| current.take(incoming)).await });
         spawn_local(tell_health(
             tunnel.clone(),
             status.clone(),
-            self.app_up.clone(),
+            self.current.app_up(),
         ));
         let listed = self.gateway.tunnels.list(tunnel.clone());
         let (ended, closed) = oneshot::channel();
-        let supervised = supervise(tunnel.clone(), driver, self.shared.stop.clone());
+        let supervised = supervise(tunnel.clone(), driver, self.stop.clone());
         tunnels.spawn_local(async move {
             let closed = supervised.await;
             drop(listed);
@@ -301,8 +327,8 @@ impl Slot {
                     return Over::Superfluous;
                 }
                 backoff.healthy();
-                self.ready(version);
                 self.gateway.speaks(version);
+                self.ready(version);
             }
             if status == Status::Draining {
                 return Over::SentAway(Failure::Draining);
@@ -338,12 +364,12 @@ impl Slot {
 
     /// True for a place that is there for an address of its own: the others stay, one a worker at least.
     fn is_further(&self) -> bool {
-        self.index >= self.shared.config.tunnels_per_gateway()
+        self.index >= self.settings.config.tunnels_per_gateway()
     }
 
     /// What the receiver calls itself: there may be several in one process.
     fn name(&self) -> Option<&str> {
-        self.shared.config.name.as_deref()
+        self.settings.config.name.as_deref()
     }
 
     fn granted(&self, urls: &[String]) {
@@ -363,6 +389,7 @@ impl Slot {
         };
         info!(receiver = self.name(), %gateway, tunnel = self.index, version = number, "tunnel ready");
         self.gateway.tunnels.opens(self.index);
+        self.gateway.opens();
         self.shared.events.send(&Event::Ready {
             gateway: &gateway,
             tunnel: self.index,
@@ -385,30 +412,6 @@ impl Slot {
             retry_in: after,
             attempt,
         });
-    }
-}
-
-/// Tells the gateway while no app takes requests (ANPX 3.9), from when the tunnel is ready to its end.
-async fn tell_health(
-    tunnel: Tunnel,
-    mut status: watch::Receiver<Status>,
-    mut app_up: watch::Receiver<bool>,
-) {
-    // Before it is ready there may be no session to tell.
-    if status.wait_for(|now| *now >= Status::Ready).await.is_err() {
-        return;
-    }
-    let telling = async {
-        loop {
-            tunnel.set_accepting(*app_up.borrow_and_update());
-            if app_up.changed().await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = telling => {}
-        _ = status.wait_for(|now| *now == Status::Closed) => {}
     }
 }
 

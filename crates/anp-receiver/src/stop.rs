@@ -1,4 +1,4 @@
-//! The receiver's stop, and how its tunnels follow it.
+//! The end of the tunnels to one gateway, and how each follows it.
 
 use std::{convert::Infallible, future::pending};
 
@@ -9,7 +9,7 @@ use tokio::{
     task::{JoinError, JoinHandle},
 };
 
-/// How far the receiver's stop is.
+/// How far the end is: of the receiver, or of its tunnels to one gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stop {
     /// It is not stopping.
@@ -20,7 +20,7 @@ pub(crate) enum Stop {
     Now,
 }
 
-/// Passes the receiver's stop on to a tunnel until that is gone.
+/// Passes the stop on to a tunnel until that is gone.
 pub(crate) async fn supervise(
     tunnel: Tunnel,
     driver: JoinHandle<Closed>,
@@ -43,7 +43,7 @@ pub(crate) async fn supervise(
     }
 }
 
-/// Waits until the stop is at `level`; a receiver that was dropped stops at once.
+/// Waits until the stop is at `level`.
 pub(crate) async fn reached(stop: &mut watch::Receiver<Stop>, level: Stop) {
     let _ = stop.wait_for(|stop| *stop >= level).await;
 }

@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, time::Duration};
 
 use anp_gateway::{Endpoint, Gateway, GatewayError, Shutdown};
-use anp_receiver::{Error, Event, Monitor, Proxies, Receiver, Snapshot};
+use anp_receiver::{Error, Event, Monitor, Proxies, Receiver, Reloaded, Reloader, Snapshot};
 use anp_tunnel::units::Span;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -202,6 +202,7 @@ impl RunningGateway {
 #[derive(Debug)]
 pub struct RunningReceiver {
     monitor: Monitor,
+    reloader: Reloader,
     events: mpsc::UnboundedReceiver<Told>,
     stop: oneshot::Sender<()>,
     run: JoinHandle<Result<(), Error>>,
@@ -250,7 +251,7 @@ impl RunningReceiver {
     }
 
     fn run(receiver: Receiver) -> Self {
-        let monitor = receiver.monitor();
+        let (monitor, reloader) = (receiver.monitor(), receiver.reloader());
         let (told, events) = mpsc::unbounded_channel();
         let receiver = receiver.with_observer(move |event| {
             let _ = told.send(match event {
@@ -266,6 +267,7 @@ impl RunningReceiver {
         }));
         Self {
             monitor,
+            reloader,
             events,
             stop,
             run,
@@ -278,6 +280,16 @@ impl RunningReceiver {
     /// The receiver gave up.
     pub async fn ready(&mut self) {
         while !matches!(self.next().await, Told::Ready) {}
+    }
+
+    /// Has it take up another configuration.
+    ///
+    /// # Panics
+    /// That is wrong.
+    pub async fn reload(&mut self, config: anp_receiver::Config) -> Reloaded {
+        let reload = self.reloader.prepare(config);
+        let reload = reload.expect("the settings are sound");
+        soon(self.reloader.take_up(reload)).await
     }
 
     /// What it tells those who look at it; outlives it.

@@ -123,9 +123,16 @@ impl Loaded {
 
     /// What each receiver of the process is configured with.
     pub(crate) fn receivers(&self) -> Vec<ReceiverConfig> {
+        let by_app = self.receivers_by_app().into_iter();
+        by_app.map(|(_, receiver)| receiver).collect()
+    }
+
+    /// The same, each with the key of its app; `None` where there is one app, and no key.
+    pub(crate) fn receivers_by_app(&self) -> Vec<(Option<String>, ReceiverConfig)> {
+        let of = |app: &App| (Some(app.key.clone()), app.receiver.clone());
         match self.apps.as_slice() {
-            [] => vec![self.receiver()],
-            apps => apps.iter().map(|app| app.receiver.clone()).collect(),
+            [] => vec![(None, self.receiver())],
+            apps => apps.iter().map(of).collect(),
         }
     }
 

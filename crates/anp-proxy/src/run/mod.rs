@@ -8,6 +8,8 @@ mod gateway;
 mod handover;
 mod inherit;
 mod receiver;
+mod receivers;
+mod reload;
 mod serving;
 mod state;
 mod status;

@@ -1,11 +1,14 @@
 //! A receiver by itself.
 
-use anp_receiver::{Config, Event, Receiver};
-use tokio::{sync::watch, task::JoinSet};
+use std::future::Future;
+
+use anp_receiver::Receiver;
+use tokio::sync::watch;
 
 use super::{
-    apps, descriptors, failures,
-    serving::{follow, list, serve, start_log},
+    descriptors, failures,
+    receivers::Receivers,
+    serving::{no_signals, serve, start_log},
     status,
 };
 use crate::{
@@ -21,29 +24,21 @@ use crate::{
 ///
 /// # Errors
 /// A setting is wrong, or every gateway refused a receiver and none had taken it.
-pub(crate) fn receiver(loaded: &Loaded) -> Result<u8, Failure> {
+pub(crate) fn receiver(loaded: Loaded) -> Result<u8, Failure> {
     loaded.check_receiver()?;
     loaded.check_receiver_files()?;
-    start_log(loaded)?;
+    start_log(&loaded)?;
     descriptors::raise();
     serve(async {
-        let stop = follow()?;
-        let listener = status::listen(loaded).await?;
-        let configs = loaded.receivers();
-        let made = configs.iter().map(|config| Receiver::new(config.clone()));
-        let made: Result<Vec<_>, _> = made.collect();
-        let receivers = made.map_err(failures::receiver)?;
+        let (stop, reloads) = signals::follow_and_reload().map_err(no_signals)?;
+        let listener = status::listen(&loaded).await?;
+        let receivers = Receivers::start(loaded, stop)?;
         if let Some(listener) = listener {
-            listener.serve(receivers.iter().map(Receiver::monitor).collect());
-        }
-        let mut running = JoinSet::new();
-        for (config, receiver) in configs.into_iter().zip(receivers) {
-            running.spawn(run_receiver(announced(&config, receiver), stop.clone()));
-            tokio::spawn(apps::warn_unreachable(config));
+            listener.serve(receivers.watched());
         }
         // A gateway that is away now is tried again: its receiver serves as well as it can.
         manager::serves();
-        all_over(running).await
+        receivers.run(reloads).await
     })
 }
 
@@ -74,38 +69,19 @@ pub(crate) fn check(loaded: &Loaded) -> Result<u8, Failure> {
     Ok(if good { SUCCESS } else { FAILURE })
 }
 
-/// Says where a receiver leads, and under which URLs callers reach it.
-fn announced(config: &Config, receiver: Receiver) -> Receiver {
-    let apps = list(&config.to);
-    stdout::mention(&format!("{} → {apps}", list(&config.gateways)));
-    receiver.with_observer(move |event| {
-        if let Event::Granted { urls, .. } = event {
-            urls.iter()
-                .for_each(|url| stdout::mention(&format!("{url} → {apps}")));
-        }
-    })
-}
-
-/// Waits for every receiver: one that failed leaves the others to serve.
-async fn all_over(mut running: JoinSet<Result<(), Failure>>) -> Result<(), Failure> {
-    let mut result = Ok(());
-    while let Some(ended) = running.join_next().await {
-        let ended = ended.unwrap_or_else(|broke| Err(Failure::runtime(broke.to_string())));
-        if let Err(failure) = &ended
-            && !running.is_empty()
-        {
-            tracing::error!(others = running.len(), "a receiver ended: {failure}");
-        }
-        result = result.and(ended);
-    }
-    result
-}
-
+/// Runs a receiver until `stop` says so, or it is `removed`.
 pub(super) async fn run_receiver(
     receiver: Receiver,
     stop: watch::Receiver<Stop>,
+    removed: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let graceful = signals::reached(stop.clone(), Stop::Graceful);
+    let stops = signals::reached(stop.clone(), Stop::Graceful);
+    let graceful = async {
+        tokio::select! {
+            () = stops => {}
+            () = removed => {}
+        }
+    };
     tokio::select! {
         ended = receiver.run(graceful) => ended.map_err(failures::receiver),
         // Dropping the receiver closes everything at once.

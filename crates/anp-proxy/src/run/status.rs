@@ -1,15 +1,14 @@
 //! The status listener of a process that runs receivers.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
-use anp_receiver::Monitor;
 use tokio::net::TcpListener;
 
 use super::failures;
 use crate::{
     config::Loaded,
     exit::Failure,
-    status::{self, Status},
+    status::{self, Status, Watched},
     stdout,
 };
 
@@ -37,13 +36,13 @@ pub(super) async fn listen(loaded: &Loaded) -> Result<Option<Listener>, Failure>
 }
 
 impl Listener {
-    /// Says where it is, and serves these receivers from now on until the process ends.
-    pub(super) fn serve(self, receivers: Vec<Monitor>) {
+    /// Says where it is, and serves what is watched from now on until the process ends.
+    pub(super) fn serve(self, watched: Arc<Watched>) {
         let address = self.address;
         tracing::info!(listener = "status", %address, "listening");
         stdout::mention(&format!(
             "http://{address} → /healthz, /readyz and /metrics of this process"
         ));
-        tokio::spawn(status::serve(Status::new(receivers), self.listener));
+        tokio::spawn(status::serve(Status::new(watched), self.listener));
     }
 }

@@ -1,8 +1,9 @@
 //! Gateway and receiver in one process, with the user's app or the sample app behind them.
 
 use std::{
+    future::pending,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Once,
+    sync::{Arc, Once},
 };
 
 use anp_gateway::Bound;
@@ -22,6 +23,7 @@ use crate::{
     demo::{Demo, curl_lines},
     exit::Failure,
     signals::Stop,
+    status::Watched,
     stdout,
 };
 
@@ -118,13 +120,15 @@ async fn both(
             }
         });
     if let Some(listener) = listener {
-        listener.serve(vec![receiver.monitor()]);
+        let watched = Watched::default();
+        watched.follow(vec![receiver.monitor()]);
+        listener.serve(Arc::new(watched));
     }
     // Either's failure ends the other: alone neither serves anything.
     tokio::try_join!(
         // The receiver is the first to hear of a stop, or it would take the gateway's drain for news.
         biased;
-        run_receiver(receiver, stop.clone()),
+        run_receiver(receiver, stop.clone(), pending()),
         run_gateway(bound, loaded, stop, || {})
     )?;
     Ok(())

@@ -3,7 +3,7 @@
 //! Labels come from the configuration, or are one of a few words: nothing that callers, gateways or
 //! apps do makes a new series.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use anp_receiver::{GatewaySnapshot, Monitor, Snapshot};
 use hyper::StatusCode;
@@ -14,7 +14,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::reply::{Reply, text, with_type};
+use super::{
+    reply::{Reply, text, with_type},
+    watched::Watched,
+};
 use crate::stderr;
 
 /// The form Prometheus reads.
@@ -34,7 +37,7 @@ pub(super) fn reply(registry: &Registry) -> Reply {
 
 /// What these receivers count.
 #[derive(Debug)]
-pub(super) struct Metrics(pub(super) Vec<Monitor>);
+pub(super) struct Metrics(pub(super) Arc<Watched>);
 
 /// A family: its name, its help, its kind, and its series in each receiver, by their second label.
 struct Family {
@@ -169,7 +172,8 @@ fn words(counts: &[(&'static str, u64)]) -> Vec<(String, u64)> {
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let seen: Vec<_> = self.0.iter().map(Monitor::snapshot).collect();
+        let receivers = self.0.receivers();
+        let seen: Vec<_> = receivers.iter().map(Monitor::snapshot).collect();
         for family in &FAMILIES {
             // A gateway may be configured twice: one series, the sum.
             let mut sums: BTreeMap<(&str, String), u64> = BTreeMap::new();
@@ -199,6 +203,17 @@ impl Collector for Metrics {
                     }
                 }
             }
+        }
+        let mut reloads = encoder.encode_descriptor(
+            "anp_receiver_reloads",
+            "Reloads of the configuration, by what became of them",
+            None,
+            MetricType::Counter,
+        )?;
+        for (outcome, count) in self.0.reloads() {
+            let labels = [("outcome", outcome)];
+            let series = reloads.encode_family(&labels)?;
+            ConstCounter::new(count).encode(series)?;
         }
         let dropped = encoder.encode_descriptor(
             "anp_log_lines_dropped",

@@ -6,10 +6,10 @@
 mod metrics;
 mod ready;
 mod reply;
+mod watched;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use anp_receiver::Monitor;
 use hyper::{
     Method, Request, StatusCode, body::Incoming, server::conn::http1, service::service_fn,
 };
@@ -21,6 +21,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub(crate) use self::watched::Watched;
 use self::{
     metrics::Metrics,
     reply::{Reply, text},
@@ -42,17 +43,17 @@ const REST: Duration = Duration::from_millis(100);
 /// What is served of the receivers of this process.
 #[derive(Debug)]
 pub(crate) struct Status {
-    receivers: Vec<Monitor>,
+    watched: Arc<Watched>,
     prometheus: Registry,
 }
 
 impl Status {
-    /// Of these receivers. Their names tell them apart.
-    pub(crate) fn new(receivers: Vec<Monitor>) -> Self {
+    /// Of what is watched.
+    pub(crate) fn new(watched: Arc<Watched>) -> Self {
         let mut prometheus = Registry::default();
-        prometheus.register_collector(Box::new(Metrics(receivers.clone())));
+        prometheus.register_collector(Box::new(Metrics(Arc::clone(&watched))));
         Self {
-            receivers,
+            watched,
             prometheus,
         }
     }
@@ -61,7 +62,7 @@ impl Status {
     fn answer<B>(&self, request: &Request<B>) -> Reply {
         let reply: fn(&Self) -> Reply = match request.uri().path() {
             "/healthz" => |_| text(StatusCode::OK, "ok\n".to_owned()),
-            "/readyz" => |status| ready::reply(&status.receivers),
+            "/readyz" => |status| ready::reply(&status.watched.receivers()),
             "/metrics" => |status| metrics::reply(&status.prometheus),
             _ => {
                 return text(

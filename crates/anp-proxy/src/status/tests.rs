@@ -1,6 +1,6 @@
 //! What the status listener says of receivers that are not started, and to whom.
 
-use anp_receiver::{Config, Receiver};
+use anp_receiver::{Config, Monitor, Receiver};
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -14,6 +14,13 @@ fn receiver(name: Option<&str>, gateways: &[&str]) -> Monitor {
         ..Config::default()
     };
     Receiver::new(config).unwrap().monitor()
+}
+
+/// The status of these receivers.
+fn status(receivers: Vec<Monitor>) -> Status {
+    let watched = Watched::default();
+    watched.follow(receivers);
+    Status::new(Arc::new(watched))
 }
 
 /// Status, the header `name`, and the body.
@@ -35,7 +42,7 @@ async fn ask(status: &Status, method: &str, path: &str, name: &str) -> (u16, Str
 
 #[tokio::test]
 async fn paths_and_methods_are_few() {
-    let status = Status::new(vec![receiver(None, &["ws://a.example"])]);
+    let status = status(vec![receiver(None, &["ws://a.example"])]);
     let text = "text/plain; charset=utf-8";
     for method in ["GET", "HEAD"] {
         let (code, kind, body) = ask(&status, method, "/healthz", "content-type").await;
@@ -60,7 +67,7 @@ async fn paths_and_methods_are_few() {
 async fn who_is_not_ready_is_named() {
     let gateways = ["ws://a.example"];
     let both = [receiver(Some("one"), &gateways), receiver(None, &gateways)];
-    let status = Status::new(both.to_vec());
+    let status = status(both.to_vec());
     let (code, _, body) = ask(&status, "GET", "/readyz", "").await;
     assert_eq!(code, 503);
     assert_eq!(
@@ -72,7 +79,7 @@ async fn who_is_not_ready_is_named() {
 #[tokio::test]
 async fn every_series_says_whose_it_is() {
     let gateways = ["wss://a.example/t?key=secret", "ws://b.example:8765"];
-    let status = Status::new(vec![
+    let status = status(vec![
         receiver(Some("one"), &gateways),
         // Twice the same: one series, or no scrape would be taken.
         receiver(None, &[gateways[1], gateways[1]]),
@@ -111,7 +118,7 @@ async fn the_document_has_every_series() {
         health_path: Some("/".to_owned()),
         ..Config::default()
     };
-    let status = Status::new(vec![Receiver::new(config).unwrap().monitor()]);
+    let status = status(vec![Receiver::new(config).unwrap().monitor()]);
     let (_, _, body) = ask(&status, "GET", "/metrics", "").await;
     let series = body.lines().filter(|line| !line.starts_with('#'));
     let mut served: Vec<_> = series
@@ -134,7 +141,7 @@ async fn the_document_has_every_series() {
 async fn served() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let status = Status::new(vec![receiver(None, &["ws://a.example"])]);
+    let status = status(vec![receiver(None, &["ws://a.example"])]);
     tokio::spawn(serve(status, listener));
     address
 }

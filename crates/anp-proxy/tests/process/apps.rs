@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// An app on a port of its own that answers each request with `body`.
-fn app_saying(body: &'static str) -> String {
+pub(crate) fn app_saying(body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {

@@ -31,6 +31,17 @@ pub(crate) enum App {
     Streams(Arc<dyn TakeStreams>),
 }
 
+impl App {
+    /// Has a request answered. Must run where `spawn_local` works.
+    pub(crate) fn take(&self, incoming: Incoming) {
+        match self {
+            Self::Http(tasks) => tasks.answer(incoming),
+            Self::Service(service) => service.serve(incoming),
+            Self::Streams(taker) => taker.take(incoming),
+        }
+    }
+}
+
 /// The app as all workers are given it.
 #[derive(Clone)]
 pub(crate) enum Source {

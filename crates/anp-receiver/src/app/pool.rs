@@ -164,6 +164,14 @@ impl Apps {
         idle.sum::<usize>() > 0
     }
 
+    /// Closes what is kept for requests to come: none comes any more.
+    pub(crate) fn let_go(&self) {
+        self.give_up_idle();
+        for app in &self.apps {
+            app.http2.let_go();
+        }
+    }
+
     /// Keeps `conn` for another request.
     pub(crate) fn keep(&self, app: &App, mut conn: Box<Connection<Socket>>) {
         let mut idle = app.idle.borrow_mut();

@@ -32,12 +32,16 @@ pub(crate) struct Tasks {
     suspicion: Rc<Notify>,
     counts: Arc<WorkerCounts>,
     waiting: RefCell<Vec<Rc<Place>>>,
+    /// No request comes any more.
+    retired: Cell<bool>,
 }
 
 /// Where a task waits for its next request.
 #[derive(Default)]
 struct Place {
     request: Cell<Option<Incoming>>,
+    /// None comes any more.
+    over: Cell<bool>,
     task: Cell<Option<Waker>>,
 }
 
@@ -50,6 +54,7 @@ impl Tasks {
             suspicion,
             counts,
             waiting: RefCell::default(),
+            retired: Cell::new(false),
         }
     }
 
@@ -77,6 +82,16 @@ impl Tasks {
         }
     }
 
+    /// Lets go of what waits for requests, since none comes any more: tasks, and connections to apps.
+    /// Those under way go on to their end.
+    pub(crate) fn retire(&self) {
+        self.retired.set(true);
+        for place in self.waiting.take() {
+            place.end();
+        }
+        self.apps.let_go();
+    }
+
     async fn run(self: Rc<Self>, mut incoming: Incoming) {
         let place = Rc::new(Place::default());
         loop {
@@ -87,11 +102,17 @@ impl Tasks {
             let Incoming { head, response, .. } = &mut incoming;
             conclude(result, head, response, &self.counts);
             drop(incoming);
+            if self.retired.get() {
+                return self.apps.let_go();
+            }
             if self.waiting.borrow().len() >= MAX_WAITING {
                 return;
             }
             self.waiting.borrow_mut().push(Rc::clone(&place));
-            incoming = place.next().await;
+            let Some(next) = place.next().await else {
+                return;
+            };
+            incoming = next;
         }
     }
 }
@@ -99,14 +120,25 @@ impl Tasks {
 impl Place {
     fn put(&self, incoming: Incoming) {
         self.request.set(Some(incoming));
+        self.wake();
+    }
+
+    fn end(&self) {
+        self.over.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(task) = self.task.take() {
             task.wake();
         }
     }
 
-    async fn next(&self) -> Incoming {
+    /// The next request; `None` where none comes any more.
+    async fn next(&self) -> Option<Incoming> {
         poll_fn(|cx| match self.request.take() {
-            Some(incoming) => Poll::Ready(incoming),
+            Some(incoming) => Poll::Ready(Some(incoming)),
+            None if self.over.get() => Poll::Ready(None),
             None => {
                 self.task.set(Some(cx.waker().clone()));
                 Poll::Pending

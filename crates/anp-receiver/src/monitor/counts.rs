@@ -8,6 +8,7 @@ use std::sync::{
     },
 };
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::app::{
@@ -31,7 +32,7 @@ pub(crate) struct WorkerCounts {
     /// What it was told of services that gave no response.
     pub(crate) faults: Arc<Sparing>,
     /// False while health checks find no app up.
-    pub(crate) app_up: watch::Sender<bool>,
+    app_up: Mutex<watch::Receiver<bool>>,
 }
 
 impl Default for WorkerCounts {
@@ -41,7 +42,7 @@ impl Default for WorkerCounts {
             failures: Default::default(),
             told: Default::default(),
             faults: Arc::default(),
-            app_up: watch::Sender::new(true),
+            app_up: Mutex::new(watch::Sender::new(true).subscribe()),
         }
     }
 }
@@ -61,6 +62,16 @@ impl WorkerCounts {
         }
         // Whoever sees the request sees its failure, too.
         self.requests[class].fetch_add(1, Release);
+    }
+
+    /// From now on `app_up` says whether an app is up.
+    pub(crate) fn follow_health(&self, app_up: watch::Receiver<bool>) {
+        *self.app_up.lock() = app_up;
+    }
+
+    /// Whether an app is up, as far as this worker knows.
+    pub(super) fn app_up(&self) -> bool {
+        *self.app_up.lock().borrow()
     }
 
     /// What the log was told of failures of a kind.

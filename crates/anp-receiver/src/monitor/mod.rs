@@ -9,6 +9,7 @@ pub(crate) mod tunnels;
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use counts::CLASSES;
@@ -39,28 +40,69 @@ impl Monitor {
 /// The parts of a receiver that can be looked at.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    name: Option<String>,
     phase: watch::Sender<Phase>,
-    /// The app's health is asked for.
-    checks: bool,
-    /// In the order of the configuration.
-    pub(crate) gateways: Vec<Arc<Gateway>>,
+    seen: Mutex<Seen>,
     /// One for each worker.
     pub(crate) workers: Vec<Arc<WorkerCounts>>,
 }
 
+/// What a reload changes.
+#[derive(Debug)]
+struct Seen {
+    name: Option<String>,
+    /// The app's health is asked for.
+    checks: bool,
+    /// In the order of the configuration.
+    gateways: Vec<Arc<Gateway>>,
+    /// Those that it has no more, until their tunnels are over.
+    leaving: Vec<Arc<Gateway>>,
+}
+
 impl Watched {
-    /// Of a receiver of `config`; `checks` says that it asks for its app's health.
-    pub(crate) fn new(config: &Config, checks: bool) -> Self {
+    /// Of a receiver of `config`.
+    pub(crate) fn new(config: &Config) -> Self {
         let gateways = config.gateways.iter();
         let gateway = |url: &_| Arc::new(Gateway::new(Clone::clone(url), config));
         Self {
-            name: config.name.clone(),
             phase: watch::Sender::new(Phase::Created),
-            checks,
-            gateways: gateways.map(gateway).collect(),
+            seen: Mutex::new(Seen {
+                name: config.name.clone(),
+                checks: config.health_path.is_some(),
+                gateways: gateways.map(gateway).collect(),
+                leaving: Vec::new(),
+            }),
             workers: (0..config.workers.max(1)).map(|_| Arc::default()).collect(),
         }
+    }
+
+    /// Its gateways, in the order of the configuration.
+    pub(crate) fn gateways(&self) -> Vec<Arc<Gateway>> {
+        self.seen.lock().gateways.clone()
+    }
+
+    /// Those that it has no more, and whose tunnels are not over.
+    pub(crate) fn leaving(&self) -> Vec<Arc<Gateway>> {
+        self.seen.lock().leaving.clone()
+    }
+
+    /// From now on it is a receiver of `config`, and has these gateways; those in `left` no more.
+    pub(crate) fn follow(
+        &self,
+        config: &Config,
+        gateways: Vec<Arc<Gateway>>,
+        left: &[Arc<Gateway>],
+    ) {
+        let mut seen = self.seen.lock();
+        seen.name.clone_from(&config.name);
+        seen.checks = config.health_path.is_some();
+        seen.gateways = gateways;
+        seen.leaving.extend_from_slice(left);
+    }
+
+    /// Of a gateway that it has no more the last tunnel is over.
+    pub(crate) fn forget(&self, gateway: &Arc<Gateway>) {
+        let mut seen = self.seen.lock();
+        seen.leaving.retain(|other| !Arc::ptr_eq(gateway, other));
     }
 
     /// It runs, for as long as what is given back lives.
@@ -71,17 +113,28 @@ impl Watched {
 
     fn snapshot(&self) -> Snapshot {
         let workers = &self.workers;
-        let any_up = || workers.iter().any(|worker| *worker.app_up.borrow());
-        let gateways = self.gateways.iter();
+        let any_up = || workers.iter().any(|worker| worker.app_up());
+        let seen = self.seen.lock();
+        let look = |gateway: &Arc<Gateway>, leaving| {
+            let url = gateway.url.to_string();
+            let given_up = gateway.was_given_up();
+            let snapshot = gateway.tunnels.snapshot(url, given_up);
+            GatewaySnapshot {
+                leaving,
+                ..snapshot
+            }
+        };
+        // One that another took the place of is counted with that.
+        let counted_with = |a: &Arc<Gateway>, b: &Arc<Gateway>| Arc::ptr_eq(&a.tunnels, &b.tunnels);
+        let alone = |gone: &&Arc<Gateway>| !seen.gateways.iter().any(|g| counted_with(g, gone));
+        let gateways = seen.gateways.iter().map(|gateway| look(gateway, false));
+        let leaving = seen.leaving.iter().filter(alone);
         Snapshot {
-            name: self.name.clone(),
+            name: seen.name.clone(),
             phase: *self.phase.borrow(),
-            app_up: self.checks.then(any_up),
+            app_up: seen.checks.then(any_up),
             gateways: gateways
-                .map(|gateway| {
-                    let url = gateway.url.to_string();
-                    gateway.tunnels.snapshot(url, gateway.was_given_up())
-                })
+                .chain(leaving.map(|gateway| look(gateway, true)))
                 .collect(),
             requests: CLASSES
                 .iter()
@@ -129,9 +182,10 @@ mod tests {
             ],
             name: Some("lab".to_owned()),
             workers: 2,
+            health_path: checks.then(|| "/".to_owned()),
             ..Config::default()
         };
-        Arc::new(Watched::new(&config, checks))
+        Arc::new(Watched::new(&config))
     }
 
     #[test]
@@ -154,7 +208,7 @@ mod tests {
     fn each_gateway_without_a_tunnel_is_told_without_its_secrets() {
         let watched = watched(true);
         let _running = watched.begin();
-        watched.gateways[1].tunnels.fails(0, &"refused", None);
+        watched.gateways()[1].tunnels.fails(0, &"refused", None);
         let told = || watched.snapshot().missing();
         let [a, b] = [
             "no tunnel to ws://a.example:1/x: none is ready yet".to_owned(),
@@ -162,15 +216,16 @@ mod tests {
         ];
         assert_eq!(told(), [a.clone(), b.clone()]);
         let soon = Some(Duration::ZERO);
-        watched.gateways[1].tunnels.fails(0, &"refused", soon);
+        watched.gateways()[1].tunnels.fails(0, &"refused", soon);
         assert_eq!(
             told()[1],
             "no tunnel to ws://b.example: refused; trying again now"
         );
         // Requests get through where any worker finds the app up.
-        watched.workers[0].app_up.send_replace(false);
+        let down = || watch::channel(false).1;
+        watched.workers[0].follow_health(down());
         assert_eq!(watched.snapshot().app_up, Some(true));
-        watched.workers[1].app_up.send_replace(false);
+        watched.workers[1].follow_health(down());
         assert_eq!(watched.snapshot().app_up, Some(false));
         assert_eq!(told()[2], "the app is down");
     }

@@ -13,7 +13,7 @@ pub struct Snapshot {
     /// Whether any of its apps is up, as far as the checks of any worker know; up until proved
     /// otherwise. `None` where nothing is checked (`health_path`).
     pub app_up: Option<bool>,
-    /// Its gateways, in the order of the configuration.
+    /// Its gateways, in the order of the configuration; behind them those that it has no more.
     pub gateways: Vec<GatewaySnapshot>,
     /// Requests that are over: `1xx` to `5xx` by the status of their answer; `aborted` where the caller
     /// left before one, `failed` where the app gave none. All zero with
@@ -45,6 +45,8 @@ pub struct GatewaySnapshot {
     pub sent: u64,
     /// It is not tried again.
     pub given_up: bool,
+    /// The configuration names it no more since a reload: its tunnels end with what is under way.
+    pub leaving: bool,
     /// Why a tunnel is missing, where one is.
     pub trouble: Option<Trouble>,
 }
@@ -89,7 +91,8 @@ impl Snapshot {
             Phase::Stopping => return vec!["it is stopping".to_owned()],
             // Every tunnel is gone; of interest is who refused it.
             Phase::Ended => {
-                let given_up = self.gateways.iter().filter(|gateway| gateway.given_up);
+                let gateways = self.gateways.iter();
+                let given_up = gateways.filter(|gateway| gateway.given_up && !gateway.leaving);
                 let why = given_up.map(GatewaySnapshot::missing);
                 return std::iter::once("it has ended".to_owned())
                     .chain(why)
@@ -97,7 +100,8 @@ impl Snapshot {
             }
             Phase::Running => Vec::new(),
         };
-        let without = self.gateways.iter().filter(|gateway| gateway.ready == 0);
+        let is_without = |gateway: &&GatewaySnapshot| gateway.ready == 0 && !gateway.leaving;
+        let without = self.gateways.iter().filter(is_without);
         lines.extend(without.map(GatewaySnapshot::missing));
         if self.app_up == Some(false) {
             lines.push("the app is down".to_owned());

@@ -138,6 +138,7 @@ impl Tunnels {
             received,
             sent,
             given_up,
+            leaving: false,
             trouble: self.trouble(),
         }
     }

@@ -140,7 +140,7 @@ impl Gateway {
         let config = TunnelConfig::new(Role::Receiver);
         let (receiver, driver) = Tunnel::new(theirs, Bytes::new(), version, config, None);
         spawn_local(driver);
-        spawn_local(async move { dispatch(&receiver, &app).await });
+        spawn_local(async move { dispatch(&receiver, |incoming| app.take(incoming)).await });
         while tunnel.status() == Status::Opening {
             tokio::task::yield_now().await;
         }

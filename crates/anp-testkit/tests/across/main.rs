@@ -15,6 +15,8 @@ mod leaving;
 #[cfg(test)]
 mod monitor;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod restarts;
 #[cfg(test)]
 mod tenants;

@@ -141,6 +141,11 @@ impl Connections {
         let is_used = |o: &Open| o.liveness.streams() > 0 || o.used.elapsed() < idle_timeout;
         open.retain(|o| !o.over.get() && is_used(o));
     }
+
+    /// Closes every connection once its exchanges are over.
+    pub(crate) fn let_go(&self) {
+        self.open.take();
+    }
 }
 
 impl Open {

@@ -5,9 +5,12 @@
     reason = "a test fails by panicking"
 )]
 
+#[cfg(test)]
+mod reload;
+
 use std::{future::poll_fn, io::ErrorKind};
 
-use anp_receiver::{Config, Error, Event, Failure, Proxies, Receiver};
+use anp_receiver::{Config, Error, Event, Failure, Proxies, Receiver, Reloaded, Reloader};
 use anp_tunnel::{
     Head, Part, RecvStream, SendStream, Status, Tunnel, TunnelConfig, Version, handshake,
     units::Span,
@@ -99,6 +102,7 @@ struct Running {
     events: mpsc::UnboundedReceiver<String>,
     stop: Option<oneshot::Sender<()>>,
     result: JoinHandle<Result<(), Error>>,
+    reloader: Reloader,
 }
 
 impl Running {
@@ -125,6 +129,7 @@ impl Running {
                 };
                 let _ = sender.send(text);
             });
+        let reloader = receiver.reloader();
         let result = tokio::spawn(receiver.run(async {
             let _ = stopped.await;
         }));
@@ -132,7 +137,13 @@ impl Running {
             events,
             stop: Some(stop),
             result,
+            reloader,
         }
+    }
+
+    async fn reload(&mut self, config: &Config) -> Reloaded {
+        let reload = self.reloader.prepare(config.clone()).unwrap();
+        self.reloader.take_up(reload).await
     }
 
     async fn event(&mut self) -> String {

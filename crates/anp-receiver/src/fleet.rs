@@ -1,0 +1,297 @@
+//! The gateways of a receiver, and the workers that carry the tunnels to them: what comes and goes
+//! while it runs.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tracing::{info, warn};
+
+use crate::{
+    app::Source,
+    config::MAX_TUNNELS,
+    ends::Ends,
+    error::Error,
+    gateway::Gateway,
+    monitor::Watched,
+    place::{Place, deal},
+    proof::Identity,
+    reload::Next,
+    settings::Settings,
+    slot::Shared,
+    stop::Stop,
+    worker::{self, Order},
+};
+
+/// How long closing everything may take once a drain is over: the close handshakes (ANPX 3.9).
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time between two looks at the addresses of gateways.
+const BALANCE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Gateways and workers of a receiver that runs. With the drop of it every tunnel is closed.
+pub(crate) struct Fleet {
+    watched: Arc<Watched>,
+    settings: Arc<Settings>,
+    /// Who the program says it is, whatever the configuration says.
+    signer: Option<Arc<Identity>>,
+    workers: Vec<mpsc::UnboundedSender<Order>>,
+    balancing: Option<AbortOnDrop>,
+    /// Each ends the tunnels to a gateway that the configuration has no more.
+    leaving: Vec<(Arc<Gateway>, AbortOnDrop)>,
+}
+
+impl Fleet {
+    /// Starts workers that hold tunnels as `settings` say.
+    ///
+    /// # Errors
+    /// A thread could not be started.
+    pub(crate) fn start(
+        shared: &Shared,
+        source: &Source,
+        settings: Settings,
+        signer: Option<Arc<Identity>>,
+        watched: &Arc<Watched>,
+    ) -> Result<(Self, Ends), Error> {
+        let settings = Arc::new(settings);
+        let mut fleet = Self {
+            watched: Arc::clone(watched),
+            settings: Arc::clone(&settings),
+            signer,
+            workers: Vec::new(),
+            balancing: None,
+            leaving: Vec::new(),
+        };
+        let dealt = deal(&watched.gateways(), &settings, watched.workers.len());
+        let mut ends = Vec::with_capacity(dealt.len());
+        for (number, (places, counts)) in dealt.into_iter().zip(&watched.workers).enumerate() {
+            let (sender, orders) = mpsc::unbounded_channel();
+            fleet.workers.push(sender);
+            let start = worker::Start {
+                shared: shared.clone(),
+                source: source.clone(),
+                settings: Arc::clone(&settings),
+                places,
+                orders,
+                counts: Arc::clone(counts),
+            };
+            ends.push(worker::start(number, start)?);
+        }
+        fleet.balance();
+        Ok((fleet, Ends(ends)))
+    }
+
+    /// What it runs with.
+    pub(crate) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Has every tunnel end.
+    pub(crate) fn stops(&self, level: Stop) {
+        let gateways = self.watched.gateways().into_iter();
+        gateways
+            .chain(self.watched.leaving())
+            .for_each(|gateway| gateway.stops(level));
+    }
+
+    /// No gateway is looked after any more.
+    pub(crate) fn rests(&mut self) {
+        self.balancing = None;
+    }
+
+    /// Takes up what was read again.
+    pub(crate) fn follow(&mut self, next: Next) {
+        let Next {
+            settings,
+            app,
+            tunnels,
+            done,
+        } = next;
+        if let Some(mut settings) = settings {
+            if let Some(signer) = &self.signer {
+                settings.identity = Arc::clone(signer);
+            }
+            self.settings = Arc::new(*settings);
+        }
+        // Tunnels that are to go serve other endpoints, or as somebody else: they keep their app.
+        if app || tunnels {
+            for worker in &self.workers {
+                let _ = worker.send(Order::Call {
+                    settings: Arc::clone(&self.settings),
+                    anew: tunnels,
+                    done: done.clone(),
+                });
+            }
+        }
+        self.follow_gateways(tunnels);
+        self.balance();
+    }
+
+    /// Opens tunnels to gateways that are new, or all of them `anew`, and has those end that none is
+    /// left for.
+    fn follow_gateways(&mut self, anew: bool) {
+        let config = &self.settings.config;
+        let mut before = self.watched.gateways();
+        let earlier = self.watched.leaving();
+        let (mut gateways, mut fresh, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        for url in &config.gateways {
+            let same = before.iter().position(|gateway| gateway.url == *url);
+            let same = same.map(|at| before.remove(at));
+            if let Some(same) = same.as_ref().filter(|g| !anew && !g.was_given_up()) {
+                gateways.push(Arc::clone(same));
+                continue;
+            }
+            let gateway = Gateway::new(url.clone(), config);
+            let other = same
+                .as_ref()
+                .or_else(|| earlier.iter().find(|g| g.url == *url));
+            let gateway = Arc::new(match other {
+                Some(other) => gateway.instead_of(other),
+                None => gateway,
+            });
+            left.extend(same);
+            fresh.push(Arc::clone(&gateway));
+            gateways.push(gateway);
+        }
+        left.append(&mut before);
+        self.watched.follow(config, gateways.clone(), &left);
+        self.leave(&gateways);
+        self.open(&fresh);
+    }
+
+    /// Has the workers open tunnels to these gateways.
+    fn open(&self, gateways: &[Arc<Gateway>]) {
+        let leaving = self.watched.leaving();
+        let dealt = deal(gateways, &self.settings, self.workers.len());
+        for (worker, mut places) in self.workers.iter().zip(dealt) {
+            for place in &mut places {
+                let url = &place.gateway.url;
+                let before = leaving.iter().filter(|g| g.url == *url && g.takes_one());
+                place.after = before.map(Arc::clone).collect();
+            }
+            let _ = worker.send(Order::Open(places));
+        }
+    }
+
+    /// Has the tunnels end to those gateways that are there no more: at once, or when another tunnel
+    /// to the same address is there to take their requests.
+    fn leave(&mut self, gateways: &[Arc<Gateway>]) {
+        let leaving = self.watched.leaving();
+        // Those that end already go on with that.
+        self.leaving.retain(|(gateway, _)| {
+            gateway.is_stopping() && leaving.iter().any(|g| Arc::ptr_eq(g, gateway))
+        });
+        for gateway in leaving {
+            if gateway.is_stopping() {
+                continue;
+            }
+            let next = gateways.iter().find(|g| g.url == gateway.url);
+            // There must not be two tunnels to one of version 1, and one that was given up has none.
+            let next = next.filter(|_| !gateway.takes_one() && !gateway.was_given_up());
+            let leave = leave(
+                Arc::clone(&self.watched),
+                Arc::clone(&gateway),
+                next.cloned(),
+                Arc::clone(&self.settings),
+            );
+            let task = AbortOnDrop(tokio::spawn(leave));
+            self.leaving.push((gateway, task));
+        }
+    }
+
+    /// Looks after the addresses of the gateways there are now.
+    fn balance(&mut self) {
+        let balance = balance(
+            self.watched.gateways(),
+            Arc::clone(&self.settings),
+            self.workers.clone(),
+        );
+        self.balancing = Some(AbortOnDrop(tokio::spawn(balance)));
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.stops(Stop::Now);
+    }
+}
+
+/// Ends the tunnels to `gateway`, once those to `next` can take their requests.
+async fn leave(
+    watched: Arc<Watched>,
+    gateway: Arc<Gateway>,
+    next: Option<Arc<Gateway>>,
+    settings: Arc<Settings>,
+) {
+    let config = &settings.config;
+    let (receiver, url) = (config.name.as_deref(), &gateway.url);
+    if let Some(next) = next {
+        let tunnels = config.tunnels_per_gateway().into();
+        // What is counted of the two is counted together.
+        let tunnels = gateway.tunnels.ready().min(tunnels);
+        tokio::select! {
+            () = next.has_opened(tunnels) => {}
+            () = next.is_given_up() => {
+                warn!(receiver, gateway = %url, "the tunnels from before the reload serve on, with the settings they had");
+                std::future::pending().await
+            }
+        }
+    }
+    if !gateway.was_given_up() {
+        info!(receiver, gateway = %url, drain_timeout = %config.drain_timeout, "tunnels from before the reload end");
+    }
+    gateway.stops(Stop::Drain);
+    if timeout(config.drain_timeout.0, gateway.is_over())
+        .await
+        .is_err()
+    {
+        warn!(receiver, gateway = %url, "requests still in flight at the drain deadline are cut off");
+        gateway.stops(Stop::Now);
+        let _ = timeout(CLOSE_TIMEOUT, gateway.is_over()).await;
+    }
+    watched.forget(&gateway);
+}
+
+/// Gives every address of every gateway a tunnel: further places where there are more addresses than
+/// `tunnels`, which go again once the addresses do, and a tunnel moved where one has several and another
+/// none. Never ends.
+async fn balance(
+    gateways: Vec<Arc<Gateway>>,
+    settings: Arc<Settings>,
+    workers: Vec<mpsc::UnboundedSender<Order>>,
+) {
+    let tunnels = settings.config.tunnels_per_gateway();
+    let mut turn = workers.iter().cycle();
+    loop {
+        for gateway in &gateways {
+            // A name that cannot be resolved now is told of by whoever needs it.
+            let Ok(addresses) = gateway.addresses.balance().await else {
+                continue;
+            };
+            let wanted = u16::try_from(addresses.len()).unwrap_or(u16::MAX);
+            let wanted = wanted.min(MAX_TUNNELS).max(tunnels);
+            for index in gateway.extend(tunnels, wanted) {
+                if let Some(worker) = turn.next() {
+                    let place = Place::new(gateway, index, &settings);
+                    let _ = worker.send(Order::Open(vec![place]));
+                }
+            }
+            // A tunnel that is not there yet takes no other's place.
+            let excess = gateway.tunnels.ready().saturating_sub(wanted.into());
+            gateway.addresses.spare(&addresses, excess);
+        }
+        sleep(BALANCE_INTERVAL).await;
+    }
+}
+
+/// A task that ends with whoever waits for it.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
