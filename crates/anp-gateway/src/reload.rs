@@ -2,10 +2,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, OnceLock, Weak, atomic::Ordering::Relaxed},
 };
 
 use parking_lot::Mutex;
@@ -32,14 +29,6 @@ struct Inner {
     then: OnceLock<Box<dyn Fn() + Send + Sync>>,
     gateway: Arc<OnceLock<Weak<Shared>>>,
     one_at_a_time: Mutex<()>,
-}
-
-/// Reloads since the start.
-#[derive(Debug, Default)]
-pub(crate) struct Reloads {
-    pub(crate) taken: AtomicU64,
-    /// Those that changed nothing, for a mistake in the configuration.
-    pub(crate) refused: AtomicU64,
 }
 
 /// What a reload did.

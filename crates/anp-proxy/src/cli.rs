@@ -12,6 +12,7 @@ use crate::{
     admin::{AdminArgs, EndpointArgs},
     did::DidCommand,
     logging::Format,
+    run::Replace,
 };
 
 const EXAMPLES: &str = "\
@@ -185,13 +186,6 @@ pub(crate) struct GatewayArgs {
     /// gateway.control_socket; SOCKET names that where this configuration has another
     #[arg(long, value_name = "SOCKET", require_equals = true, num_args = 0..=1)]
     replace: Option<Option<PathBuf>>,
-}
-
-/// The gateway that is to be replaced.
-#[derive(Debug)]
-pub(crate) struct Replace {
-    /// Its control socket, where that is not this gateway's own.
-    pub(crate) at: Option<PathBuf>,
 }
 
 impl GatewayArgs {

@@ -1,4 +1,4 @@
-//! What each worker counts.
+//! What is counted, most of it by each worker for itself.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -17,6 +17,14 @@ pub(crate) const CLASSES: [&str; 6] = ["aborted", "1xx", "2xx", "3xx", "4xx", "5
 /// the answer.
 pub(crate) fn class(status: Option<u16>) -> usize {
     status.map_or(0, |s| usize::from(s / 100).min(CLASSES.len() - 1))
+}
+
+/// Reloads since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Reloads {
+    pub(crate) taken: AtomicU64,
+    /// Those that changed nothing, for a mistake in the configuration.
+    pub(crate) refused: AtomicU64,
 }
 
 /// The counters of one worker.

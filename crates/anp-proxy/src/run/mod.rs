@@ -10,6 +10,7 @@ mod inherit;
 mod receiver;
 mod receivers;
 mod reload;
+mod replace;
 mod serving;
 mod state;
 mod status;
@@ -19,9 +20,10 @@ use self::{
     serving::no_signals,
     state::{check_documents_kept, keep_endpoints, keep_state, warn_new_registry, warn_not_kept},
 };
-use crate::{cli::Replace, config::Loaded, exit::Failure, signals};
+use crate::{config::Loaded, exit::Failure, signals};
 
 pub(crate) use receiver::{check as check_receiver, receiver};
+pub(crate) use replace::Replace;
 pub(crate) use serving::{serve, start_log};
 #[cfg(feature = "app")]
 pub(crate) use together::prepare_both;

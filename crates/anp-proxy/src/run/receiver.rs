@@ -1,9 +1,6 @@
 //! A receiver by itself.
 
-use std::future::Future;
-
 use anp_receiver::Receiver;
-use tokio::sync::watch;
 
 use super::{
     descriptors, failures,
@@ -14,9 +11,7 @@ use super::{
 use crate::{
     config::Loaded,
     exit::{FAILURE, Failure, SUCCESS},
-    manager,
-    signals::{self, Stop},
-    stdout,
+    manager, signals, stdout,
 };
 
 /// Runs a receiver, or one for each of several apps, until it is told to stop, or refused from the
@@ -67,24 +62,4 @@ pub(crate) fn check(loaded: &Loaded) -> Result<u8, Failure> {
         Ok(())
     })?;
     Ok(if good { SUCCESS } else { FAILURE })
-}
-
-/// Runs a receiver until `stop` says so, or it is `removed`.
-pub(super) async fn run_receiver(
-    receiver: Receiver,
-    stop: watch::Receiver<Stop>,
-    removed: impl Future<Output = ()>,
-) -> Result<(), Failure> {
-    let stops = signals::reached(stop.clone(), Stop::Graceful);
-    let graceful = async {
-        tokio::select! {
-            () = stops => {}
-            () = removed => {}
-        }
-    };
-    tokio::select! {
-        ended = receiver.run(graceful) => ended.map_err(failures::receiver),
-        // Dropping the receiver closes everything at once.
-        () = signals::reached(stop, Stop::Now) => Ok(()),
-    }
 }

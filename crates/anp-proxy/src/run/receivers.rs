@@ -12,9 +12,14 @@ use tokio::{
     task::{self, JoinError, JoinSet},
 };
 
-use super::{apps, failures, receiver::run_receiver, serving::list};
+use super::{apps, failures, serving::list};
 use crate::{
-    config::Loaded, exit::Failure, logging::LogConfig, signals::Stop, status::Watched, stdout,
+    config::Loaded,
+    exit::Failure,
+    logging::LogConfig,
+    signals::{self, Stop},
+    status::Watched,
+    stdout,
 };
 
 /// The key of an app; `None` where the process has one without.
@@ -178,5 +183,25 @@ impl Running {
         stdout::mention(&format!("{gateways} → {apps}"));
         *self.apps.lock().unwrap_or_else(PoisonError::into_inner) = apps;
         tokio::spawn(apps::warn_unreachable(self.config.clone()));
+    }
+}
+
+/// Runs a receiver until `stop` says so, or it is `removed`.
+pub(super) async fn run_receiver(
+    receiver: Receiver,
+    stop: watch::Receiver<Stop>,
+    removed: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let stops = signals::reached(stop.clone(), Stop::Graceful);
+    let graceful = async {
+        tokio::select! {
+            () = stops => {}
+            () = removed => {}
+        }
+    };
+    tokio::select! {
+        ended = receiver.run(graceful) => ended.map_err(failures::receiver),
+        // Dropping the receiver closes everything at once.
+        () = signals::reached(stop, Stop::Now) => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::{
     apps, descriptors, failures,
     gateway::{bind, run_gateway, url},
-    receiver::run_receiver,
+    receivers::run_receiver,
     serving::{follow, list, serve, start_log},
     status,
 };

@@ -31,10 +31,10 @@ use self::{
 use super::{
     descriptors, failures,
     gateway::{addresses, reloading, run_gateway, try_bind},
+    replace::Replace,
     state::{self, CONTROL},
 };
 use crate::{
-    cli::Replace,
     config::Loaded,
     exit::Failure,
     signals::{self, Stop},
