@@ -197,7 +197,15 @@ async fn hangs_up(hangup: &mut Option<tokio::signal::unix::Signal>, reload: Opti
 /// True while the program has a terminal.
 #[cfg(unix)]
 fn has_terminal() -> bool {
-    std::fs::File::open("/dev/tty").is_ok()
+    use rustix::io::Errno;
+    let gone = [Errno::NXIO, Errno::NOENT].map(Errno::raw_os_error);
+    match std::fs::File::open("/dev/tty") {
+        Ok(_) => true,
+        // Of other errors, such as too many open files, nothing follows.
+        Err(error) => !error
+            .raw_os_error()
+            .is_some_and(|code| gone.contains(&code)),
+    }
 }
 
 /// True where whoever started the program wants it to outlive the terminal (`nohup`): the first bit of

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use crate::{
+    address::AppUrl,
     app::{App, Apps, PoolConfig, Source, Tasks},
     coding::Codings,
     health::Check,
@@ -33,23 +34,51 @@ struct Called {
 }
 
 impl Current {
-    /// The app of `source` and `settings`, whose requests count in `counts`. Until checks say otherwise
-    /// it is up if `up` is.
-    pub(crate) fn new(
+    /// The app of `source` and `settings`, whose requests count in `counts`.
+    pub(crate) fn new(source: &Source, settings: &Settings, counts: &Arc<WorkerCounts>) -> Self {
+        Self::knowing((true, &[]), source, settings, counts)
+    }
+
+    /// The same. Until checks say otherwise what is known of `self` holds: whether an app is up, and
+    /// which are not.
+    pub(crate) fn anew(
+        &self,
         source: &Source,
         settings: &Settings,
         counts: &Arc<WorkerCounts>,
-        up: bool,
+    ) -> Self {
+        let (up, down) = (*self.app_up.borrow(), self.down());
+        Self::knowing((up, &down), source, settings, counts)
+    }
+
+    fn knowing(
+        (up, down): (bool, &[AppUrl]),
+        source: &Source,
+        settings: &Settings,
+        counts: &Arc<WorkerCounts>,
     ) -> Self {
         let app_up = watch::Sender::new(up);
         counts.follow_health(app_up.subscribe());
-        let called = RefCell::new(Called::new(source, settings, counts, &app_up));
+        let called = RefCell::new(Called::new(source, settings, counts, &app_up, down));
         Self { called, app_up }
+    }
+
+    /// Where apps are that are down.
+    fn down(&self) -> Vec<AppUrl> {
+        match &self.called.borrow().app {
+            App::Http(tasks) => {
+                let all = tasks.apps().all().iter();
+                all.filter(|app| app.is_down())
+                    .map(|app| app.url().clone())
+                    .collect()
+            }
+            App::Service(_) | App::Streams(_) => Vec::new(),
+        }
     }
 
     /// Puts the app of `settings` in the place of the one there is, from the next request on.
     pub(crate) fn replace(&self, source: &Source, settings: &Settings, counts: &Arc<WorkerCounts>) {
-        let called = Called::new(source, settings, counts, &self.app_up);
+        let called = Called::new(source, settings, counts, &self.app_up, &self.down());
         drop(self.called.replace(called));
     }
 
@@ -70,6 +99,7 @@ impl Called {
         settings: &Settings,
         counts: &Arc<WorkerCounts>,
         app_up: &watch::Sender<bool>,
+        down: &[AppUrl],
     ) -> Self {
         let config = &settings.config;
         let codings = Codings::new(&config.compress);
@@ -82,6 +112,8 @@ impl Called {
                 let tasks = Rc::new(tasks);
                 match Check::new(config, settings.tls.clone()) {
                     Some(check) => {
+                        let all = tasks.apps().all().iter();
+                        all.for_each(|app| app.set_down(down.contains(app.url())));
                         let check = check.run(Rc::clone(&tasks), suspicion, app_up.clone());
                         care.spawn_local(check);
                     }

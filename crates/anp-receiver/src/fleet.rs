@@ -1,14 +1,19 @@
 //! The gateways of a receiver, and the workers that carry the tunnels to them: what comes and goes
 //! while it runs.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::{Future as _, poll_fn},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{
-    sync::mpsc,
+    sync::mpsc::{self, error::SendError},
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     app::Source,
@@ -35,6 +40,8 @@ const BALANCE_INTERVAL: Duration = Duration::from_secs(15);
 /// Gateways and workers of a receiver that runs. With the drop of it every tunnel is closed.
 pub(crate) struct Fleet {
     watched: Arc<Watched>,
+    shared: Shared,
+    source: Source,
     settings: Arc<Settings>,
     /// Who the program says it is, whatever the configuration says.
     signer: Option<Arc<Identity>>,
@@ -59,6 +66,8 @@ impl Fleet {
         let settings = Arc::new(settings);
         let mut fleet = Self {
             watched: Arc::clone(watched),
+            shared: shared.clone(),
+            source: source.clone(),
             settings: Arc::clone(&settings),
             signer,
             workers: Vec::new(),
@@ -66,22 +75,34 @@ impl Fleet {
             leaving: Vec::new(),
         };
         let dealt = deal(&watched.gateways(), &settings, watched.workers.len());
-        let mut ends = Vec::with_capacity(dealt.len());
-        for (number, (places, counts)) in dealt.into_iter().zip(&watched.workers).enumerate() {
-            let (sender, orders) = mpsc::unbounded_channel();
+        let mut ends = Ends(Vec::with_capacity(dealt.len()));
+        for (number, places) in dealt.into_iter().enumerate() {
+            let sender = fleet.start_worker(number, places, &mut ends)?;
             fleet.workers.push(sender);
-            let start = worker::Start {
-                shared: shared.clone(),
-                source: source.clone(),
-                settings: Arc::clone(&settings),
-                places,
-                orders,
-                counts: Arc::clone(counts),
-            };
-            ends.push(worker::start(number, start)?);
         }
         fleet.balance();
-        Ok((fleet, Ends(ends)))
+        Ok((fleet, ends))
+    }
+
+    /// Starts worker `number` with these places, whose end is then one of `ends`.
+    fn start_worker(
+        &self,
+        number: usize,
+        places: Vec<Place>,
+        ends: &mut Ends,
+    ) -> Result<mpsc::UnboundedSender<Order>, Error> {
+        let (sender, orders) = mpsc::unbounded_channel();
+        let counts = self.watched.workers.get(number);
+        let start = worker::Start {
+            shared: self.shared.clone(),
+            source: self.source.clone(),
+            settings: Arc::clone(&self.settings),
+            places,
+            orders,
+            counts: counts.map(Arc::clone).unwrap_or_default(),
+        };
+        ends.0.push(worker::start(number, start)?);
+        Ok(sender)
     }
 
     /// What it runs with.
@@ -102,8 +123,9 @@ impl Fleet {
         self.balancing = None;
     }
 
-    /// Takes up what was read again.
-    pub(crate) fn follow(&mut self, next: Next) {
+    /// Takes up what was read again. Workers that have ended are started again, and their ends are
+    /// among `ends`.
+    pub(crate) fn follow(&mut self, next: Next, ends: &mut Ends) {
         let Next {
             settings,
             app,
@@ -126,13 +148,13 @@ impl Fleet {
                 });
             }
         }
-        self.follow_gateways(tunnels);
+        self.follow_gateways(tunnels, ends);
         self.balance();
     }
 
     /// Opens tunnels to gateways that are new, or all of them `anew`, and has those end that none is
     /// left for.
-    fn follow_gateways(&mut self, anew: bool) {
+    fn follow_gateways(&mut self, anew: bool, ends: &mut Ends) {
         let config = &self.settings.config;
         let mut before = self.watched.gateways();
         let earlier = self.watched.leaving();
@@ -158,21 +180,39 @@ impl Fleet {
         }
         left.append(&mut before);
         self.watched.follow(config, gateways.clone(), &left);
+        // In this order: a worker whose last tunnel ends has more to do by then.
+        self.open(&fresh, ends);
         self.leave(&gateways);
-        self.open(&fresh);
     }
 
     /// Has the workers open tunnels to these gateways.
-    fn open(&self, gateways: &[Arc<Gateway>]) {
+    fn open(&mut self, gateways: &[Arc<Gateway>], ends: &mut Ends) {
         let leaving = self.watched.leaving();
         let dealt = deal(gateways, &self.settings, self.workers.len());
-        for (worker, mut places) in self.workers.iter().zip(dealt) {
+        for (number, mut places) in dealt.into_iter().enumerate() {
+            if places.is_empty() {
+                continue;
+            }
             for place in &mut places {
                 let url = &place.gateway.url;
                 let before = leaving.iter().filter(|g| g.url == *url && g.takes_one());
                 place.after = before.map(Arc::clone).collect();
             }
-            let _ = worker.send(Order::Open(places));
+            let told = self
+                .workers
+                .get(number)
+                .map(|w| w.send(Order::Open(places)));
+            // All that it had to do was over.
+            if let Some(Err(SendError(Order::Open(places)))) = told {
+                match self.start_worker(number, places, ends) {
+                    Ok(sender) => {
+                        if let Some(worker) = self.workers.get_mut(number) {
+                            *worker = sender;
+                        }
+                    }
+                    Err(error) => error!("{error}"),
+                }
+            }
         }
     }
 
@@ -184,17 +224,18 @@ impl Fleet {
         self.leaving.retain(|(gateway, _)| {
             gateway.is_stopping() && leaving.iter().any(|g| Arc::ptr_eq(g, gateway))
         });
-        for gateway in leaving {
+        for gateway in leaving.clone() {
             if gateway.is_stopping() {
                 continue;
             }
-            let next = gateways.iter().find(|g| g.url == gateway.url);
-            // There must not be two tunnels to one of version 1, and one that was given up has none.
-            let next = next.filter(|_| !gateway.takes_one() && !gateway.was_given_up());
+            // Those that came after it, up to what there is now.
+            let later = leaving.iter().skip_while(|g| !Arc::ptr_eq(g, &gateway));
+            let later = later.skip(1).chain(gateways);
+            let later = later.filter(|g| g.url == gateway.url).map(Arc::clone);
             let leave = leave(
                 Arc::clone(&self.watched),
                 Arc::clone(&gateway),
-                next.cloned(),
+                later.collect(),
                 Arc::clone(&self.settings),
             );
             let task = AbortOnDrop(tokio::spawn(leave));
@@ -219,31 +260,43 @@ impl Drop for Fleet {
     }
 }
 
-/// Ends the tunnels to `gateway`, once those to `next` can take their requests.
+/// Ends the tunnels to `gateway`, once those to `later`, which are opened in their place, can take their
+/// requests.
 async fn leave(
     watched: Arc<Watched>,
     gateway: Arc<Gateway>,
-    next: Option<Arc<Gateway>>,
+    later: Vec<Arc<Gateway>>,
     settings: Arc<Settings>,
 ) {
     let config = &settings.config;
     let (receiver, url) = (config.name.as_deref(), &gateway.url);
-    if let Some(next) = next {
-        let tunnels = config.tunnels_per_gateway().into();
-        // What is counted of the two is counted together.
-        let tunnels = gateway.tunnels.ready().min(tunnels);
+    // What is counted of all of them is counted together.
+    let ready = gateway.tunnels.ready();
+    // One that was given up may have tunnels all the same: but for one place, say.
+    let serves = ready > 0 || gateway.was_healthy() && !gateway.was_given_up();
+    // There must not be two tunnels to one of version 1.
+    if let Some(last) = later.last()
+        && serves
+        && !gateway.takes_one()
+    {
+        let usual = config.tunnels_per_gateway().into();
         tokio::select! {
-            () = next.has_opened(tunnels) => {}
-            () = next.is_given_up() => {
+            // One at least: what took it before is not forgotten for what may refuse it.
+            () = have_opened(&later, ready.clamp(1, usual)) => {}
+            () = last.is_given_up() => {
                 warn!(receiver, gateway = %url, "the tunnels from before the reload serve on, with the settings they had");
                 std::future::pending().await
             }
         }
+        // Those at further addresses, of which there may be fewer now.
+        let all = have_opened(&later, ready);
+        let _ = timeout(config.handshake_timeout.0, all).await;
     }
     if !gateway.was_given_up() {
         info!(receiver, gateway = %url, drain_timeout = %config.drain_timeout, "tunnels from before the reload end");
     }
     gateway.stops(Stop::Drain);
+    gateway.tunnels.forgives();
     if timeout(config.drain_timeout.0, gateway.is_over())
         .await
         .is_err()
@@ -253,6 +306,35 @@ async fn leave(
         let _ = timeout(CLOSE_TIMEOUT, gateway.is_over()).await;
     }
     watched.forget(&gateway);
+}
+
+/// Waits until so many tunnels to `gateways` became ready, those to all of them together, or the one that
+/// a gateway takes.
+async fn have_opened(gateways: &[Arc<Gateway>], tunnels: usize) {
+    let mut all: Vec<_> = gateways.iter().map(|gateway| gateway.opened()).collect();
+    loop {
+        let mut sum = 0;
+        for (opened, gateway) in all.iter_mut().zip(gateways) {
+            let opened = *opened.borrow_and_update() as usize;
+            sum += if gateway.takes_one() {
+                opened * tunnels
+            } else {
+                opened
+            };
+        }
+        if sum >= tunnels {
+            return;
+        }
+        let mut more: Vec<_> = all
+            .iter_mut()
+            .map(|opened| Box::pin(opened.changed()))
+            .collect();
+        poll_fn(|cx| {
+            let news = more.iter_mut().any(|one| one.as_mut().poll(cx).is_ready());
+            if news { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
 }
 
 /// Gives every address of every gateway a tunnel: further places where there are more addresses than
@@ -274,7 +356,9 @@ async fn balance(
             let wanted = u16::try_from(addresses.len()).unwrap_or(u16::MAX);
             let wanted = wanted.min(MAX_TUNNELS).max(tunnels);
             for index in gateway.extend(tunnels, wanted) {
-                if let Some(worker) = turn.next() {
+                // One that has ended takes nothing.
+                let worker = turn.by_ref().take(workers.len()).find(|w| !w.is_closed());
+                if let Some(worker) = worker {
                     let place = Place::new(gateway, index, &settings);
                     let _ = worker.send(Order::Open(vec![place]));
                 }

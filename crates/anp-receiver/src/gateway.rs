@@ -99,12 +99,9 @@ impl Gateway {
             .send_modify(|opened| *opened = opened.saturating_add(1));
     }
 
-    /// Waits until `tunnels` became ready, or the one that it takes.
-    pub(crate) async fn has_opened(&self, tunnels: usize) {
-        let mut opened = self.opened.subscribe();
-        let enough = |opened: &u32| *opened as usize >= tunnels || *opened > 0 && self.takes_one();
-        // The sender lives in self, so the wait cannot fail.
-        let _ = opened.wait_for(enough).await;
+    /// How many tunnels to it became ready.
+    pub(crate) fn opened(&self) -> watch::Receiver<u32> {
+        self.opened.subscribe()
     }
 
     /// The end of its tunnels, as each place follows it.

@@ -58,7 +58,7 @@ impl Check {
         app_up: watch::Sender<bool>,
     ) {
         let apps = tasks.apps().all();
-        let mut states: Vec<_> = apps.iter().map(|_| State::default()).collect();
+        let mut states: Vec<_> = apps.iter().map(|app| State::new(!app.is_down())).collect();
         let mut suspected = !*app_up.borrow();
         let mut pause = self.interval;
         loop {
@@ -173,17 +173,12 @@ struct State {
     against: u32,
 }
 
-impl Default for State {
-    /// Up until proved otherwise: a receiver may start before its app's first answer.
-    fn default() -> Self {
-        Self {
-            up: true,
-            against: 0,
-        }
-    }
-}
-
 impl State {
+    /// Of an app that is thought to be up, or down.
+    fn new(up: bool) -> Self {
+        Self { up, against: 0 }
+    }
+
     /// Notes a result. After `fall` failures in a row the app is down, after `rise` successes up
     /// again; gives the new state where it changed.
     fn record(&mut self, success: bool, fall: u32, rise: u32) -> Option<bool> {
@@ -195,10 +190,7 @@ impl State {
         if self.against < if success { rise } else { fall } {
             return None;
         }
-        *self = Self {
-            up: success,
-            against: 0,
-        };
+        *self = Self::new(success);
         Some(success)
     }
 }
@@ -209,7 +201,7 @@ mod tests {
 
     #[test]
     fn only_results_in_a_row_change_the_state() {
-        let mut state = State::default();
+        let mut state = State::new(true);
         assert_eq!(state.record(false, 2, 2), None);
         assert_eq!(state.record(true, 2, 2), None);
         assert_eq!(state.record(false, 2, 2), None);

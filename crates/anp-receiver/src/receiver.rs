@@ -199,13 +199,15 @@ impl Receiver {
         let mut shutdown = pin!(shutdown);
         loop {
             tokio::select! {
+                // Why it ended is told before a reload begins anew.
+                biased;
                 result = ends.over() => {
                     result?;
                     let gateways = watched.gateways();
                     let reason = gateways.iter().rev().find_map(|g| g.take_reason());
                     return reason.map_or(Ok(()), Err);
                 }
-                Some(next) = reloads.recv() => fleet.follow(next),
+                Some(next) = reloads.recv() => fleet.follow(next, &mut ends),
                 () = &mut shutdown => break,
             }
         }

@@ -87,14 +87,13 @@ async fn run(start: Start) {
         mut orders,
         counts,
     } = start;
-    let mut current = Rc::new(Current::new(&source, &settings, &counts, true));
+    let mut current = Rc::new(Current::new(&source, &settings, &counts));
     let mut slots = JoinSet::new();
     for place in places {
         slots.spawn_local(Slot::new(shared.clone(), place, Rc::clone(&current)).run());
     }
     loop {
         tokio::select! {
-            // What is told before the last tunnel ends counts.
             biased;
             Some(order) = orders.recv() => match order {
                 Order::Open(places) => for place in places {
@@ -103,17 +102,18 @@ async fn run(start: Start) {
                 },
                 Order::Call { settings, anew, done } => {
                     match anew {
-                        true => {
-                            let up = *current.app_up().borrow();
-                            current = Rc::new(Current::new(&source, &settings, &counts, up));
-                        }
+                        true => current = Rc::new(current.anew(&source, &settings, &counts)),
                         false => current.replace(&source, &settings, &counts),
                     }
                     drop(done);
                 }
             },
             over = slots.join_next() => if over.is_none() {
-                return;
+                // What was told before counts; what comes is for whoever is started in its place.
+                orders.close();
+                if orders.is_empty() {
+                    return;
+                }
             }
         }
     }

@@ -25,6 +25,9 @@ use crate::{
 /// The key of an app; `None` where the process has one without.
 pub(super) type Key = Option<String>;
 
+/// Tunnels that became ready, by the address of their gateway.
+pub(super) type Opened = BTreeMap<String, u64>;
+
 /// The receivers of a process, which run.
 pub(super) struct Receivers {
     /// What they were started with, or took up last.
@@ -45,8 +48,8 @@ pub(super) struct Running {
     pub(super) reloader: Reloader,
     /// Has it stop although the process does not.
     pub(super) remove: oneshot::Sender<()>,
-    /// How many tunnels became ready.
-    pub(super) ready: watch::Receiver<u64>,
+    /// How many tunnels became ready, by the address of their gateway.
+    pub(super) ready: watch::Receiver<Opened>,
     monitor: Monitor,
     /// Its apps, for those who read where URLs lead.
     apps: Arc<Mutex<String>>,
@@ -110,10 +113,12 @@ impl Receivers {
     pub(super) fn add(&mut self, key: Key, config: Config, receiver: Receiver) {
         self.failures.retain(|(other, _)| *other != key);
         let apps = Arc::new(Mutex::new(String::new()));
-        let (opened, ready) = watch::channel(0);
+        let (opened, ready) = watch::channel(Opened::new());
         let told = Arc::clone(&apps);
         let receiver = receiver.with_observer(move |event| match event {
-            Event::Ready { .. } => opened.send_modify(|tunnels| *tunnels += 1),
+            Event::Ready { gateway, .. } => opened.send_modify(|opened| {
+                *opened.entry((*gateway).to_owned()).or_default() += 1;
+            }),
             Event::Granted { urls, .. } => {
                 let apps = told.lock().unwrap_or_else(PoisonError::into_inner);
                 urls.iter()
@@ -156,15 +161,15 @@ impl Receivers {
             Err(broke) => (broke.id(), Err(Failure::runtime(broke.to_string()))),
         };
         let mut running = self.running.iter();
-        // One that was removed before has no key any more.
         let key = running.find(|(_, one)| one.task == task);
-        let key = key.map(|(key, _)| key.clone()).unwrap_or_default();
         if let Err(failure) = ended {
             if !self.ends.is_empty() {
                 let others = self.ends.len();
                 tracing::error!(others, "a receiver ended: {failure}");
             }
-            self.failures.push((key, failure));
+            // That of one that was removed is nobody's failure.
+            let key = key.map(|(key, _)| key.clone());
+            self.failures.extend(key.map(|key| (key, failure)));
         }
     }
 }

@@ -5,7 +5,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{
     failures,
-    receivers::{Key, Receivers, Running},
+    receivers::{Key, Opened, Receivers, Running},
 };
 use crate::{config::Loaded, exit::Failure, signals::Stop};
 
@@ -68,11 +68,11 @@ impl Receivers {
             let Some(mut running) = before.remove(&key) else {
                 continue;
             };
-            let tunnels = *running.ready.borrow();
+            let had = running.ready.borrow().clone();
             let reloaded = running.reloader.take_up(reload).await;
             let names = |keys: [&str; 2]| keys.iter().any(|key| reloaded.changed.contains(key));
             if names(["endpoints", "name"]) {
-                heirs.push((running.ready.clone(), tunnels));
+                heirs.push(Heir::of(&config, &running, had));
             }
             changed.extend(reloaded.changed.iter().map(|name| named(&key, name)));
             waiting.extend(reloaded.kept.iter().map(|name| named(&key, name)));
@@ -87,7 +87,8 @@ impl Receivers {
             // One that has ended makes room.
             before.remove(&key);
             self.add(key.clone(), config, receiver);
-            heirs.extend(self.running.get(&key).map(|one| (one.ready.clone(), 0)));
+            let added = self.running.get(&key);
+            heirs.extend(added.map(|one| Heir::of(&one.config, one, Opened::new())));
         }
         for (key, running) in before {
             changed.push(named(&key, ""));
@@ -108,13 +109,44 @@ impl Receivers {
     }
 }
 
-/// Stops a receiver once each of `heirs` has more tunnels than it had, or was given the time for that.
-async fn remove(running: Running, heirs: Vec<(watch::Receiver<u64>, u64)>) {
+/// A receiver that may serve what one did that is gone.
+#[derive(Clone)]
+struct Heir {
+    gateways: Vec<String>,
+    /// The tunnels that it opened, and those that it had before the reload.
+    opened: watch::Receiver<Opened>,
+    had: Opened,
+}
+
+impl Heir {
+    fn of(config: &Config, running: &Running, had: Opened) -> Self {
+        let gateways = config.gateways.iter().map(ToString::to_string).collect();
+        let opened = running.ready.clone();
+        Self {
+            gateways,
+            opened,
+            had,
+        }
+    }
+
+    /// Ready once it has a new tunnel to each of its gateways that is one of `gateways`.
+    async fn arrives(mut self, gateways: &[String]) {
+        let both = self.gateways.iter().filter(|url| gateways.contains(url));
+        let both: Vec<_> = both.collect();
+        let more = |opened: &Opened| both.iter().all(|url| opened.get(*url) > self.had.get(*url));
+        // An error means that it has ended.
+        let _ = self.opened.wait_for(more).await;
+    }
+}
+
+/// Stops a receiver once each of `heirs` can serve at its gateways, or was given the time for that.
+async fn remove(running: Running, heirs: Vec<Heir>) {
     let patience = running.config.handshake_timeout.0;
+    let gateways = running.config.gateways.iter().map(ToString::to_string);
+    let gateways: Vec<_> = gateways.collect();
     let all = async {
-        for (mut ready, had) in heirs {
-            // An error means that it has ended.
-            let _ = ready.wait_for(|tunnels| *tunnels > had).await;
+        for heir in heirs {
+            heir.arrives(&gateways).await;
         }
     };
     // What is late comes as to an endpoint that had nobody.

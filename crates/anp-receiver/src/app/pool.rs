@@ -221,6 +221,11 @@ impl App {
         self.is_down.set(is_down);
     }
 
+    /// What they said last.
+    pub(crate) fn is_down(&self) -> bool {
+        self.is_down.get()
+    }
+
     /// Its connections over HTTP/2.
     pub(crate) fn http2(&self) -> &Connections {
         &self.http2

@@ -126,15 +126,19 @@ impl Watched {
         };
         // One that another took the place of is counted with that.
         let counted_with = |a: &Arc<Gateway>, b: &Arc<Gateway>| Arc::ptr_eq(&a.tunnels, &b.tunnels);
-        let alone = |gone: &&Arc<Gateway>| !seen.gateways.iter().any(|g| counted_with(g, gone));
+        let alone = |(at, gone): &(usize, &Arc<Gateway>)| {
+            let earlier = seen.leaving.iter().take(*at);
+            let mut others = seen.gateways.iter().chain(earlier);
+            !others.any(|other| counted_with(other, gone))
+        };
         let gateways = seen.gateways.iter().map(|gateway| look(gateway, false));
-        let leaving = seen.leaving.iter().filter(alone);
+        let leaving = seen.leaving.iter().enumerate().filter(alone);
         Snapshot {
             name: seen.name.clone(),
             phase: *self.phase.borrow(),
             app_up: seen.checks.then(any_up),
             gateways: gateways
-                .chain(leaving.map(|gateway| look(gateway, true)))
+                .chain(leaving.map(|(_, gateway)| look(gateway, true)))
                 .collect(),
             requests: CLASSES
                 .iter()

@@ -92,6 +92,11 @@ impl Tunnels {
         self.without.lock().insert(place, without);
     }
 
+    /// Nothing is said any more of places without a tunnel: they are not to have one.
+    pub(crate) fn forgives(&self) {
+        self.without.lock().clear();
+    }
+
     /// Counts a tunnel that ended although it had been ready.
     pub(crate) fn count_lost(&self) {
         self.lost.fetch_add(1, Release);

@@ -249,3 +249,104 @@ async fn what_cannot_be_is_refused_and_what_takes_a_restart_is_named() {
     let reload = running.reloader.prepare(config).unwrap();
     running.reloader.take_up(reload).await;
 }
+
+#[tokio::test]
+async fn a_gateway_given_up_for_one_place_is_asked_for_all_while_the_other_serves() {
+    for is_first in [true, false] {
+        let gateway = Gateway::listen().await;
+        let app = App::listen().await;
+        let mut config = config(&gateway);
+        (config.to, config.workers, config.tunnels) = (app.to(), 2, 2);
+        config.max_reconnect_attempts = Some(1);
+        let mut running = Running::start(config.clone());
+        let (first, second) = (gateway.tunnel().await, gateway.tunnel().await);
+        let (lost, kept) = match is_first {
+            true => (first, second),
+            false => (second, first),
+        };
+        lost.close(CloseCode::GOING_AWAY, "away");
+        loop {
+            tokio::select! {
+                knock = gateway.knock() => {
+                    knock.answer("HTTP/1.1 503 Service Unavailable\r\n\r\n").await;
+                }
+                event = running.event() => if event.starts_with("given up ") { break },
+            }
+        }
+        let served = async || {
+            let (_send, mut recv) = get(&kept);
+            answered(app.asked().await, &mut recv).await
+        };
+        assert_eq!(served().await, ok());
+        assert_eq!(running.reload(&config).await, Reloaded::default());
+        let knock = gateway.knock().await;
+        assert_eq!(served().await, ok());
+        let _new = knock.accept(Version::V2).await;
+        let _other = gateway.tunnel().await;
+        until(&kept, Status::Closed).await;
+        running.stop();
+        assert!(running.result.await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_reload_while_the_gateway_is_away_does_not_forget_that_it_took_us() {
+    let gateway = Gateway::listen().await;
+    let app = App::listen().await;
+    let mut config = config(&gateway);
+    config.to = app.to();
+    let mut running = Running::start(config.clone());
+    gateway.tunnel().await.close(CloseCode::GOING_AWAY, "away");
+    let back = gateway.knock().await;
+
+    config.name = Some("stranger".into());
+    running.reload(&config).await;
+    let knock = gateway.knock().await;
+    assert!(knock.head.contains("\r\nANP-Receiver: stranger\r\n"));
+    knock.answer("HTTP/1.1 403 Forbidden\r\n\r\n").await;
+    while !running.event().await.starts_with("given up ") {}
+    let tunnel = back.accept(Version::V2).await;
+    assert_eq!(running.event().await, "ready 0 V2");
+    until(&tunnel, Status::Ready).await;
+    let (_send, mut recv) = get(&tunnel);
+    assert_eq!(answered(app.asked().await, &mut recv).await, ok());
+}
+
+#[tokio::test]
+async fn an_app_that_is_down_stays_so_through_a_reload() {
+    let gateway = Gateway::listen().await;
+    let (well, ill) = (App::listen().await, App::listen().await);
+    let mut config = config(&gateway);
+    config.to = [well.to(), ill.to()].concat();
+    config.health_path = Some("/health".into());
+    config.health_interval = Span::from_millis(300);
+    for (app, status) in [(well, 200), (ill, 500)] {
+        tokio::spawn(async move {
+            loop {
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+                );
+                app.asked().await.answer(&answer).await;
+            }
+        });
+    }
+    let mut running = Running::start(config.clone());
+    let tunnel = gateway.tunnel().await;
+    let all_well = async |tunnel: &Tunnel| {
+        let mut all = true;
+        for _ in 0..8 {
+            let (_send, mut recv) = get(tunnel);
+            all &= whole(&mut recv)
+                .await
+                .is_some_and(|(status, _)| status == 200);
+        }
+        all
+    };
+    while !all_well(&tunnel).await {}
+    config.pool_max_idle = 7;
+    running.reload(&config).await;
+    assert!(all_well(&tunnel).await);
+    config.max_streams = 7;
+    running.reload(&config).await;
+    assert!(all_well(&gateway.tunnel().await).await);
+}
