@@ -228,9 +228,10 @@ impl Fleet {
             if gateway.is_stopping() {
                 continue;
             }
-            // Those that came after it, up to what there is now.
+            // Those that came after it, up to what there is now: where there is none, they end as well.
+            let stays = gateways.iter().any(|g| g.url == gateway.url);
             let later = leaving.iter().skip_while(|g| !Arc::ptr_eq(g, &gateway));
-            let later = later.skip(1).chain(gateways);
+            let later = later.skip(1).chain(gateways).filter(|_| stays);
             let later = later.filter(|g| g.url == gateway.url).map(Arc::clone);
             let leave = leave(
                 Arc::clone(&self.watched),

@@ -350,3 +350,23 @@ async fn an_app_that_is_down_stays_so_through_a_reload() {
     running.reload(&config).await;
     assert!(all_well(&gateway.tunnel().await).await);
 }
+
+#[tokio::test]
+async fn a_gateway_that_is_gone_has_no_tunnel_left_of_those_that_waited_for_others() {
+    let (stays, goes) = (Gateway::listen().await, Gateway::listen().await);
+    let mut config = config(&stays);
+    config.gateways.extend(self::config(&goes).gateways);
+    let mut running = Running::start(config.clone());
+    let _kept = stays.tunnel().await;
+    let old = goes.tunnel().await;
+    let mut held = Vec::new();
+    for name in ["one", "two"] {
+        config.name = Some(name.into());
+        running.reload(&config).await;
+        held.push((stays.tunnel().await, goes.knock().await));
+    }
+    assert_eq!(old.status(), Status::Ready);
+    config.gateways.pop();
+    running.reload(&config).await;
+    until(&old, Status::Closed).await;
+}
