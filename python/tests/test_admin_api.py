@@ -17,6 +17,10 @@ TOKEN = "a-token-of-this-test"
 CHECKS = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", 401, 403, 404, 409, 412, 422]
+# The end of a tunnel is asked for (202), and takes as long as its requests: it may still be seen.
+[[operations]]
+include-path = "/tunnels/{name}"
+checks.use_after_free.enabled = false
 """
 RUN = 300.0
 """Seconds that the whole run may take on a busy machine."""
