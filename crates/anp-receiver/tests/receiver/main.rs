@@ -97,6 +97,38 @@ impl Knock {
     }
 }
 
+/// An app that plays its part by hand.
+struct App(TcpListener);
+
+impl App {
+    async fn listen() -> Self {
+        Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    /// The URLs of a receiver that calls it.
+    fn to(&self) -> Vec<anp_receiver::AppUrl> {
+        let url = format!("http://{}", self.0.local_addr().unwrap());
+        vec![url.parse().unwrap()]
+    }
+
+    /// A request that it has got.
+    async fn asked(&self) -> Knock {
+        let (io, _) = self.0.accept().await.unwrap();
+        Knock::read(io).await
+    }
+}
+
+/// Answers a request at its app; what came of it at the gateway.
+async fn answered(asked: Knock, recv: &mut RecvStream) -> Option<(u16, Vec<u8>)> {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    asked.answer(answer).await;
+    whole(recv).await
+}
+
+fn ok() -> Option<(u16, Vec<u8>)> {
+    Some((200, b"ok".to_vec()))
+}
+
 /// A receiver that runs, what it tells, and the way to stop it.
 struct Running {
     events: mpsc::UnboundedReceiver<String>,
@@ -438,76 +470,51 @@ async fn a_stop_is_not_taken_for_a_gateway_that_drains() {
 #[tokio::test]
 async fn a_draining_tunnel_is_replaced_while_it_serves() {
     let gateway = Gateway::listen().await;
-    let app = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = App::listen().await;
     let mut config = config(&gateway);
-    config.to = vec![
-        format!("http://{}", app.local_addr().unwrap())
-            .parse()
-            .unwrap(),
-    ];
+    config.to = app.to();
     let mut running = Running::start(config);
     let old = gateway.tunnel().await;
     assert_eq!(running.event().await, "ready 0 V2");
     let (_send, mut recv) = get(&old);
-    let (io, _) = app.accept().await.unwrap();
-    let mut asked = Knock::read(io).await;
+    let asked = app.asked().await;
     old.drain();
     let new = gateway.tunnel().await;
     assert_eq!(running.event().await, "ready 0 V2");
-    asked
-        .io
-        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-        .await
-        .unwrap();
-    assert_eq!(whole(&mut recv).await, Some((200, b"ok".to_vec())));
+    assert_eq!(answered(asked, &mut recv).await, ok());
     assert_eq!(new.status(), Status::Ready);
 }
 
 #[tokio::test]
 async fn a_stop_lets_requests_in_flight_end() {
     let gateway = Gateway::listen().await;
-    let app = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = App::listen().await;
     let mut config = config(&gateway);
-    config.to = vec![
-        format!("http://{}", app.local_addr().unwrap())
-            .parse()
-            .unwrap(),
-    ];
+    config.to = app.to();
     let mut running = Running::start(config);
     let tunnel = gateway.tunnel().await;
     assert_eq!(running.event().await, "ready 0 V2");
     let (_send, mut recv) = get(&tunnel);
-    let (io, _) = app.accept().await.unwrap();
-    let mut asked = Knock::read(io).await;
+    let asked = app.asked().await;
     running.stop();
     while tunnel.status() != Status::Draining {
         tokio::task::yield_now().await;
     }
-    asked
-        .io
-        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-        .await
-        .unwrap();
-    assert_eq!(whole(&mut recv).await, Some((200, b"ok".to_vec())));
+    assert_eq!(answered(asked, &mut recv).await, ok());
     assert!(running.result.await.unwrap().is_ok());
 }
 
 #[tokio::test]
 async fn a_stop_does_not_wait_beyond_its_deadline() {
     let gateway = Gateway::listen().await;
-    let app = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = App::listen().await;
     let mut config = config(&gateway);
-    config.to = vec![
-        format!("http://{}", app.local_addr().unwrap())
-            .parse()
-            .unwrap(),
-    ];
+    config.to = app.to();
     config.drain_timeout = Span::ZERO;
     let mut running = Running::start(config);
     let tunnel = gateway.tunnel().await;
     let (_send, mut recv) = get(&tunnel);
-    let (io, _) = app.accept().await.unwrap();
-    let _asked = Knock::read(io).await;
+    let _asked = app.asked().await;
     running.stop();
     assert_eq!(whole(&mut recv).await, None);
     assert!(running.result.await.unwrap().is_ok());

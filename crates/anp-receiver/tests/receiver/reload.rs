@@ -2,38 +2,6 @@
 
 use super::*;
 
-/// An app that plays its part by hand.
-struct App(TcpListener);
-
-impl App {
-    async fn listen() -> Self {
-        Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
-    }
-
-    /// The URLs of a receiver that calls it.
-    fn to(&self) -> Vec<anp_receiver::AppUrl> {
-        let url = format!("http://{}", self.0.local_addr().unwrap());
-        vec![url.parse().unwrap()]
-    }
-
-    /// A request that it has got.
-    async fn asked(&self) -> Knock {
-        let (io, _) = self.0.accept().await.unwrap();
-        Knock::read(io).await
-    }
-}
-
-/// Answers a request at its app; what came of it at the gateway.
-async fn answered(asked: Knock, recv: &mut RecvStream) -> Option<(u16, Vec<u8>)> {
-    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-    asked.answer(answer).await;
-    whole(recv).await
-}
-
-fn ok() -> Option<(u16, Vec<u8>)> {
-    Some((200, b"ok".to_vec()))
-}
-
 async fn until(tunnel: &Tunnel, status: Status) {
     while tunnel.status() != status {
         tokio::task::yield_now().await;
