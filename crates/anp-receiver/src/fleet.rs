@@ -297,7 +297,7 @@ async fn leave(
         info!(receiver, gateway = %url, drain_timeout = %config.drain_timeout, "tunnels from before the reload end");
     }
     gateway.stops(Stop::Drain);
-    gateway.tunnels.forgives();
+    gateway.tunnels.forget_trouble();
     if timeout(config.drain_timeout.0, gateway.is_over())
         .await
         .is_err()
@@ -317,6 +317,7 @@ async fn have_opened(gateways: &[Arc<Gateway>], tunnels: usize) {
         let mut sum = 0;
         for (opened, gateway) in all.iter_mut().zip(gateways) {
             let opened = *opened.borrow_and_update() as usize;
+            // Of version 1 one tunnel is all that there is to be.
             sum += if gateway.takes_one() {
                 opened * tunnels
             } else {

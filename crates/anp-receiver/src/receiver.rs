@@ -140,8 +140,8 @@ impl Receiver {
         Reloader::new(config, files, self.validate, self.reloads.0.clone())
     }
 
-    /// Proves who it is by `signer`, now and after every reload, in place of what the configuration names, in the form that
-    /// [`Config::auth_form`] says.
+    /// Proves who it is by `signer`, now and after every reload, in place of what the configuration names,
+    /// in the form that [`Config::auth_form`] says.
     #[must_use]
     pub fn with_signer(mut self, signer: Signer) -> Self {
         let identity = Identity::Key(Box::new(signer), self.config.auth_form);

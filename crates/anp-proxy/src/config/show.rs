@@ -22,11 +22,12 @@ pub(super) fn show(config: &impl Serialize, apps: &[App], tree: &Node) -> Result
             continue;
         };
         let other = match name {
-            "gateway" => "receiver",
-            _ => "gateway",
+            "gateway" => Some("receiver"),
+            "receiver" => Some("gateway"),
+            _ => None,
         };
         let is_written = |name| tree.at(&[name]).is_some();
-        if name != "log" && !is_written(name) && is_written(other) {
+        if !is_written(name) && other.is_some_and(is_written) {
             continue;
         }
         if !text.is_empty() {

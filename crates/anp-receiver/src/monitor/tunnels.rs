@@ -93,7 +93,7 @@ impl Tunnels {
     }
 
     /// Nothing is said any more of places without a tunnel: they are not to have one.
-    pub(crate) fn forgives(&self) {
+    pub(crate) fn forget_trouble(&self) {
         self.without.lock().clear();
     }
 
