@@ -1,6 +1,6 @@
-//! What the log and the metrics hear of callers and receivers that were turned away.
+//! What the log hears of callers and receivers that were turned away.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -10,11 +10,7 @@ const TOLD: u32 = 10;
 
 /// Tells the log of refusals. Strangers can cause them as often as they like.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals {
-    lately: Mutex<Lately>,
-    /// Handshakes of receivers, by status.
-    handshakes: Mutex<BTreeMap<u16, u64>>,
-}
+pub(crate) struct Refusals(Mutex<Lately>);
 
 /// What was told since when.
 #[derive(Debug, Default)]
@@ -42,19 +38,9 @@ impl Refusals {
         }
     }
 
-    /// Counts a handshake of a receiver: 101, or the status of its refusal.
-    pub(crate) fn count_handshake(&self, status: u16) {
-        *self.handshakes.lock().entry(status).or_default() += 1;
-    }
-
-    /// Handshakes of receivers by status.
-    pub(crate) fn handshakes(&self) -> BTreeMap<u16, u64> {
-        self.handshakes.lock().clone()
-    }
-
     fn is_news(&self, now: Instant) -> bool {
         let second = Duration::from_secs(1);
-        let mut lately = self.lately.lock();
+        let mut lately = self.0.lock();
         if lately
             .since
             .is_none_or(|since| now.duration_since(since) >= second)

@@ -30,14 +30,14 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Serves a tunnel listener: that of the gateway until everything ends, so that who comes during a stop
 /// is told.
 pub(crate) async fn serve(worker: Arc<Worker>, listener: TcpListener, until: Until) {
-    let max = || worker.shared.settings.load().config.max_connections;
-    let take = |socket: TcpStream, peer| match worker.shared.handshakes.begin(max()) {
-        Some(life) => {
+    let shared = &worker.shared;
+    let take = |socket: TcpStream, peer| {
+        if let Some(life) = shared.place(Listener::Tunnel, &socket) {
             tokio::spawn(serve_one(worker.clone(), socket, peer, life));
         }
-        None => worker.shared.turn_away(Listener::Tunnel, &socket),
     };
-    listener::accept(listener, "tunnel", &worker.shared.stop, until, take).await;
+    let name = Listener::Tunnel.name();
+    listener::accept(listener, name, &shared.stop, until, take).await;
 }
 
 /// Serves one connection to its end, or until it is a tunnel. It counts as one for its `_life`.

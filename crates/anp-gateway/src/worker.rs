@@ -15,13 +15,13 @@ use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 
 use crate::{
     admission::{Admission, Tunnels},
-    alive::Alive,
+    alive::{Alive, Life},
     auth::Auth,
     callers::Desk,
     documents::Documents,
     endpoints::Endpoints,
     listener::Listener,
-    metrics::{Reloads, WorkerMetrics},
+    metrics::{Handshakes, Reloads, WorkerMetrics},
     places::Places,
     proxy::Origin,
     proxy_protocol::complaint::Complaint,
@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) desk: Desk,
     /// Tells the log who was turned away.
     pub(crate) refusals: Refusals,
+    /// What became of the handshakes of receivers.
+    pub(crate) handshake_outcomes: Handshakes,
     pub(crate) reloads: Reloads,
     pub(crate) endpoints: Endpoints,
     pub(crate) tunnels: Arc<Tunnels>,
@@ -110,6 +112,7 @@ impl Shared {
             auth: None,
             desk: Desk::here(),
             refusals: Refusals::default(),
+            handshake_outcomes: Handshakes::default(),
             reloads: Reloads::default(),
             tls: None,
             stop: Stop::default(),
@@ -130,8 +133,23 @@ impl Shared {
         self.tls.as_ref()?.of(listener)
     }
 
+    /// The place of a connection among the `max_connections` of its listener; one beyond them is refused.
+    pub(crate) fn place(&self, listener: Listener, socket: &TcpStream) -> Option<Life> {
+        let connections = match listener {
+            Listener::Public => &self.callers,
+            Listener::Tunnel => &self.handshakes,
+            // A count of its own: who looks for open ports must not take the places of callers.
+            Listener::Redirect => &self.redirects.connections,
+        };
+        let place = connections.begin(self.settings.load().config.max_connections);
+        if place.is_none() {
+            self.turn_away(listener, socket);
+        }
+        place
+    }
+
     /// Refuses a connection beyond `max_connections`.
-    pub(crate) fn turn_away(&self, listener: Listener, socket: &TcpStream) {
+    fn turn_away(&self, listener: Listener, socket: &TcpStream) {
         if self.tls(listener).is_none() {
             // It fits the buffer of a socket nothing was written to.
             let _ = socket.try_write(TOO_MANY);

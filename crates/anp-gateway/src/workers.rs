@@ -83,14 +83,14 @@ async fn take_callers(worker: Arc<Worker>, listener: StdListener, until: Until) 
             return;
         }
     };
-    let max = || worker.shared.settings.load().config.max_connections;
-    let take = |socket: TcpStream, peer| match worker.shared.callers.begin(max()) {
-        Some(life) => {
+    let shared = &worker.shared;
+    let take = |socket: TcpStream, peer| {
+        if let Some(life) = shared.place(Listener::Public, &socket) {
             tokio::spawn(serve(worker.clone(), socket, peer, life));
         }
-        None => worker.shared.turn_away(Listener::Public, &socket),
     };
-    listener::accept(listener, "public", &worker.shared.stop, until, take).await;
+    let name = Listener::Public.name();
+    listener::accept(listener, name, &shared.stop, until, take).await;
 }
 
 /// Serves one caller's connection to its end. It counts as one for its `_life`.

@@ -78,8 +78,11 @@ fn counted<T>(caller: &Caller, outcome: Result<T, Refusal>) -> Result<T, Refusal
         Ok(_) => StatusCode::SWITCHING_PROTOCOLS,
         Err(refusal) => refusal.status,
     };
-    let refusals = &caller.worker.shared.refusals;
-    refusals.count_handshake(status.as_u16());
+    caller
+        .worker
+        .shared
+        .handshake_outcomes
+        .count(status.as_u16());
     outcome
 }
 

@@ -1,9 +1,12 @@
 //! What is counted, most of it by each worker for itself.
 
 use std::{
+    collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 /// Upper bounds of the histogram of response heads, in seconds.
 pub(super) const BOUNDS: [f64; 14] = [
@@ -17,6 +20,22 @@ pub(crate) const CLASSES: [&str; 6] = ["aborted", "1xx", "2xx", "3xx", "4xx", "5
 /// the answer.
 pub(crate) fn class(status: Option<u16>) -> usize {
     status.map_or(0, |s| usize::from(s / 100).min(CLASSES.len() - 1))
+}
+
+/// Handshakes of receivers that are over, by status: 101, or that of the refusal.
+#[derive(Debug, Default)]
+pub(crate) struct Handshakes(Mutex<BTreeMap<u16, u64>>);
+
+impl Handshakes {
+    /// Counts one.
+    pub(crate) fn count(&self, status: u16) {
+        *self.0.lock().entry(status).or_default() += 1;
+    }
+
+    /// How many there were.
+    pub(super) fn counted(&self) -> BTreeMap<u16, u64> {
+        self.0.lock().clone()
+    }
 }
 
 /// Reloads since the start.

@@ -4,6 +4,6 @@ mod counters;
 mod log;
 mod page;
 
-pub(crate) use counters::{CLASSES, Reloads, WorkerMetrics, class};
+pub(crate) use counters::{CLASSES, Handshakes, Reloads, WorkerMetrics, class};
 pub(crate) use log::LogMetrics;
 pub(crate) use page::Metrics;

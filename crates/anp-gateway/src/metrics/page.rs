@@ -174,7 +174,7 @@ impl Collector for Metrics {
             None,
             MetricType::Counter,
         )?;
-        for (status, count) in shared.refusals.handshakes() {
+        for (status, count) in shared.handshake_outcomes.counted() {
             let status = status.to_string();
             ConstCounter::new(count).encode(family.encode_family(&[("status", &*status)])?)?;
         }

@@ -16,13 +16,10 @@ use crate::{
 /// Serves a redirect listener: that of the gateway until it drains.
 pub(crate) async fn serve(worker: Arc<Worker>, listener: TcpListener, until: Until) {
     let shared = &worker.shared;
-    let max = || shared.settings.load().config.max_connections;
-    // A count of its own: who looks for open ports must not take the places of callers.
-    let take = |socket: TcpStream, peer| match shared.redirects.connections.begin(max()) {
-        Some(life) => {
+    let take = |socket: TcpStream, peer| {
+        if let Some(life) = shared.place(Listener::Redirect, &socket) {
             tokio::spawn(serve_one(worker.clone(), socket, peer, life));
         }
-        None => shared.turn_away(Listener::Redirect, &socket),
     };
     let name = Listener::Redirect.name();
     listener::accept(listener, name, &shared.stop, until, take).await;
